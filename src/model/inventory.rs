@@ -4,7 +4,9 @@
 //! something it could not read, or that was not taken at all is a different value from an empty one, and nothing above
 //! may treat it as one.
 
-use super::{AccountName, Hostnode, HourlyRate, Instance, InstanceId, MarketplaceName, Refusal, Timestamp, Usd, offer::Quote};
+use super::{
+    AccountName, Hostnode, HourlyRate, Instance, InstanceId, MarketplaceName, Refusal, Timestamp, Usd, offer::Quote,
+};
 use std::collections::BTreeMap;
 
 /// Something read, and when.

@@ -95,10 +95,8 @@ fn micros(literal: &str, finer: Finer) -> Result<i64, MoneyError> {
         }
     }
     for _ in 0..scale.max(0) {
-        total = total
-            .checked_mul(10)
-            .filter(|total| *total <= MICROS_MAX)
-            .ok_or_else(|| MoneyError::TooLarge(shown()))?;
+        total =
+            total.checked_mul(10).filter(|total| *total <= MICROS_MAX).ok_or_else(|| MoneyError::TooLarge(shown()))?;
     }
     if dropped {
         match (finer, negative) {

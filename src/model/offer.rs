@@ -175,7 +175,8 @@ pub struct Location {
 impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { country, region, city } = self;
-        let parts: Vec<&str> = [city, region, country].into_iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+        let parts: Vec<&str> =
+            [city, region, country].into_iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
         f.pad(&parts.join(", "))
     }
 }
@@ -215,7 +216,9 @@ impl Hostnode {
     pub fn free_gpus(&self, model: &GpuModel) -> u32 {
         match &self.supply {
             Supply::Resources(resources) => resources.gpus.get(model).map_or(0, |stock| stock.free),
-            Supply::Lots(lots) => lots.iter().filter(|lot| lot.shape.gpu_model == *model).map(|lot| lot.shape.gpus).sum(),
+            Supply::Lots(lots) => {
+                lots.iter().filter(|lot| lot.shape.gpu_model == *model).map(|lot| lot.shape.gpus).sum()
+            }
         }
     }
 
@@ -252,7 +255,10 @@ impl Resources {
             shape.vcpus = shape.vcpus.max(rule.size(limit.vcpus.min));
             shape.ram_gb = shape.ram_gb.max(rule.size(limit.ram_gb.min));
             shape.storage_gb = shape.storage_gb.max(limit.storage_gb.min);
-            if !limit.vcpus.hold(shape.vcpus) || !limit.ram_gb.hold(shape.ram_gb) || !limit.storage_gb.hold(shape.storage_gb) {
+            if !limit.vcpus.hold(shape.vcpus)
+                || !limit.ram_gb.hold(shape.ram_gb)
+                || !limit.storage_gb.hold(shape.storage_gb)
+            {
                 return Err(Misfit::Restricted);
             }
         }

@@ -2,5 +2,7 @@
 
 #[macro_use]
 pub mod model;
+pub mod io;
+pub mod market;
 pub mod policy;
 pub mod settings;

@@ -1,0 +1,203 @@
+//! The languages: how each marketplace says the verbs the engine needs.
+//!
+//! A marketplace's folder holds no IO and no `async`: every call is a request as data plus a pure reader of its answer
+//! ([`Exchange`]). Pacing, deadlines, retries, spans and metrics are written once, around all of them, in the client.
+//! The other side of the counter ([`Fake`]) lives in the same folder: it reads our request, asks a simulated world
+//! ([`Backend`]), and answers in kind.
+
+use crate::{
+    io::net::{Request, Response},
+    model::{
+        Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, Lookup, PriceType, Refusal, Scan, Shape, Usd, VmName,
+        inventory::Balance,
+        offer::{Bid, BidAnswer, Rates},
+    },
+};
+use secrecy::SecretString;
+use std::{collections::BTreeMap, time::Duration};
+
+/// What a request does to the world. Only reads are ever sent twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Reads,
+    /// Something, perhaps even when no answer comes.
+    Writes,
+}
+
+/// One request, and the pure function that reads its answer.
+pub struct Exchange<T> {
+    /// The call's name, a label: `hostnodes`, `deploy`, …
+    pub call: &'static str,
+    /// What to send.
+    pub request: Request,
+    /// What it does.
+    pub effect: Effect,
+    /// A plain fn of both: it can hide nothing.
+    pub read: fn(&Request, &Response) -> Result<T, Refusal>,
+}
+
+/// How politely a marketplace wants to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manners {
+    /// Real time a read may take.
+    pub read_deadline: Duration,
+    /// Real time a write may take.
+    pub write_deadline: Duration,
+}
+
+/// All that a deploy says. Everything in it was decided by the plan, but for the password.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The key under which it is looked for.
+    pub name: VmName,
+    /// On which machine.
+    pub hostnode: HostnodeId,
+    /// What.
+    pub shape: Shape,
+    /// How it is paid for.
+    pub price_type: PriceType,
+    /// The bid, for spot: per VM and hour, without storage.
+    pub bid: Option<HourlyRate>,
+    /// Operating system.
+    pub image: String,
+    /// Outside port to inside port.
+    pub ports: BTreeMap<u16, u16>,
+    /// OpenSSH public key.
+    pub ssh_key: Option<String>,
+    /// cloud-init, the text itself.
+    pub cloud_init: Option<String>,
+    /// Random, never stored, never shown.
+    pub password: SecretString,
+}
+
+/// What a deploy that succeeded says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// The vendor's id of the new VM.
+    pub id: InstanceId,
+    /// What it says it costs.
+    pub quoted: Option<Rates>,
+    /// Where it can be reached.
+    pub address: Option<String>,
+    /// Outside port to inside port, as granted.
+    pub ports: BTreeMap<u16, u16>,
+}
+
+/// How a stopped VM is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// GPU kept and billed.
+    KeepGpu,
+    /// GPU given back; only storage is billed.
+    ReleaseGpu,
+}
+
+/// How one marketplace says the verbs the engine needs. What it cannot say it answers with `None`.
+pub trait Dialect: Send + Sync {
+    /// Deadlines.
+    fn manners(&self) -> Manners;
+    /// All hostnodes.
+    fn hostnodes(&self) -> Exchange<Scan<Hostnode>>;
+    /// One hostnode.
+    fn hostnode(&self, id: &HostnodeId) -> Option<Exchange<Lookup<Hostnode>>>;
+    /// All VMs of the account.
+    fn instances(&self) -> Exchange<Scan<Instance>>;
+    /// One VM by id.
+    fn instance(&self, id: &InstanceId) -> Option<Exchange<Lookup<Instance>>>;
+    /// Whether the credentials are taken.
+    fn whoami(&self) -> Exchange<()>;
+    /// What the account holds.
+    fn balance(&self) -> Option<Exchange<Balance>>;
+    /// Asks about a bid for a *new* VM: a read.
+    fn validate(&self, bid: &Bid) -> Option<Exchange<BidAnswer>>;
+    /// Asks about a bid for an *existing* VM: a **write**, for it may move the bid.
+    fn rebid(&self, id: &InstanceId, price: HourlyRate) -> Option<Exchange<BidAnswer>>;
+    /// Makes a VM.
+    fn deploy(&self, order: &Order) -> Exchange<Deployed>;
+    /// Starts a stopped or outbid VM.
+    fn start(&self, id: &InstanceId) -> Option<Exchange<()>>;
+    /// Stops a VM.
+    fn stop(&self, id: &InstanceId, how: Stop) -> Option<Exchange<()>>;
+    /// Deletes a VM. That it is gone already reads as success.
+    fn terminate(&self, id: &InstanceId) -> Exchange<()>;
+}
+
+/// A VM as the simulated world keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorldVm {
+    /// What the vendor would show.
+    pub instance: Instance,
+    /// Its size.
+    pub shape: Shape,
+    /// Where it stands.
+    pub location: crate::model::offer::Location,
+    /// Operating system.
+    pub image: String,
+}
+
+/// What a fake's deploy asks of the world.
+#[derive(Clone, Debug)]
+pub struct WorldOrder {
+    /// The name it is to have; any text.
+    pub name: VmName,
+    /// On which machine.
+    pub hostnode: HostnodeId,
+    /// What.
+    pub shape: Shape,
+    /// How it is paid for.
+    pub price_type: PriceType,
+    /// The bid, for spot.
+    pub bid: Option<HourlyRate>,
+    /// Operating system.
+    pub image: String,
+    /// Outside port to inside port.
+    pub ports: BTreeMap<u16, u16>,
+}
+
+/// The simulated world as a fake sees it. Each call happens at the world's present moment.
+pub trait Backend {
+    /// The world's wall clock.
+    fn now(&self) -> crate::model::Timestamp;
+    /// The machines listed now.
+    fn hostnodes(&mut self) -> Vec<Hostnode>;
+    /// The account's VMs as listed now.
+    fn vms(&mut self) -> Vec<WorldVm>;
+    /// One VM.
+    fn vm(&mut self, id: &InstanceId) -> Option<WorldVm>;
+    /// What the account holds, and what it costs per hour.
+    fn wallet(&mut self) -> (Usd, HourlyRate);
+    /// Whether a bid for a new VM would succeed.
+    fn validate(&mut self, bid: &Bid) -> BidAnswer;
+    /// Moves an existing VM's bid if it would succeed; says whether it did.
+    ///
+    /// # Errors
+    /// When there is no such VM or it is not spot.
+    fn rebid(&mut self, id: &InstanceId, price: HourlyRate) -> Result<BidAnswer, Refusal>;
+    /// Makes a VM.
+    ///
+    /// # Errors
+    /// When the world says no.
+    fn deploy(&mut self, order: WorldOrder) -> Result<WorldVm, Refusal>;
+    /// Starts a VM.
+    ///
+    /// # Errors
+    /// `Gone`, or `Refused` with the state it is in.
+    fn start(&mut self, id: &InstanceId) -> Result<(), Refusal>;
+    /// Stops a VM.
+    ///
+    /// # Errors
+    /// `Gone`, or `Refused` with the state it is in.
+    fn stop(&mut self, id: &InstanceId, how: Stop) -> Result<(), Refusal>;
+    /// Deletes a VM.
+    ///
+    /// # Errors
+    /// `Gone` when there is none.
+    fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal>;
+}
+
+/// The other side of the counter: reads our request, asks the simulated world, answers in kind.
+pub trait Fake: Send + Sync {
+    /// Answers one request.
+    fn serve(&self, backend: &mut dyn Backend, request: &Request) -> Response;
+}

@@ -3,6 +3,8 @@
 #[macro_use]
 pub mod model;
 pub mod io;
+pub mod ledger;
 pub mod market;
+pub mod plan;
 pub mod policy;
 pub mod settings;

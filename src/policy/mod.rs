@@ -19,3 +19,11 @@ impl std::ops::Deref for Policy {
         &self.terms
     }
 }
+
+#[cfg(test)]
+impl Policy {
+    /// For tests of what trusts a policy: terms that the test vouches for.
+    pub(crate) fn vouched(terms: Terms) -> Self {
+        Self { terms }
+    }
+}

@@ -1,0 +1,121 @@
+//! All that a plan may know, `now` included.
+
+use crate::{
+    ledger::fleet::Fleet,
+    model::{
+        AccountName, FleetName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Timestamp, Usd,
+        inventory::{Balance, Dated},
+        name::Namer,
+        offer::Quote,
+    },
+    policy::Policy,
+    settings::Limits,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the operator's levers make of a fleet, first that applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Tear all down, then pause.
+    Evacuate,
+    /// Freeze what is there. The number is the target that `resume` would bring back.
+    Pause(u32),
+    /// Hold this many GPUs.
+    Hold(u32),
+}
+
+/// One fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetState {
+    /// The law in force.
+    pub policy: Policy,
+    /// The levers.
+    pub order: Order,
+    /// While an edit is held: the lower of old and new limits binds what is started.
+    pub rate_ceiling: HourlyRate,
+    /// Likewise the higher of both floors, `[limits]` included.
+    pub floor: Usd,
+    /// What is there.
+    pub fleet: Fleet,
+    /// Since when GPUs have been missing from the target; outbid ones are missing.
+    pub missing_since: Option<Timestamp>,
+    /// The newest scale-down by target or price.
+    pub scaled_down_at: Option<Timestamp>,
+    /// An edit waits for `apply`.
+    pub edit_held: bool,
+    /// The file on disk does not load, or is gone.
+    pub policy_broken: bool,
+}
+
+/// Why nothing may be rented on a marketplace now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bench {
+    /// Not seen, not completely, or too long ago.
+    Stale,
+    /// It does not take the credentials.
+    Unauthorized,
+    /// It asked us to wait.
+    Throttled,
+    /// The operator, or three overbilled teardowns in an hour, paused it until `resume --marketplace`.
+    Paused,
+}
+
+/// One marketplace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarketState {
+    /// Who pays there.
+    pub account: AccountName,
+    /// Why nothing may be rented there now. Deletes go on.
+    pub bench: Option<Bench>,
+    /// The machines, as last listed.
+    pub hostnodes: Vec<Hostnode>,
+    /// When they were listed.
+    pub hostnodes_at: Option<Timestamp>,
+    /// Whether the newest list of instances is complete: nothing is rented while it is not.
+    pub list_complete: bool,
+    /// Bids asked about lately, newest last.
+    pub quotes: Vec<Quote>,
+    /// Bids whose answer could not be had in this tick: not asked again before the next.
+    pub unanswered: BTreeSet<HostnodeId>,
+}
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountState {
+    /// The newest balance; `None` while nobody could read one.
+    pub balance: Option<Dated<Balance>>,
+    /// What VMs that are not ours cost per hour.
+    pub foreign: HourlyRate,
+}
+
+/// What we learned of a hostnode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostMemory {
+    /// Nothing is deployed there before.
+    pub cooldown_until: Option<Timestamp>,
+    /// Failed three times in a row.
+    pub quarantined: bool,
+    /// Our own experience, once we have rented there; over the listed uptime.
+    pub uptime_ppm: Option<u32>,
+}
+
+/// All that a plan may know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Situation {
+    /// The moment.
+    pub now: Timestamp,
+    /// Over all fleets.
+    pub limits: Limits,
+    /// Makes the names of what is deployed.
+    pub namer: Namer,
+    /// By name.
+    pub fleets: BTreeMap<FleetName, FleetState>,
+    /// Committed by fleets that are known only from the journal (their policy is nowhere): counts against all limits.
+    pub orphaned: BTreeMap<AccountName, HourlyRate>,
+    /// By name.
+    pub markets: BTreeMap<MarketplaceName, MarketState>,
+    /// By name.
+    pub accounts: BTreeMap<AccountName, AccountState>,
+    /// By account and id.
+    pub hosts: BTreeMap<(AccountName, HostnodeId), HostMemory>,
+}

@@ -1,0 +1,150 @@
+//! The closed set of things that can happen to the engine, and the handle by which others make them happen.
+
+use super::Status;
+use crate::model::{FleetName, MarketplaceName};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Events waiting for the engine at most; more are refused, and the operator told.
+pub const EVENTS_MAX: usize = 64;
+
+labels! {
+    /// What made a tick happen.
+    pub enum Cause {
+        /// The first one.
+        Startup = "startup",
+        /// The scan interval, or a scheduled wake-up.
+        Schedule = "schedule",
+        /// A lever.
+        Operator = "operator",
+        /// A policy or setting changed.
+        Reload = "reload",
+    }
+}
+
+/// What a pause or resume is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One fleet.
+    Fleet(FleetName),
+    /// Renting on one marketplace.
+    Marketplace(MarketplaceName),
+    /// Everything.
+    All,
+}
+
+/// The operator's levers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lever {
+    /// Hold so many GPUs, until cleared or for so long.
+    Target {
+        /// Which.
+        fleet: FleetName,
+        /// How many.
+        gpus: u32,
+        /// For how long; `None`: until cleared.
+        lasting: Option<Duration>,
+    },
+    /// Back to what the policy says.
+    ClearTarget {
+        /// Which.
+        fleet: FleetName,
+    },
+    /// Freeze.
+    Pause(Scope),
+    /// End a pause, an evacuation, a bench.
+    Resume(Scope),
+    /// Tear all down, protected ones too, then pause. `None`: all fleets.
+    Evacuate(Option<FleetName>),
+    /// Let a held edit come into force.
+    Apply(FleetName),
+    /// Take a stray into a fleet.
+    Adopt {
+        /// Name or id.
+        instance: String,
+        /// Whose it becomes.
+        fleet: FleetName,
+    },
+    /// Delete one VM: ours, or a stray.
+    Delete {
+        /// Name or id.
+        instance: String,
+    },
+    /// Leave one alone, but for money.
+    Protect {
+        /// Name or id.
+        instance: String,
+        /// For how long; `None`: until it is gone. Zero ends a protection.
+        lasting: Option<Duration>,
+    },
+    /// Read settings and policies again.
+    Reload,
+}
+
+/// Why a lever did not move.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeverError {
+    /// There is no such fleet, instance or marketplace: 404.
+    #[error("{0}")]
+    NotFound(String),
+    /// It makes no sense now, and why: 409.
+    #[error("{0}")]
+    Refused(String),
+    /// It could not be recorded, so it was not done: 503.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What can happen.
+#[derive(Debug)]
+pub enum Event {
+    /// Look and act now.
+    Wake(Cause),
+    /// An operator moves a lever; the answer is one line for a person.
+    Lever(Lever, oneshot::Sender<Result<String, LeverError>>),
+    /// Prune what is old.
+    Housekeeping,
+    /// Finish what is under way and stop; VMs keep running.
+    Stop,
+}
+
+/// How the rest of the house talks to the engine.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    events: mpsc::Sender<Event>,
+    status: watch::Receiver<Arc<Status>>,
+}
+
+impl Handle {
+    /// From both ends.
+    pub const fn new(events: mpsc::Sender<Event>, status: watch::Receiver<Arc<Status>>) -> Self {
+        Self { events, status }
+    }
+
+    /// What was known after the newest tick.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+
+    /// To wait for the next status.
+    pub fn watch(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+
+    /// Wakes the loop; a lost wake costs at most one scan interval.
+    pub fn wake(&self, event: Event) {
+        let _ = self.events.try_send(event);
+    }
+
+    /// Moves a lever and waits for what came of it.
+    ///
+    /// # Errors
+    /// See [`LeverError`].
+    pub async fn pull(&self, lever: Lever) -> Result<String, LeverError> {
+        let (reply, answer) = oneshot::channel();
+        self.events
+            .try_send(Event::Lever(lever, reply))
+            .map_err(|_| LeverError::Failed("the engine is busy or stopping; try again".into()))?;
+        answer.await.map_err(|_| LeverError::Failed("the engine stopped before it answered".into()))?
+    }
+}

@@ -1,0 +1,11 @@
+//! The hands: observe, plan, verify, act, settle, and again.
+//!
+//! The engine is one actor. Everything that can happen to it is an [`event`](events), everything it knows is published
+//! after each tick as one immutable [`Status`], and everything it changes was journalled before it was sent. It decides
+//! nothing: `plan` does.
+
+pub mod events;
+pub mod status;
+
+pub use events::{Cause, Event, Handle, Lever, LeverError, Scope};
+pub use status::Status;

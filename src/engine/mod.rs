@@ -4,8 +4,11 @@
 //! after each tick as one immutable [`Status`], and everything it changes was journalled before it was sent. It decides
 //! nothing: `plan` does.
 
+pub mod decision;
 pub mod events;
 pub mod status;
+pub mod wake;
 
+pub use decision::Decision;
 pub use events::{Cause, Event, Handle, Lever, LeverError, Scope};
 pub use status::Status;

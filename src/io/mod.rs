@@ -9,6 +9,8 @@ pub mod entropy;
 pub mod files;
 pub mod net;
 pub mod store;
+pub mod systemd;
+pub mod watch;
 
 use std::{future::Future, pin::Pin};
 

@@ -16,6 +16,11 @@ pub trait Clock: Send + Sync {
     fn monotonic(&self) -> Duration;
     /// Waits so long, by this clock.
     fn sleep(&self, duration: Duration) -> Awaited<'static, ()>;
+    /// How long a stretch of real time is by this clock: what a marketplace promises in real time (a quote's minute) is
+    /// longer by a clock that runs faster than life.
+    fn of_real(&self, duration: Duration) -> Duration {
+        duration
+    }
 }
 
 /// The machine's clock, or one that runs `speed` times faster from the moment it was made.
@@ -54,5 +59,9 @@ impl Clock for SystemClock {
 
     fn sleep(&self, duration: Duration) -> Awaited<'static, ()> {
         Box::pin(tokio::time::sleep(duration / self.speed))
+    }
+
+    fn of_real(&self, duration: Duration) -> Duration {
+        duration.saturating_mul(self.speed)
     }
 }

@@ -11,7 +11,10 @@ use crate::{
     policy::Policy,
     settings::Limits,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// What the operator's levers make of a fleet, first that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,8 @@ pub struct HostMemory {
 pub struct Situation {
     /// The moment.
     pub now: Timestamp,
+    /// A quote older than this is stale: a minute of real time, whatever the clock.
+    pub quote_age_max: Duration,
     /// Over all fleets.
     pub limits: Limits,
     /// Makes the names of what is deployed.

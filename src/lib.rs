@@ -9,3 +9,4 @@ pub mod market;
 pub mod plan;
 pub mod policy;
 pub mod settings;
+pub mod sim;

@@ -513,13 +513,12 @@ mod tests {
         ) {
             let mut world = wild(seed);
             let hosts = world.hostnode_ids();
-            let mut now = 0;
             for (kind, host, gpus, size, wait) in acts {
                 act(&mut world, kind, &hosts[host % hosts.len()], gpus, size);
                 prop_assert_eq!(world.impossible(), Vec::<String>::new());
                 let (before, rate) = (world.balance, world.burn());
                 let to_the_next_step = u64::try_from(world.stepped_to + STEP_MS - world.now).unwrap() - 1;
-                now = u64::try_from(world.now).unwrap() + to_the_next_step;
+                let mut now = u64::try_from(world.now).unwrap() + to_the_next_step;
                 world.advance(Timestamp::from_millisecond(i64::try_from(now).unwrap()).unwrap());
                 if before > Grains::cost(rate, to_the_next_step) {
                     prop_assert_eq!(world.balance, before.minus(Grains::cost(rate, to_the_next_step)));

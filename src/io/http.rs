@@ -42,7 +42,10 @@ impl HttpNet {
         let base_url = base_url.trim_end_matches('/');
         let parsed = reqwest::Url::parse(base_url).ok();
         let fits = parsed.is_some_and(|url| {
-            matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
         });
         if !fits {
             return Err(HttpError::BaseUrl(base_url.to_owned()));
@@ -90,7 +93,8 @@ impl HttpNet {
             if before { NetError::NotSent(why) } else { NetError::Lost(why) }
         })?;
         let headers = answer.headers().iter();
-        let headers = headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+        let headers =
+            headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
         let (status, headers) = (answer.status().as_u16(), headers.collect());
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| NetError::Lost(told(error)))? {

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod io;
 pub mod ledger;
 pub mod market;
+pub mod metrics;
 pub mod plan;
 pub mod policy;
 pub mod settings;

@@ -6,6 +6,7 @@
 
 pub mod decision;
 pub mod events;
+pub mod export;
 pub mod status;
 pub mod wake;
 

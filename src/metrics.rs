@@ -32,8 +32,18 @@ const DURATION_BUCKETS_S: [f64; 14] =
 
 /// The calls every marketplace is asked, so that their series exist before the first one.
 const CALLS: [&str; 12] = [
-    "hostnodes", "hostnode", "instances", "instance", "whoami", "balance", "validate", "rebid", "deploy", "start",
-    "stop", "terminate",
+    "hostnodes",
+    "hostnode",
+    "instances",
+    "instance",
+    "whoami",
+    "balance",
+    "validate",
+    "rebid",
+    "deploy",
+    "start",
+    "stop",
+    "terminate",
 ];
 
 /// The `result` of a call that succeeded.
@@ -376,7 +386,8 @@ impl Collector for Process {
 macro_rules! forget {
     ($family:expr, $label:literal, $known:expr) => {
         for metric in $family.collect().iter().flat_map(|family| family.get_metric()) {
-            let pairs: HashMap<&str, &str> = metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+            let pairs: HashMap<&str, &str> =
+                metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
             if pairs.get($label).is_some_and(|name| !$known.contains(*name)) {
                 let _ = $family.remove(&pairs);
             }

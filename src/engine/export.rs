@@ -73,9 +73,9 @@ fn fleets(metrics: &Metrics, status: &Status) {
         let policy = &fleet.policy;
         Some(flag(policy.gone || policy.held.is_some() || !policy.faults.is_empty()))
     }));
-    let info = fleets.iter().map(|(name, fleet)| {
-        (vec![name.to_string(), fleet.policy.file.clone(), fleet.policy.sha256.clone()], 1.0)
-    });
+    let info = fleets
+        .iter()
+        .map(|(name, fleet)| (vec![name.to_string(), fleet.policy.file.clone(), fleet.policy.sha256.clone()], 1.0));
     metrics.policy_info.replace(info.collect());
 
     let none = BTreeMap::new();
@@ -216,4 +216,76 @@ fn is_priced(candidate: &Candidate) -> bool {
 /// A VM's hourly rate per GPU, rounded up.
 pub fn per_gpu(rate: HourlyRate, gpus: u32) -> HourlyRate {
     HourlyRate::from_micros(rate.micros().div_ceil(u64::from(gpus.max(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sample::{early, name, now, status};
+
+    fn text(status: &Status) -> String {
+        let metrics = Metrics::new("0.1.0", now());
+        export(&metrics, status, now());
+        metrics.text()
+    }
+
+    #[track_caller]
+    fn check(text: &str, line: &str) {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+
+    #[test]
+    fn a_status_becomes_the_series_that_say_it() {
+        let text = text(&status());
+        for line in [
+            r#"spotscale_fleet_target_gpus{fleet="train"} 8"#,
+            r#"spotscale_fleet_target_gpus{fleet="serve"} 2"#,
+            r#"spotscale_fleet_paused{fleet="serve"} 1"#,
+            r#"spotscale_fleet_ready_gpus{fleet="train"} 3"#,
+            r#"spotscale_fleet_hourly_rate_usd{fleet="train"} 4.835"#,
+            r#"spotscale_fleet_hourly_rate_limit_usd{fleet="train"} 6"#,
+            r#"spotscale_fleet_spend_usd_total{fleet="train"} 12.345678"#,
+            r#"spotscale_fleet_blocked_gpus{fleet="train",reason="rate_limit"} 2"#,
+            r#"spotscale_offers{fleet="train",verdict="price_above_cap"} 121"#,
+            r#"spotscale_offers{fleet="train",verdict="denied"} 0"#,
+            r#"spotscale_best_offer_usd_per_gpu_hour{fleet="train",gpu_model="geforcertx4090-pcie-24gb"} 0.4275"#,
+            r#"spotscale_account_balance_usd{account="tensordock"} 212.34"#,
+            r#"spotscale_account_runway_seconds{account="tensordock"} 108000"#,
+            r#"spotscale_in_doubt_deploys{marketplace="tensordock"} 1"#,
+            r#"spotscale_stray_instances{marketplace="tensordock"} 1"#,
+            r#"spotscale_market_age_seconds{marketplace="tensordock"} 60"#,
+            r#"spotscale_plan_gap_ratio{fleet="serve"} 0.0125"#,
+            r#"spotscale_limit_exceeded{limit="rate_limit"} 0"#,
+            r#"spotscale_last_tick_timestamp_seconds 1795197600"#,
+        ] {
+            check(&text, line);
+        }
+        let outbid = r#"gpu_model="geforcertx4090-pcie-24gb",price_type="spot",state="outbid"} 1"#;
+        check(&text, &format!(r#"spotscale_fleet_gpus{{fleet="train",marketplace="tensordock",{outbid}"#));
+    }
+
+    #[test]
+    fn before_the_first_tick_there_are_counters_at_zero_and_no_invented_levels() {
+        let text = text(&early());
+        check(&text, r#"spotscale_teardowns_total{fleet="train",reason="target"} 0"#);
+        for absent in
+            ["fleet_target_gpus{", "fleet_gpus{", "last_tick", "account_balance", "market_age", "limit_exceeded"]
+        {
+            assert!(!text.contains(&format!("spotscale_{absent}")), "{absent}\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_series_of_a_fleet_that_is_gone_go_too() {
+        let metrics = Metrics::new("0.1.0", now());
+        export(&metrics, &status(), now());
+        let mut without = status();
+        without.fleets.remove(&name("train"));
+        without.situation.as_mut().unwrap().fleets.remove(&name("train"));
+        without.plan.as_mut().unwrap().report.remove(&name("train"));
+        export(&metrics, &without, now());
+        let text = metrics.text();
+        assert!(!text.contains("fleet=\"train\""), "{text}");
+        assert!(text.contains("fleet=\"serve\""));
+    }
 }

@@ -7,6 +7,8 @@
 pub mod decision;
 pub mod events;
 pub mod export;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod status;
 pub mod wake;
 

@@ -2,6 +2,7 @@
 
 #[macro_use]
 pub mod model;
+pub mod admin;
 pub mod engine;
 pub mod io;
 pub mod ledger;

@@ -546,4 +546,35 @@ mod tests {
         assert_eq!(world.truth().doubled(), ["spotscale-train-k3x9-1".parse().unwrap()]);
         assert_eq!(world.truth().alive().count(), 3);
     }
+
+    #[test]
+    fn a_hostnodes_own_limits_hold() {
+        let mut world = world(Temper::Still, "1000");
+        let model: crate::model::GpuModel = "h100-sxm5-80gb".parse().unwrap();
+        let host = world.hostnodes().into_iter().find(|host| host.free_gpus(&model) == 8).unwrap();
+        let shape = Shape { gpu_model: model, gpus: 1, vcpus: 26, ram_gb: 4, storage_gb: 20 };
+        let order = WorldOrder { hostnode: host.id, shape: shape.clone(), ..order(1, None) };
+        let over = WorldOrder { shape: Shape { vcpus: 28, ..shape }, ..order.clone() };
+        assert_eq!(
+            world.deploy(over).unwrap_err().to_string(),
+            "refused: the resources are outside of the hostnode's limits"
+        );
+        assert!(world.deploy(order).is_ok());
+    }
+
+    #[test]
+    fn the_truth_tells_a_gpu_hour_by_bid_from_one_on_demand() {
+        let mut world = world(Temper::Still, "100");
+        assert_eq!(world.truth().per_gpu_hour(), None);
+        world.options.provisioning_s = (0, 0);
+        let before = world.now();
+        world.deploy(order(2, Some("0.25"))).unwrap();
+        world.advance(crate::model::time::after(before, Duration::from_secs(10)));
+        world.advance(crate::model::time::after(before, Duration::from_secs(3_610)));
+        let truth = world.truth();
+        assert_eq!(truth.gpu_seconds, 7_200);
+        assert_eq!(truth.spent_on_api_vms, "0.260722".parse().unwrap());
+        assert_eq!(truth.per_gpu_hour(), Some("0.130361".parse().unwrap()));
+        assert_eq!(truth.on_demand_per_gpu_hour(), Some("0.215".parse().unwrap()));
+    }
 }

@@ -19,7 +19,8 @@ use crate::{
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// What older versions of the API sent instead of JSON.
-const HTML: &str = "<!DOCTYPE html><html><head><title>Application Error</title></head><body><h1>Oops</h1></body></html>";
+const HTML: &str =
+    "<!DOCTYPE html><html><head><title>Application Error</title></head><body><h1>Oops</h1></body></html>";
 
 /// One dialect spoken here.
 pub struct Counter {
@@ -149,12 +150,9 @@ fn spoil(fault: Fault, serve: impl FnOnce() -> Response) -> Answer {
     };
     let error = r#"{"success": false, "error": "Internal Server Error"}"#;
     match fault {
-        Fault::None
-        | Fault::EmptyList
-        | Fault::PartialList
-        | Fault::LateVm(_)
-        | Fault::Refused
-        | Fault::Slow(_) => Answer::Whole(serve()),
+        Fault::None | Fault::EmptyList | Fault::PartialList | Fault::LateVm(_) | Fault::Refused | Fault::Slow(_) => {
+            Answer::Whole(serve())
+        }
         Fault::LostRequest => Answer::Nothing,
         Fault::LostAnswer => {
             serve();
@@ -178,7 +176,10 @@ fn spoil(fault: Fault, serve: impl FnOnce() -> Response) -> Answer {
         }
         Fault::Throttled => Answer::Whole(Response {
             status: 429,
-            headers: vec![("content-type".to_owned(), "application/json".to_owned()), ("retry-after".to_owned(), "2".to_owned())],
+            headers: vec![
+                ("content-type".to_owned(), "application/json".to_owned()),
+                ("retry-after".to_owned(), "2".to_owned()),
+            ],
             body: r#"{"success": false, "error": "Too Many Requests"}"#.into(),
         }),
     }
@@ -269,9 +270,12 @@ mod tests {
         assert_eq!((hosts.items.len(), hosts.dropped.len()), (stand.market.world.hostnode_ids().len(), 0));
         let truly = stand.market.world.hostnodes();
         for host in &hosts.items {
-            assert!(truly.iter().any(|true_one| true_one.free_ports.len() == host.free_ports.len()
-                && true_one.supply == host.supply
-                && true_one.id == host.id), "{host:?}");
+            assert!(
+                truly.iter().any(|true_one| true_one.free_ports.len() == host.free_ports.len()
+                    && true_one.supply == host.supply
+                    && true_one.id == host.id),
+                "{host:?}"
+            );
         }
         let bid = |price: &str| Bid { hostnode: SPOT.parse().unwrap(), shape: shape(), price: price.parse().unwrap() };
         let ask = |stand: &mut Stand, price| {

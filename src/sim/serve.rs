@@ -128,9 +128,10 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, u16> {
     let method: Method = head.method.as_str().parse().map_err(|_| 405u16)?;
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|_| 413u16)?.to_bytes();
     let query = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
-    let headers = head.headers.iter().filter_map(|(name, value)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-    });
+    let headers = head
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
     Ok(Request {
         method,
         path: head.uri.path().to_owned(),
@@ -232,7 +233,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_lost_is_a_connection_that_closes() {
-        let all = answers(&whoami("api_key=k&api_token=t"), &[Fault::LostRequest, Fault::LostAnswer, Fault::CutAnswer]).await;
+        let all =
+            answers(&whoami("api_key=k&api_token=t"), &[Fault::LostRequest, Fault::LostAnswer, Fault::CutAnswer]).await;
         assert_eq!(all[..2], ["", ""]);
         assert!(all[2].contains("content-length: 16") && all[2].ends_with("\r\n\r\n{\"succes"), "{all:?}");
     }

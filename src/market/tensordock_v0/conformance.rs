@@ -102,7 +102,7 @@ impl Backend for TinyWorld {
         if bid.is_some_and(|bid| bid < floor()) {
             return Err(Refusal::BidTooLow("others pay more".into()));
         }
-        let (_, listed) = self.hosts[0].price(&shape).unwrap();
+        let (_, listed) = self.hosts[0].price(&shape).map_err(|_| Refusal::NoCapacity("others have it".into()))?;
         self.made += 1;
         let id: InstanceId = format!("00000000-0000-4000-8000-{:012}", self.made).parse().unwrap();
         let instance = Instance {
@@ -305,10 +305,10 @@ fn a_deploy_is_judged_as_strictly_as_the_real_one() {
         (&[("operating_system", "Windows 10"), ("storage", "89")], "storage must be at least 90 for Windows 10"),
         (&[("operating_system", "Plan 9")], "operating_system is not supported"),
         (&[("gpu_count", "0")], "gpu_count must be at least 1"),
-        (&[("gpu_count", "5")], "5 x v100-pcie-16gb is not available"),
-        (&[("gpu_model", "h100-sxm5-80gb")], "2 x h100-sxm5-80gb is not available"),
+        (&[("gpu_count", "5")], "Not enough resources are available: others have it"),
+        (&[("gpu_model", "h100-sxm5-80gb")], "Not enough resources are available: others have it"),
         (&[("vcpus", "66")], "The hostnode does not sell this size for so many GPUs"),
-        (&[("vcpus", "66"), ("gpu_count", "1")], "Not enough resources are available on this hostnode"),
+        (&[("vcpus", "66"), ("gpu_count", "1")], "Not enough resources are available: others have it"),
         (&[("hostnode", "elsewhere")], "Hostnode not found"),
         (
             &[("name", "a-name-of-one-more-than-sixty-characters-0123456789-012345678")],

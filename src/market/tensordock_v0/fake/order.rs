@@ -2,7 +2,7 @@
 //!
 //! The limits are the vendor's dashboard's (documented, FACTS) and the refusal for an odd number of vCPUs is recorded;
 //! the texts are ours. The world decides what is free and what a bid is worth; here it is only whether an order makes
-//! sense at all and would fit the machine as it is listed.
+//! sense at all and is of a size that the machine sells.
 
 use super::form::Form;
 use crate::{

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod entropy;
 pub mod files;
+pub mod http;
 pub mod net;
 pub mod store;
 pub mod systemd;

@@ -4,6 +4,12 @@
 //! ([`Exchange`]). Pacing, deadlines, retries, spans and metrics are written once, around all of them, in the client.
 //! The other side of the counter ([`Fake`]) lives in the same folder: it reads our request, asks a simulated world
 //! ([`Backend`]), and answers in kind.
+//!
+//! A marketplace more is one folder with its dialect, fake and fixtures, and one line each in [`dialect`] and [`fake`].
+
+pub mod client;
+pub mod json;
+pub mod tensordock_v0;
 
 use crate::{
     io::net::{Request, Response},
@@ -12,9 +18,43 @@ use crate::{
         inventory::Balance,
         offer::{Bid, BidAnswer, Rates},
     },
+    settings::Api,
 };
 use secrecy::SecretString;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A proxy in front of an API may answer 200 and say the server's true status in this header (documented, TensorDock).
+pub const ORIGINAL_STATUS: &str = "x-do-orig-status";
+
+/// Every call's name, a label: counters exist from the start.
+pub const CALLS: &[&str] = &[
+    "balance",
+    "deploy",
+    "hostnode",
+    "hostnodes",
+    "instance",
+    "instances",
+    "rebid",
+    "start",
+    "stop",
+    "terminate",
+    "validate",
+    "whoami",
+];
+
+/// The language of an API, with these credentials. An API with one credential takes only the token.
+pub fn dialect(api: Api, key: Option<SecretString>, token: SecretString) -> Arc<dyn Dialect> {
+    match api {
+        Api::TensordockV0 => Arc::new(tensordock_v0::TensordockV0::new(key.unwrap_or_default(), token)),
+    }
+}
+
+/// The other side of an API's counter; `None` takes any credentials.
+pub fn fake(api: Api, key: Option<String>, token: Option<String>) -> Box<dyn Fake> {
+    match api {
+        Api::TensordockV0 => Box::new(tensordock_v0::fake::TensordockV0Fake { key, token }),
+    }
+}
 
 /// What a request does to the world. Only reads are ever sent twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

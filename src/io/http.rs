@@ -1,0 +1,130 @@
+//! The network door's real side: HTTPS by `reqwest`, with its own trust in the system's certificates.
+//!
+//! No redirects, no proxies from the environment, no retries of its own: a request goes once to the configured place or
+//! it fails. **Invariant:** `NotSent` is said only when no connection was made. A pooled connection that dies before
+//! anything was written is told as `Lost`, because nobody can know: that errs on the side of doubt.
+
+use super::{
+    Awaited,
+    net::{BODY_BYTES_MAX, Method, Net, NetError, Request, Response},
+};
+use std::{error::Error, time::Duration};
+
+/// Making a connection must not take longer; nothing was sent then.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Shorter than a scan interval and than most servers' patience, so that few requests meet a dead connection.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// One marketplace over HTTP.
+#[derive(Clone, Debug)]
+pub struct HttpNet {
+    client: reqwest::Client,
+    base_url: String,
+}
+
+/// Why there is no HTTP client.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The base is not an `http` or `https` URL.
+    #[error("`{0}` is not an http or https URL")]
+    BaseUrl(String),
+    /// TLS could not be set up, for example because the machine has no certificates (package `ca-certificates`).
+    #[error("failed to set up the HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+impl HttpNet {
+    /// Sends to `base_url`, which each request's path is put after.
+    ///
+    /// # Errors
+    /// When the URL is none or TLS cannot be set up.
+    pub fn new(base_url: &str) -> Result<Self, HttpError> {
+        let base_url = base_url.trim_end_matches('/');
+        let parsed = reqwest::Url::parse(base_url).ok();
+        let fits = parsed.is_some_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
+        });
+        if !fits {
+            return Err(HttpError::BaseUrl(base_url.to_owned()));
+        }
+        // An error means that one is installed already: there is only one in the tree.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("spotscale/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_DEADLINE)
+            .pool_idle_timeout(IDLE_MAX)
+            .build()
+            .map_err(HttpError::Client)?;
+        Ok(Self { client, base_url: base_url.to_owned() })
+    }
+
+    fn url(&self, request: &Request) -> String {
+        let Self { base_url, .. } = self;
+        if request.query.is_empty() {
+            return format!("{base_url}{}", request.path);
+        }
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&request.query).finish();
+        format!("{base_url}{}?{query}", request.path)
+    }
+
+    async fn exchange(&self, request: Request, deadline: Duration) -> Result<Response, NetError> {
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut builder = self.client.request(method, self.url(&request)).timeout(deadline);
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        if !request.body.is_empty() {
+            builder = builder.body(request.body);
+        }
+        let mut answer = builder.send().await.map_err(|error| {
+            let before = error.is_connect() || error.is_builder();
+            let why = told(error);
+            if before { NetError::NotSent(why) } else { NetError::Lost(why) }
+        })?;
+        let headers = answer.headers().iter();
+        let headers = headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+        let (status, headers) = (answer.status().as_u16(), headers.collect());
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| NetError::Lost(told(error)))? {
+            if body.len() + chunk.len() > BODY_BYTES_MAX {
+                return Err(NetError::Lost(format!("the answer is larger than {BODY_BYTES_MAX} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status, headers, body })
+    }
+}
+
+impl Net for HttpNet {
+    fn send(&self, request: Request, deadline: Duration) -> Awaited<'_, Result<Response, NetError>> {
+        Box::pin(async move {
+            // The client's own deadline ends before this one; this one holds even where that does not.
+            let guard = deadline.saturating_add(Duration::from_secs(1));
+            match tokio::time::timeout(guard, self.exchange(request, deadline)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(NetError::Lost(format!("no answer within {}", crate::model::time::show(deadline)))),
+            }
+        })
+    }
+}
+
+/// The whole chain in one line, without the URL: its query carries credentials.
+fn told(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}

@@ -1,0 +1,187 @@
+//! TensorDock v0: bids and on demand, machines sold by resource.
+//!
+//! ```text
+//!   calls  ->  Request  ->  (client, network)  ->  Response  ->  answer  ->  wire  ->  our nouns
+//!                                 fake  <----------------------------------  the simulated world
+//! ```
+//!
+//! [`calls`] says every request, [`answer`] tells refusals from answers, [`wire`] reads the JSON in every shape that the
+//! documents and clients show, and this file puts them together as the [`Dialect`]. [`fake`] is the other side of the
+//! counter. What is known of the vendor is marked *recorded*, *documented* or *assumed*, as the fixtures are.
+
+pub mod answer;
+pub mod calls;
+pub mod fake;
+pub mod wire;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod fixtures;
+
+use crate::{
+    io::net::{Request, Response},
+    market::{Deployed, Dialect, Effect, Exchange, Manners, Order, Stop},
+    model::{
+        Balance, Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, Lookup, Refusal, Scan,
+        offer::{Bid, BidAnswer},
+    },
+};
+use answer::{Answer, Success};
+use calls::{Calls, Filters};
+use secrecy::SecretString;
+use std::time::Duration;
+
+/// Clients waited 12 s for answers, found it too short and went to 20 s (recorded, dstack); a list is larger.
+const READ_DEADLINE: Duration = Duration::from_secs(30);
+/// Giving up on a write leaves it in doubt, so that it is given more.
+const WRITE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The language of TensorDock v0.
+#[derive(Debug)]
+pub struct TensordockV0 {
+    calls: Calls,
+}
+
+impl TensordockV0 {
+    /// With these credentials.
+    pub fn new(key: SecretString, token: SecretString) -> Self {
+        Self { calls: Calls::new(key, token) }
+    }
+}
+
+type Read<T> = fn(&Request, &Response) -> Result<T, Refusal>;
+
+const fn reads<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
+    Exchange { call, request, effect: Effect::Reads, read }
+}
+
+const fn writes<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
+    Exchange { call, request, effect: Effect::Writes, read }
+}
+
+impl Dialect for TensordockV0 {
+    fn manners(&self) -> Manners {
+        Manners { read_deadline: READ_DEADLINE, write_deadline: WRITE_DEADLINE }
+    }
+
+    fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
+        reads("hostnodes", self.calls.hostnodes(Filters::default()), |request, response| {
+            wire::hostnodes(&Answer::read(request, response).accepted()?)
+        })
+    }
+
+    fn hostnode(&self, id: &HostnodeId) -> Option<Exchange<Lookup<Hostnode>>> {
+        Some(reads("hostnode", self.calls.hostnode(id)?, read_hostnode))
+    }
+
+    fn instances(&self) -> Exchange<Scan<Instance>> {
+        reads("instances", self.calls.list(), |request, response| {
+            wire::instances(&Answer::read(request, response).accepted()?)
+        })
+    }
+
+    fn instance(&self, id: &InstanceId) -> Option<Exchange<Lookup<Instance>>> {
+        Some(reads("instance", self.calls.details(id), read_instance))
+    }
+
+    fn whoami(&self) -> Exchange<()> {
+        reads("whoami", self.calls.test(), read_done)
+    }
+
+    fn balance(&self) -> Option<Exchange<Balance>> {
+        Some(reads("balance", self.calls.balance(), |request, response| {
+            wire::balance(&Answer::read(request, response).accepted()?)
+        }))
+    }
+
+    fn validate(&self, bid: &Bid) -> Option<Exchange<BidAnswer>> {
+        Some(reads("validate", self.calls.validate_new(bid), read_bid))
+    }
+
+    fn rebid(&self, id: &InstanceId, price: HourlyRate) -> Option<Exchange<BidAnswer>> {
+        Some(writes("rebid", self.calls.validate_existing(id, price), read_bid))
+    }
+
+    fn deploy(&self, order: &Order) -> Exchange<Deployed> {
+        writes("deploy", self.calls.deploy(order), |request, response| {
+            match Answer::read(request, response).done() {
+                Ok(object) => wire::deployed(&object),
+                // What is gone when one deploys is the machine.
+                Err(Refusal::Gone) => Err(Refusal::NoCapacity("the hostnode is gone".into())),
+                Err(refusal) => Err(refusal),
+            }
+        })
+    }
+
+    fn start(&self, id: &InstanceId) -> Option<Exchange<()>> {
+        Some(writes("start", self.calls.start(id), read_done))
+    }
+
+    fn stop(&self, id: &InstanceId, how: Stop) -> Option<Exchange<()>> {
+        Some(writes("stop", self.calls.stop(id, how), read_done))
+    }
+
+    fn terminate(&self, id: &InstanceId) -> Exchange<()> {
+        writes("terminate", self.calls.delete(id), |request, response| {
+            let answer = Answer::read(request, response);
+            if answer.says_already_terminated() {
+                return Ok(());
+            }
+            match answer.done() {
+                Ok(_) | Err(Refusal::Gone) => Ok(()),
+                Err(refusal) => Err(refusal),
+            }
+        })
+    }
+}
+
+fn read_done(request: &Request, response: &Response) -> Result<(), Refusal> {
+    Answer::read(request, response).done().map(|_| ())
+}
+
+/// A bid passes if and only if `success`, and `will_succeed` (S2) is not false.
+fn read_bid(request: &Request, response: &Response) -> Result<BidAnswer, Refusal> {
+    let answer = Answer::read(request, response);
+    if answer.refuses_a_bid() {
+        return Ok(BidAnswer::Refused);
+    }
+    let success = answer.success;
+    let object = answer.accepted()?;
+    match (success, object.get("will_succeed").map(|said| said.flag())) {
+        (Success::Yes, None | Some(Some(true))) => Ok(BidAnswer::Accepted),
+        (Success::Yes, Some(Some(false))) => Ok(BidAnswer::Refused),
+        (Success::Yes | Success::No | Success::Unsaid | Success::Odd, _) => {
+            Err(Refusal::Malformed("it neither takes nor refuses the bid".into()))
+        }
+    }
+}
+
+fn read_hostnode(request: &Request, response: &Response) -> Result<Lookup<Hostnode>, Refusal> {
+    let answer = Answer::read(request, response);
+    let missing = answer.error.as_deref().is_some_and(|text| {
+        let text = text.to_ascii_lowercase();
+        text.contains("hostnode") && (text.contains("not found") || text.contains("does not exist"))
+    });
+    match answer.accepted() {
+        Ok(object) => {
+            let id = request.path.rsplit('/').next().unwrap_or_default();
+            wire::hostnode_details(id, &object).map(Lookup::Here)
+        }
+        Err(Refusal::Gone) => Ok(Lookup::Gone),
+        Err(Refusal::NoCapacity(_)) if missing => Ok(Lookup::Gone),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn read_instance(request: &Request, response: &Response) -> Result<Lookup<Instance>, Refusal> {
+    match Answer::read(request, response).accepted() {
+        Ok(object) => {
+            let mut fields = form_urlencoded::parse(&request.body);
+            let id = fields.find(|(name, _)| name == "server").map(|(_, id)| id.into_owned()).unwrap_or_default();
+            wire::instance_details(&id, &object).map(Lookup::Here)
+        }
+        Err(Refusal::Gone) => Ok(Lookup::Gone),
+        Err(refusal) => Err(refusal),
+    }
+}

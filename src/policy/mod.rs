@@ -2,9 +2,33 @@
 //!
 //! A [`Policy`] cannot exist unless it is coherent: it is made only by [`check`], which reports every fault of a file at
 //! once, with its place, and otherwise lets nobody change it. Everything downstream trusts it and re-checks nothing.
+//!
+//! ```text
+//! file, named files -> Source -> tree -> raw -> check -> Policy
+//!                     (source)  (tree)  (raw,   (check)
+//!                                        later)
+//! ```
+//!
+//! Nothing here opens a file by itself: [`gather`] is handed the reader. The settings are read by the same tree, sections
+//! and values, and complain in the same words.
 
+pub mod check;
+pub mod edit;
+pub mod fault;
+pub mod folder;
+pub mod later;
+pub mod raw;
+pub mod section;
+pub mod source;
 pub mod terms;
+pub mod tree;
+pub mod value;
 
+pub use check::{Checked, Context, InstanceDefaults, SpotOffered, check};
+pub use edit::{StartLimits, changed_keys, lower_limits};
+pub use fault::{Fault, Severity};
+pub use folder::check_folder;
+pub use source::{Source, digest, gather};
 pub use terms::Terms;
 
 /// A coherent policy. Reads like its [`Terms`]; cannot be changed.

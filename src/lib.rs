@@ -20,3 +20,4 @@ pub mod market;
 pub mod plan;
 pub mod policy;
 pub mod settings;
+pub mod sim;

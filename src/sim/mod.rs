@@ -1,0 +1,39 @@
+//! The rehearsal: a simulated marketplace.
+//!
+//! Everything the daemon does to a real marketplace it can do here, on a market that costs nothing: hosts with GPUs,
+//! minimum bids that move, rivals who come and outbid, machines that vanish, an account that burns down. It grows from
+//! one seed and is the same every time.
+//!
+//! ```text
+//! request ─ serve (HTTP) ─┐
+//! request ─ doors (here) ─┴─ Market ── Faults (what goes wrong) ── Fake (the dialect) ── Veil ── World
+//! ```
+//!
+//! The layers know little of each other. [`World`] has no clock, no IO and no dialect; the dialects' fakes live in their
+//! own folders under `market`; [`Faults`] only says *which* thing goes wrong with a call, and [`Market`]
+//! makes it go wrong.
+
+mod backend;
+pub mod call;
+pub mod catalogue;
+pub mod contest;
+pub mod doors;
+pub mod faults;
+pub mod host;
+pub mod marketplace;
+pub mod seed;
+pub mod serve;
+pub mod truth;
+mod veil;
+pub mod vm;
+pub mod wallet;
+pub mod world;
+
+pub use call::Call;
+pub use doors::InProcess;
+pub use faults::{Fault, Faults, Severity};
+pub use host::{Absence, Temper};
+pub use marketplace::{Counter, Market};
+pub use truth::Truth;
+pub use vm::{Ended, Origin, Vm, VmState};
+pub use world::{World, WorldOptions};

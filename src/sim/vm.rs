@@ -1,0 +1,138 @@
+//! One VM of the account, and its whole history: the truth that tests and summaries ask for.
+
+use super::{host::Millis, wallet::Grains};
+use crate::model::{
+    HostnodeId, HourlyRate, InstanceId, PriceType, Shape, Usd, VmName,
+    offer::{Location, Rates},
+};
+use std::{collections::BTreeMap, fmt};
+
+/// What a VM is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VmState {
+    /// Being made ready.
+    Starting,
+    /// Running.
+    Running,
+    /// Stopped, GPU kept.
+    StoppedKept,
+    /// Stopped, GPU given back.
+    StoppedReleased,
+    /// Its bid was beaten.
+    Outbid,
+}
+
+/// As v0 spells it in its refusals: in lower case (recorded).
+impl fmt::Display for VmState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Starting | Self::Running => "running",
+            Self::StoppedKept => "stopped",
+            Self::StoppedReleased => "stoppeddisassociated",
+            Self::Outbid => "outbid",
+        })
+    }
+}
+
+/// Why a VM is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Somebody deleted it.
+    Deleted,
+    /// Its hostnode went for good.
+    HostDied,
+    /// The account was empty.
+    Bankrupt,
+}
+
+/// Who made a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A deploy through the API.
+    Api,
+    /// It was there: put into the world by whoever set it up.
+    Foreign,
+}
+
+/// A VM with its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vm {
+    /// The vendor's id.
+    pub id: InstanceId,
+    /// Its name; the world lets two have the same.
+    pub name: VmName,
+    /// Who made it.
+    pub origin: Origin,
+    /// On which machine.
+    pub hostnode: HostnodeId,
+    /// Where that stands.
+    pub location: Location,
+    /// What it has.
+    pub shape: Shape,
+    /// How it is paid for.
+    pub price_type: PriceType,
+    /// What it costs: the bid (spot) or the list price at its making, and storage.
+    pub agreed: Rates,
+    /// What the same shape cost on demand when it was made.
+    pub on_demand: Rates,
+    /// Operating system.
+    pub image: String,
+    /// Where it can be reached.
+    pub address: String,
+    /// Outside port to inside port.
+    pub ports: BTreeMap<u16, u16>,
+    /// When it was made.
+    pub made_at: Millis,
+    /// What it is doing, or was last.
+    pub state: VmState,
+    /// How often it was outbid.
+    pub outbids: u32,
+    /// When and why it ended.
+    pub ended: Option<(Millis, Ended)>,
+    /// When a starting one will be running.
+    pub(super) ready_at: Millis,
+    pub(super) spent: Grains,
+    pub(super) would_have_cost: Grains,
+    pub(super) running_ms: u64,
+}
+
+impl Vm {
+    /// Whether it holds its GPUs.
+    pub const fn holds(&self) -> bool {
+        match self.state {
+            VmState::Starting | VmState::Running | VmState::StoppedKept => true,
+            VmState::StoppedReleased | VmState::Outbid => false,
+        }
+    }
+
+    /// What is billed for it now: while its host is away only the disk.
+    pub(super) const fn billed(&self, host_is_up: bool) -> HourlyRate {
+        if self.holds() && host_is_up { self.agreed.total() } else { self.agreed.storage }
+    }
+
+    /// Charges it for a time, and returns what it costs.
+    pub(super) fn charge(&mut self, host_is_up: bool, millis: u64) -> Grains {
+        let cost = Grains::cost(self.billed(host_is_up), millis);
+        self.spent = self.spent.plus(cost);
+        if host_is_up && self.state == VmState::Running {
+            self.running_ms = self.running_ms.saturating_add(millis);
+            self.would_have_cost = self.would_have_cost.plus(Grains::cost(self.on_demand.total(), millis));
+        }
+        cost
+    }
+
+    /// What was paid for it so far.
+    pub fn spent(&self) -> Usd {
+        self.spent.usd()
+    }
+
+    /// What its running time would have cost on demand.
+    pub fn on_demand_equivalent(&self) -> Usd {
+        self.would_have_cost.usd()
+    }
+
+    /// Seconds of GPU time it delivered: time running times GPUs.
+    pub const fn gpu_seconds(&self) -> u64 {
+        self.running_ms / 1_000 * self.shape.gpus as u64
+    }
+}

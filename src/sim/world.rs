@@ -1,0 +1,391 @@
+//! The simulated world: hostnodes, rivals, our account and its VMs, and the passing of time.
+//!
+//! A [`World`] is a value. It has no clock: [`World::advance`] moves it to a moment somebody names, lazily, in fixed
+//! steps of [`STEP_MS`] on a grid that begins with the world, so that the way there (one call or a thousand) makes no
+//! difference to what happens. Between two steps only money flows.
+//!
+//! ```text
+//! advance(now) ─┬─ each step:  wallet pays ─ hosts live (outages, prices, rivals) ─ GPUs are settled ─ VMs get ready
+//!               └─ the rest:   wallet pays
+//! ```
+//!
+//! What the API may do stands in `backend`; what only tests and summaries may know stands in `truth`.
+
+use super::{
+    catalogue,
+    contest::{self, Contender},
+    host::{Absence, Host, Millis, Rival, Temper, Usage},
+    seed::{Dice, Seed},
+    vm::{Ended, Vm, VmState},
+    wallet::Grains,
+};
+use crate::model::{HostnodeId, HourlyRate, InstanceId, PriceType, Shape, Timestamp, Usd};
+use std::collections::BTreeMap;
+
+/// The world moves in steps of ten seconds.
+pub const STEP_MS: i64 = 10_000;
+/// At most so many steps in one call, a month of them: what lies further away is bridged, and nothing but billing
+/// happens there. Keeps a machine that slept for a year from computing that year.
+const STEPS_MAX: i64 = 30 * 24 * 360;
+
+/// What a world is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorldOptions {
+    /// How many hostnodes; `None`: the whole catalogue.
+    pub hosts: Option<usize>,
+    /// What the account holds at the opening.
+    pub balance: Usd,
+    /// How restless it is.
+    pub temper: Temper,
+    /// How long a new VM takes until it runs, in seconds: least and most.
+    pub provisioning_s: (u32, u32),
+}
+
+impl WorldOptions {
+    /// Like life: the whole catalogue, half a minute to a minute and a half until a VM runs.
+    pub const fn lifelike(balance: Usd) -> Self {
+        Self { hosts: None, balance, temper: Temper::Lifelike, provisioning_s: (30, 90) }
+    }
+}
+
+/// The simulated world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct World {
+    pub(super) seed: Seed,
+    pub(super) options: WorldOptions,
+    pub(super) opened_at: Millis,
+    pub(super) now: Millis,
+    stepped_to: Millis,
+    pub(super) hosts: BTreeMap<HostnodeId, Host>,
+    /// Those that exist.
+    pub(super) vms: BTreeMap<InstanceId, Vm>,
+    /// Those that did.
+    pub(super) past: Vec<Vm>,
+    pub(super) balance: Grains,
+    pub(super) made: u64,
+    pub(super) opening_balance: Usd,
+}
+
+/// Somebody in a contest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Ours(InstanceId),
+    Rival(usize),
+    Challenger,
+}
+
+/// Somebody who is not there yet and wants GPUs.
+#[derive(Clone, Debug)]
+pub(super) struct Challenger<'a> {
+    pub shape: &'a Shape,
+    pub price_type: PriceType,
+    pub pays: HourlyRate,
+}
+
+/// How a contest ended.
+pub(super) struct Outcome(Vec<(Who, bool)>);
+
+impl Outcome {
+    pub fn won(&self, who: &Who) -> bool {
+        self.0.iter().any(|(one, won)| one == who && *won)
+    }
+}
+
+impl World {
+    /// A world at its first moment.
+    pub fn new(seed: u64, now: Timestamp, options: WorldOptions) -> Self {
+        let machines = options.hosts.map_or_else(catalogue::machines, catalogue::of_size);
+        Self::with_machines(seed, now, options, &machines)
+    }
+
+    /// A world of one's own machines, whatever `options.hosts` says.
+    pub fn with_machines(seed: u64, now: Timestamp, options: WorldOptions, machines: &[catalogue::Machine]) -> Self {
+        let (seed, now) = (Seed(seed), now.as_millisecond());
+        let hosts = machines
+            .iter()
+            .map(|machine| (machine.id.clone(), Host::new(machine, seed, options.temper, now)))
+            .collect();
+        let (balance, opening_balance) = (Grains::from_usd(options.balance), options.balance);
+        Self {
+            seed,
+            options,
+            opened_at: now,
+            now,
+            stepped_to: now,
+            hosts,
+            vms: BTreeMap::new(),
+            past: Vec::new(),
+            balance,
+            made: 0,
+            opening_balance,
+        }
+    }
+
+    /// Lets the world live up to a moment. One that has passed already changes nothing.
+    pub fn advance(&mut self, now: Timestamp) {
+        let target = now.as_millisecond();
+        if target - self.stepped_to > STEPS_MAX.saturating_mul(STEP_MS) {
+            let steps_left_out = (target - self.stepped_to) / STEP_MS - STEPS_MAX;
+            self.stepped_to = self.stepped_to.saturating_add(steps_left_out.saturating_mul(STEP_MS));
+            self.pay_until(self.stepped_to);
+        }
+        while self.stepped_to.saturating_add(STEP_MS) <= target {
+            self.stepped_to = self.stepped_to.saturating_add(STEP_MS);
+            self.pay_until(self.stepped_to);
+            self.step(self.stepped_to);
+        }
+        self.pay_until(target);
+    }
+
+    fn step(&mut self, now: Millis) {
+        let mut unsettled = Vec::new();
+        let mut died = Vec::new();
+        for (id, host) in &mut self.hosts {
+            let stepped = host.step(self.options.temper, now);
+            if stepped.died {
+                died.push(id.clone());
+            }
+            if stepped.unsettled {
+                unsettled.push(id.clone());
+            }
+        }
+        for id in died {
+            self.lose_vms(&id);
+        }
+        for id in unsettled {
+            self.settle(&id);
+        }
+        let hosts = &self.hosts;
+        for vm in self.vms.values_mut() {
+            let up = hosts.get(&vm.hostnode).is_some_and(|host| host.absence.is_none());
+            if vm.state == VmState::Starting && up && vm.ready_at <= now {
+                vm.state = VmState::Running;
+            }
+        }
+    }
+
+    pub(super) fn lose_vms(&mut self, host: &HostnodeId) {
+        let lost: Vec<InstanceId> =
+            self.vms.values().filter(|vm| vm.hostnode == *host).map(|vm| vm.id.clone()).collect();
+        for id in lost {
+            self.end(&id, Ended::HostDied);
+        }
+    }
+
+    pub(super) fn host_is_up(&self, host: &HostnodeId) -> bool {
+        self.hosts.get(host).is_some_and(|host| host.absence.is_none())
+    }
+
+    /// What the account pays per hour now.
+    pub(super) fn burn(&self) -> HourlyRate {
+        self.vms.values().map(|vm| vm.billed(self.host_is_up(&vm.hostnode))).sum()
+    }
+
+    /// Lets money flow up to a moment. An account that runs dry on the way loses everything at that millisecond.
+    fn pay_until(&mut self, until: Millis) {
+        let Some(millis) = until.checked_sub(self.now).filter(|millis| *millis > 0).map(i64::unsigned_abs) else {
+            return;
+        };
+        let lasts = self.balance.lasts_ms(self.burn());
+        let paid = lasts.map_or(millis, |lasts| lasts.min(millis));
+        let hosts = &self.hosts;
+        let cost = self
+            .vms
+            .values_mut()
+            .map(|vm| vm.charge(hosts.get(&vm.hostnode).is_some_and(|host| host.absence.is_none()), paid))
+            .fold(Grains::default(), Grains::plus);
+        self.balance = self.balance.minus(cost);
+        self.now = self.now.saturating_add(i64::try_from(paid).unwrap_or(i64::MAX));
+        if lasts.is_some_and(|lasts| lasts <= millis) {
+            let all: Vec<InstanceId> = self.vms.keys().cloned().collect();
+            for id in all {
+                self.end(&id, Ended::Bankrupt);
+            }
+        }
+        self.now = until;
+    }
+
+    /// Takes a VM out of the world, and lets whoever waits for its GPUs in.
+    pub(super) fn end(&mut self, id: &InstanceId, why: Ended) -> bool {
+        let Some(mut vm) = self.vms.remove(id) else { return false };
+        vm.ended = Some((self.now, why));
+        let host = vm.hostnode.clone();
+        self.past.push(vm);
+        self.settle(&host);
+        true
+    }
+
+    /// What is in use on a host, by those that run now.
+    pub(super) fn usage(&self, host: &Host) -> Usage {
+        let mut usage = Usage::default();
+        for rival in &host.rivals {
+            if rival.inside {
+                usage.add_compute(&rival.shape);
+            }
+            usage.add_disk(&rival.shape, rival.ports.iter().copied());
+        }
+        for vm in self.vms.values().filter(|vm| vm.hostnode == host.id) {
+            if vm.holds() {
+                usage.add_compute(&vm.shape);
+            }
+            usage.add_disk(&vm.shape, vm.ports.keys().copied());
+        }
+        usage
+    }
+
+    /// Who would hold a host's GPUs now, by the rule of the highest total revenue. On-demand VMs that are in place stay;
+    /// everybody else competes. With `moved`, as if that VM's bid were another.
+    pub(super) fn contest(
+        &self,
+        host: &Host,
+        challenger: Option<&Challenger<'_>>,
+        moved: Option<(&InstanceId, HourlyRate)>,
+    ) -> Outcome {
+        let mut held = Usage::default();
+        let mut inside: Vec<(Who, Contender)> = Vec::new();
+        let mut waiting: Vec<(Who, Contender)> = Vec::new();
+        let floor_holds = |shape: &Shape, pays: HourlyRate| pays >= host.floor(shape);
+        let contender = |shape: &Shape, pays: HourlyRate| Contender {
+            gpu_model: shape.gpu_model.clone(),
+            gpus: shape.gpus,
+            vcpus: shape.vcpus,
+            ram_gb: shape.ram_gb,
+            revenue_micros: pays.micros(),
+        };
+        for vm in self.vms.values().filter(|vm| vm.hostnode == host.id) {
+            let pays = moved.filter(|(id, _)| **id == vm.id).map_or(vm.agreed.compute, |(_, price)| price);
+            match (vm.price_type, vm.state) {
+                (_, VmState::StoppedReleased) => {}
+                (PriceType::OnDemand, _) => held.add_compute(&vm.shape),
+                (PriceType::Spot, _) if !floor_holds(&vm.shape, pays) => {}
+                (PriceType::Spot, VmState::Outbid) => {
+                    waiting.push((Who::Ours(vm.id.clone()), contender(&vm.shape, pays)));
+                }
+                (PriceType::Spot, VmState::Starting | VmState::Running | VmState::StoppedKept) => {
+                    inside.push((Who::Ours(vm.id.clone()), contender(&vm.shape, pays)));
+                }
+            }
+        }
+        for (place, rival) in host.rivals.iter().enumerate() {
+            match (rival.price_type, rival.inside) {
+                (PriceType::OnDemand, true) => held.add_compute(&rival.shape),
+                (PriceType::Spot, _) if !floor_holds(&rival.shape, rival.pays) => {}
+                (PriceType::Spot, true) => inside.push((Who::Rival(place), contender(&rival.shape, rival.pays))),
+                (PriceType::OnDemand | PriceType::Spot, false) => {
+                    waiting.push((Who::Rival(place), contender(&rival.shape, rival.pays)));
+                }
+            }
+        }
+        inside.append(&mut waiting);
+        if let Some(Challenger { shape, price_type, pays }) = challenger
+            && (*price_type == PriceType::OnDemand || floor_holds(shape, *pays))
+        {
+            inside.push((Who::Challenger, contender(shape, *pays)));
+        }
+        let (who, contenders): (Vec<Who>, Vec<Contender>) = inside.into_iter().unzip();
+        let wins = contest::winners(&host.capacity(&held), &contenders);
+        Outcome(who.into_iter().zip(wins).collect())
+    }
+
+    /// Gives a host's GPUs to those who win them now.
+    pub(super) fn settle(&mut self, host: &HostnodeId) {
+        let disk_of_ours = self.vms.values().filter(|vm| vm.hostnode == *host).map(|vm| vm.shape.storage_gb).sum();
+        let Some(found) = self.hosts.get_mut(host).filter(|host| host.absence.is_none()) else { return };
+        turn_away(found, disk_of_ours);
+        let Some(found) = self.hosts.get(host) else { return };
+        let outcome = self.contest(found, None, None);
+        self.apply(host, &outcome);
+    }
+
+    fn apply(&mut self, host: &HostnodeId, outcome: &Outcome) {
+        let now = self.now;
+        for vm in self.vms.values_mut().filter(|vm| vm.hostnode == *host && vm.price_type == PriceType::Spot) {
+            let won = outcome.won(&Who::Ours(vm.id.clone()));
+            match vm.state {
+                VmState::Starting | VmState::Running if !won => {
+                    vm.state = VmState::Outbid;
+                    vm.outbids = vm.outbids.saturating_add(1);
+                }
+                VmState::StoppedKept if !won => {
+                    vm.state = VmState::StoppedReleased;
+                    vm.outbids = vm.outbids.saturating_add(1);
+                }
+                VmState::Outbid if won => {
+                    vm.state = VmState::Starting;
+                    vm.ready_at = now.saturating_add(RESTART_MS);
+                }
+                VmState::Starting
+                | VmState::Running
+                | VmState::StoppedKept
+                | VmState::StoppedReleased
+                | VmState::Outbid => {}
+            }
+        }
+        let usage = self.hosts.get(host).map(|host| self.usage(host)).unwrap_or_default();
+        let Some(found) = self.hosts.get_mut(host) else { return };
+        seat_rivals(found, outcome, &usage);
+    }
+
+    /// How long a new VM takes until it runs.
+    pub(super) fn provisioning_ms(&self, dice: &mut Dice) -> i64 {
+        let (least, most) = self.options.provisioning_s;
+        i64::try_from(dice.between(u64::from(least) * 1_000, u64::from(most) * 1_000)).unwrap_or(i64::MAX)
+    }
+
+    /// Takes a hostnode away, now. For tests and shows that cannot wait for one to vanish by itself.
+    pub fn vanish(&mut self, host: &HostnodeId, kind: Absence, lasts: std::time::Duration) {
+        let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
+        let until = self.now.saturating_add(lasts);
+        if self.hosts.get_mut(host).is_some_and(|host| host.vanish(kind, until)) {
+            self.lose_vms(host);
+        }
+    }
+
+    /// Lets a rival bid for a hostnode's GPUs, now. For tests and shows that cannot wait for one.
+    pub fn intrude(&mut self, host: &HostnodeId, shape: Shape, pays: HourlyRate, lasts: std::time::Duration) {
+        let until = self.now.saturating_add(i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX));
+        if let Some(found) = self.hosts.get_mut(host) {
+            let ports = std::collections::BTreeSet::new();
+            found.rivals.push(Rival { shape, price_type: PriceType::Spot, pays, until, inside: false, ports });
+            self.settle(host);
+        }
+    }
+
+    /// Puts money into the account.
+    pub fn deposit(&mut self, amount: Usd) {
+        self.balance = self.balance.plus(Grains::from_usd(amount));
+        self.opening_balance = self.opening_balance.plus(amount);
+    }
+}
+
+/// How long a VM whose bid wins again takes to come back.
+const RESTART_MS: i64 = 20_000;
+
+/// Sends newcomers away for whom there is no disk. Those who came earlier stand earlier, and keep theirs.
+fn turn_away(host: &mut Host, mut disk_gb: u32) {
+    let all = host.storage_gb.free;
+    host.rivals.retain(|rival| {
+        let fits = disk_gb.saturating_add(rival.shape.storage_gb) <= all;
+        if fits {
+            disk_gb = disk_gb.saturating_add(rival.shape.storage_gb);
+        }
+        fits
+    });
+}
+
+/// Seats the rivals who won, and sends away those who will not wait.
+fn seat_rivals(host: &mut Host, outcome: &Outcome, usage: &Usage) {
+    let free_ports: Vec<u16> = host.ports.difference(&usage.ports).copied().collect();
+    let mut free_ports = free_ports.into_iter();
+    let mut place = 0;
+    host.rivals.retain_mut(|rival| {
+        let fixed = rival.price_type == PriceType::OnDemand && rival.inside;
+        rival.inside = fixed || outcome.won(&Who::Rival(place));
+        place += 1;
+        if rival.inside && rival.ports.is_empty() {
+            rival.ports = free_ports.next().into_iter().collect();
+        }
+        // Who pays the list price takes it or leaves it; a bidder waits.
+        rival.inside || rival.price_type == PriceType::Spot
+    });
+}

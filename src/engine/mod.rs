@@ -5,7 +5,9 @@
 //! nothing: `plan` does.
 
 pub mod decision;
+pub mod edits;
 pub mod events;
+pub mod law;
 pub mod status;
 pub mod wake;
 

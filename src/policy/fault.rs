@@ -135,6 +135,11 @@ pub fn quoted(key: &str, text: &str) -> String {
     if text.is_empty() { key.to_owned() } else { format!("{key} = {text}") }
 }
 
+/// A value as it may be quoted: short, and without the credentials of an address such as `http://user:word@host`.
+pub fn quotable(text: &str) -> String {
+    if text.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) { "***".to_owned() } else { shortened(text) }
+}
+
 /// A text on one line, printable and short.
 pub fn shortened(text: &str) -> String {
     let mut short = String::new();
@@ -171,9 +176,13 @@ struct Unknown {
     key: String,
 }
 
-/// `[a]`, or words for the top of the file.
+/// `[a]`, or words: for the top of the file, and for `{a thing}` that may stand in many places.
 fn section_name(section: &str) -> String {
-    if section.is_empty() { "the top of the file".to_owned() } else { format!("[{section}]") }
+    match section.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some(thing) => thing.to_owned(),
+        None if section.is_empty() => "the top of the file".to_owned(),
+        None => format!("[{section}]"),
+    }
 }
 
 /// The word nearest to one that is not known, if any is near.
@@ -204,8 +213,12 @@ impl Findings {
         let Unknown { place, path, section, key } = unknown;
         let here: Vec<&str> =
             self.known.iter().filter(|(home, _)| home == section).map(|(_, key)| key.as_str()).collect();
-        let homes: Vec<String> =
-            self.known.iter().filter(|(_, known)| known == key).map(|(home, _)| section_name(home)).collect();
+        let homes: Vec<String> = self
+            .known
+            .iter()
+            .filter(|(home, known)| known == key && !home.starts_with('{'))
+            .map(|(home, _)| section_name(home))
+            .collect();
         let remedy = match nearest(key, here.iter().copied()) {
             _ if !homes.is_empty() => format!("it belongs in {}", homes.join(" or ")),
             Some(near) => format!("did you mean {near}?"),

@@ -38,7 +38,8 @@ impl<'t> Section<'t> {
             other => {
                 let fact = format!("is {}", other.noun());
                 let remedy = format!("write [{path}] and its keys below it");
-                findings.fault_at(&node.place, &path, &node.text, Complaint::new(fact, "a table is needed", remedy));
+                // Its text is not quoted: it may be a credential in the wrong place.
+                findings.fault_at(&node.place, &path, "", Complaint::new(fact, "a table is needed", remedy));
                 None
             }
         };

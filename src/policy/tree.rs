@@ -4,7 +4,7 @@
 //! literals they were written as: money must never pass through binary floating point. What the TOML parser could not
 //! read is [`Value::Broken`]: it has its syntax fault already, and nothing more is said of it.
 
-use super::fault::{Complaint, Findings, Place, shortened};
+use super::fault::{Complaint, Findings, Place, quotable, shortened};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
@@ -111,7 +111,7 @@ impl Map<'_> {
     }
 
     fn node(&self, span: Range<usize>, value: &DeValue<'_>) -> Node {
-        let text = shortened(self.text.get(span.clone()).unwrap_or_default());
+        let text = quotable(self.text.get(span.clone()).unwrap_or_default());
         let value = match value {
             DeValue::String(text) => Value::Text(text.clone().into_owned()),
             DeValue::Integer(whole) => Value::Whole(match i128::from_str_radix(whole.as_str(), whole.radix()) {
@@ -199,11 +199,11 @@ mod tests {
     #[test]
     fn literals_and_places_are_kept() {
         let mut findings = Findings::default();
-        let (root, syntax) = parse("f", "a = 1\n[b]\nö = 0.10 # x\nh = 0x10\n", Quote::Freely, &mut findings);
+        let (root, syntax) = parse("f", "a = 1\n[b]\n\"ö\" = 0.10 # x\nh = 0x10\n", Quote::Freely, &mut findings);
         assert_eq!(syntax, Syntax::Sound);
         let decimal = entry(&entry(&root, "b").node, "ö");
         assert_eq!(decimal.node.value, Value::Decimal("0.10".into()));
-        assert_eq!((decimal.node.place.line, decimal.node.place.column, decimal.node.text.as_str()), (3, 5, "0.10"));
+        assert_eq!((decimal.node.place.line, decimal.node.place.column, decimal.node.text.as_str()), (3, 7, "0.10"));
         assert_eq!(entry(&entry(&root, "b").node, "h").node.value, Value::Whole("16".into()));
     }
 

@@ -2,10 +2,28 @@
 //!
 //! Nothing here reads the environment or a file by itself: both are passed in. Secrets are resolved once and never
 //! print.
+//!
+//! ```text
+//! spotscale.toml -> tree -\
+//!                          overlay -> raw -> check -> Settings
+//! SPOTSCALE__…   -> tree -/                    ^
+//!            credentials, variables, files ----'
+//! ```
+//!
+//! The file's tree, its readers and its faults are the policy's own: both complain in the same words.
+
+pub mod change;
+pub mod check;
+mod environment;
+pub mod raw;
+pub mod secret;
+
+pub use change::changed_needing_restart;
+pub use check::{Checked, check};
 
 use crate::{
     model::{AccountName, HourlyRate, MarketplaceName, Usd},
-    policy::terms::Mode,
+    policy::{Context, InstanceDefaults, SpotOffered, terms::Mode},
 };
 use secrecy::SecretString;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -15,6 +33,23 @@ labels! {
     pub enum Api {
         /// TensorDock's first API: bids and on demand.
         TensordockV0 = "tensordock-v0",
+    }
+}
+
+impl Api {
+    /// Where it answers, unless said.
+    pub const fn default_base_url(self) -> &'static str {
+        match self {
+            // The vendor's dashboard host (documented).
+            Self::TensordockV0 => "https://dashboard.tensordock.com",
+        }
+    }
+
+    /// Whether it takes bids.
+    pub const fn spot_offered(self) -> SpotOffered {
+        match self {
+            Self::TensordockV0 => SpotOffered::Yes,
+        }
     }
 }
 
@@ -76,6 +111,24 @@ pub struct Settings {
     pub limits: Limits,
     /// The text of `[defaults.instance] ssh_key`, where there is one.
     pub default_ssh_key: Option<String>,
+    /// The rest of `[defaults.instance]`.
+    pub instance_defaults: InstanceDefaults,
     /// By name; at least one.
     pub marketplaces: BTreeMap<MarketplaceName, MarketplaceSettings>,
+}
+
+impl Settings {
+    /// What policies are checked against.
+    pub fn policy_context(&self) -> Context {
+        Context {
+            instance_prefix: self.instance_prefix.clone(),
+            default_ssh_key: self.default_ssh_key.clone(),
+            instance_defaults: self.instance_defaults.clone(),
+            marketplaces: self
+                .marketplaces
+                .iter()
+                .map(|(name, marketplace)| (name.clone(), marketplace.api.spot_offered()))
+                .collect(),
+        }
+    }
 }

@@ -1,0 +1,102 @@
+//! One look at the world: all marketplaces at once, each part dated, what failed named.
+//!
+//! Looking never changes anything and never gives up half-way: a marketplace that does not answer leaves its last
+//! readings where they are, marked as failed, and the others go on.
+
+use crate::{
+    io::clock::Clock,
+    market::client::Client,
+    model::{AccountName, InstanceId, Inventory, MarketView, MarketplaceName, Reading, Timestamp, inventory::Balance},
+};
+use futures_util::future::join_all;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Quotes kept per marketplace at most; older ones are stale long before.
+const QUOTES_MAX: usize = 2_000;
+
+/// The marketplaces of a daemon, each with who pays there.
+pub type Clients = BTreeMap<MarketplaceName, (AccountName, Arc<Client>)>;
+
+/// An inventory in which nothing was looked at yet.
+pub fn nothing_seen(clients: &Clients, now: Timestamp) -> Inventory {
+    // Whether anything can be asked for by id is known by trying to say it.
+    let probe: Option<InstanceId> = "probe".parse().ok();
+    let answers_by_id = |client: &Client| probe.as_ref().is_some_and(|id| client.dialect().instance(id).is_some());
+    let view = |account: &AccountName, client: &Client| MarketView {
+        account: account.clone(),
+        hostnodes: Reading::never(),
+        instances: Reading::never(),
+        answers_by_id: answers_by_id(client),
+        lookups: BTreeMap::new(),
+        quotes: Vec::new(),
+    };
+    Inventory {
+        at: now,
+        markets: clients.iter().map(|(name, (account, client))| (name.clone(), view(account, client))).collect(),
+        balances: clients.values().map(|(account, _)| (account.clone(), Reading::never())).collect(),
+    }
+}
+
+/// Looks at everything once and folds what was seen into the inventory.
+pub async fn observe(clients: &Clients, clock: &dyn Clock, inventory: &mut Inventory) {
+    let mut asked_balances = BTreeSet::new();
+    let looks = clients.iter().map(|(name, (account, client))| {
+        let with_balance = client.dialect().balance().is_some() && asked_balances.insert(account.clone());
+        async move {
+            let dialect = client.dialect();
+            let balance = async {
+                match dialect.balance() {
+                    Some(exchange) if with_balance => Some((client.read(exchange).await, clock.now())),
+                    Some(_) | None => None,
+                }
+            };
+            let instances = async { (client.read(dialect.instances()).await, clock.now()) };
+            let hostnodes = async { (client.read(dialect.hostnodes()).await, clock.now()) };
+            let (instances, balance, hostnodes) = futures_util::join!(instances, balance, hostnodes);
+            (name, account, instances, balance, hostnodes)
+        }
+    });
+    for (name, account, instances, balance, hostnodes) in join_all(looks).await {
+        if let Some(view) = inventory.markets.get_mut(name) {
+            view.instances.fold(instances.1, instances.0);
+            view.hostnodes.fold(hostnodes.1, hostnodes.0);
+            view.lookups.clear();
+        }
+        if let Some((balance, at)) = balance {
+            let reading: &mut Reading<Balance> = inventory.balances.entry(account.clone()).or_insert_with(Reading::never);
+            reading.fold(at, balance);
+        }
+    }
+    inventory.at = clock.now();
+}
+
+/// Asks for instances by id that a list lacked.
+pub async fn look_up(
+    clients: &Clients,
+    clock: &dyn Clock,
+    inventory: &mut Inventory,
+    wanted: Vec<(MarketplaceName, InstanceId)>,
+) {
+    let asked = wanted.into_iter().filter_map(|(name, id)| {
+        let (_, client) = clients.get(&name)?;
+        let exchange = client.dialect().instance(&id)?;
+        Some(async move { (name, id, client.read(exchange).await, clock.now()) })
+    });
+    for (name, id, found, at) in join_all(asked).await {
+        if let Some(view) = inventory.markets.get_mut(&name) {
+            view.lookups.entry(id).or_insert_with(Reading::never).fold(at, found);
+        }
+    }
+}
+
+/// Forgets quotes that are stale, so that the list stays short.
+pub fn forget_stale_quotes(inventory: &mut Inventory, not_before: Timestamp) {
+    for view in inventory.markets.values_mut() {
+        view.quotes.retain(|quote| quote.at >= not_before);
+        let surplus = view.quotes.len().saturating_sub(QUOTES_MAX);
+        view.quotes.drain(..surplus);
+    }
+}

@@ -1,7 +1,17 @@
 //! The door to durable storage: an append-only journal of rows, and nothing more.
 //!
-//! A row's meaning is the ledger's; here it is text with a few columns to search by. **Invariant:** when `append`
-//! returns, all its rows are durable and in order, or none is there.
+//! A row's meaning is the ledger's; here it is text with a few columns to search by. [`SqliteStore`] keeps them in a file,
+//! [`MemoryStore`] in memory, where it can be made to fail and to lose power; one conformance suite holds both to the
+//! same behaviour. **Invariant:** when `append` returns, all its rows are durable and in order, or none is there.
+
+pub mod memory;
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;
+
+pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
 
 use std::fmt;
 

@@ -13,10 +13,12 @@
 #[macro_use]
 pub mod model;
 pub mod cli;
+pub mod admin;
 pub mod engine;
 pub mod io;
 pub mod ledger;
 pub mod market;
+pub mod metrics;
 pub mod plan;
 pub mod policy;
 pub mod settings;

@@ -8,6 +8,9 @@ pub mod decision;
 pub mod edits;
 pub mod events;
 pub mod law;
+pub mod export;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod status;
 pub mod wake;
 

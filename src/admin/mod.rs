@@ -1,0 +1,4 @@
+//! The window.
+pub mod amount;
+pub mod show;
+pub mod views;

@@ -3,8 +3,8 @@
 //! What can be refused without looking at anything is refused here: a duration that is none, a fleet's name that cannot
 //! be one, options that exclude each other. clap says so on stderr and exits with 2. Nothing here acts.
 
-use crate::model::{FleetName, MarketplaceName};
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use crate::model::{FleetName, HostnodeId, MarketplaceName};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Where the settings are read from when nobody says otherwise.
@@ -119,8 +119,8 @@ pub enum Command {
     /// Why a hostnode is not rented.
     WhyNot {
         /// The hostnode's id.
-        #[arg(value_name = "HOSTNODE", value_parser = id)]
-        hostnode: String,
+        #[arg(value_name = "HOSTNODE")]
+        hostnode: HostnodeId,
         /// Only for this fleet.
         #[arg(long, value_name = "FLEET")]
         fleet: Option<FleetName>,
@@ -353,12 +353,12 @@ pub struct MarketplaceArguments {
     /// How hostile it is.
     #[arg(long, value_enum, default_value_t = FaultLevel::None, value_name = "LEVEL")]
     pub faults: FaultLevel,
-    /// The key it takes.
-    #[arg(long, default_value = "demo-key", action = ArgAction::Set)]
-    pub key: String,
-    /// The token it takes.
-    #[arg(long, default_value = "demo-token", action = ArgAction::Set)]
-    pub token: String,
+    /// The key it takes; without it, any.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// The token it takes; without it, any.
+    #[arg(long)]
+    pub token: Option<String>,
 }
 
 /// A vendor's or our own id, bounded.

@@ -4,13 +4,19 @@
 //! comes back in its own words. Everything is bounded: the wait by a deadline, the answer by the network door.
 
 use super::failure::Failure;
-use crate::io::net::{Method, Net, NetError, Request, Response};
+use crate::{
+    admin::views::DoneView,
+    io::net::{Method, Net, NetError, Request, Response},
+};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::{fmt, time::Duration};
 
 /// A lever is answered once it is recorded; an engine that takes longer is stuck.
 const LEVER_DEADLINE: Duration = Duration::from_secs(30);
+/// A daemon that is there says so at once.
+const PRESENCE_DEADLINE: Duration = Duration::from_secs(2);
 /// No word of a daemon's is shown longer.
 const SHOWN_CHARS_MAX: usize = 300;
 
@@ -41,6 +47,14 @@ pub enum DaemonError {
         /// Its status.
         status: u16,
     },
+    /// It is another version's.
+    #[error("the daemon at {url} does not answer as this version expects: {detail}")]
+    Unreadable {
+        /// Where.
+        url: String,
+        /// What was not expected.
+        detail: String,
+    },
 }
 
 impl From<DaemonError> for Failure {
@@ -53,7 +67,7 @@ impl From<DaemonError> for Failure {
             DaemonError::Refused { status: 401 | 403, detail } => {
                 Self::failed(detail.clone()).because("the daemon wants the token of [http] token; is --config the daemon's?")
             }
-            DaemonError::Refused { .. } | DaemonError::Stranger { .. } => Self::failed(error.to_string()),
+            DaemonError::Refused { .. } | DaemonError::Stranger { .. } | DaemonError::Unreadable { .. } => Self::failed(error.to_string()),
         }
     }
 }
@@ -82,21 +96,31 @@ impl Client {
         &self.url
     }
 
-    /// One of the views, as JSON.
+    /// Whether a daemon answers there now.
+    pub async fn answers(&self) -> bool {
+        matches!(self.net.send(Request::get("/livez"), PRESENCE_DEADLINE).await, Ok(answer) if answer.status == 200)
+    }
+
+    /// One of the views.
     ///
     /// # Errors
     /// See [`DaemonError`].
-    pub async fn view(&self, path: &str, query: Vec<(String, String)>, deadline: Duration) -> Result<Value, DaemonError> {
+    pub async fn view<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Vec<(String, String)>,
+        deadline: Duration,
+    ) -> Result<T, DaemonError> {
         let mut request = Request::get(format!("/api/v1/{path}"));
         request.query = query;
         self.send(request, deadline).await
     }
 
-    /// A plan of a policy that is not installed: a read, though it carries a body.
+    /// A read that carries a body: the plan of a policy that is not installed.
     ///
     /// # Errors
     /// See [`DaemonError`].
-    pub async fn post(&self, path: &str, body: &Value, deadline: Duration) -> Result<Value, DaemonError> {
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value, deadline: Duration) -> Result<T, DaemonError> {
         self.send(with_body(Method::Post, path, body), deadline).await
     }
 
@@ -105,32 +129,33 @@ impl Client {
     /// # Errors
     /// See [`DaemonError`].
     pub async fn pull(&self, method: Method, path: &str, body: &Value) -> Result<String, DaemonError> {
-        let answer = self.send(with_body(method, path, body), LEVER_DEADLINE).await?;
-        Ok(answer.get("message").and_then(Value::as_str).map_or_else(|| "done".to_owned(), shown))
+        let done: DoneView = self.send(with_body(method, path, body), LEVER_DEADLINE).await?;
+        Ok(shown(&done.message))
     }
 
-    async fn send(&self, mut request: Request, deadline: Duration) -> Result<Value, DaemonError> {
+    async fn send<T: DeserializeOwned>(&self, mut request: Request, deadline: Duration) -> Result<T, DaemonError> {
         request.headers.push(("accept".into(), "application/json".into()));
         if let Some(token) = &self.token {
             request.headers.push(("authorization".into(), format!("Bearer {}", token.expose_secret())));
         }
         let answer = self.net.send(request, deadline).await;
-        self.read(answer.map_err(|source| DaemonError::Absent { url: self.url.clone(), source })?)
+        self.read(&answer.map_err(|source| DaemonError::Absent { url: self.url.clone(), source })?)
     }
 
-    fn read(&self, response: Response) -> Result<Value, DaemonError> {
-        let stranger = || DaemonError::Stranger { url: self.url.clone(), status: response.status };
-        let is_json = response.header("content-type").is_some_and(|kind| kind.contains("json"));
-        let body = if response.body.is_empty() { Ok(json!({})) } else { serde_json::from_slice::<Value>(&response.body) };
-        match (response.status, body) {
-            (200..=299, Ok(body)) if is_json || response.body.is_empty() => Ok(body),
-            (400..=599, Ok(problem)) if is_json => {
-                let word = |key: &str| problem.get(key).and_then(Value::as_str).map(shown);
-                let detail = word("detail").or_else(|| word("title")).ok_or_else(stranger)?;
-                Err(DaemonError::Refused { status: response.status, detail })
-            }
-            _ => Err(stranger()),
+    fn read<T: DeserializeOwned>(&self, answer: &Response) -> Result<T, DaemonError> {
+        let Response { status, headers: _, body } = answer;
+        let stranger = || DaemonError::Stranger { url: self.url.clone(), status: *status };
+        if !answer.header("content-type").is_some_and(|kind| kind.contains("json")) {
+            return Err(stranger());
         }
+        if (200..=299).contains(status) {
+            return serde_json::from_slice(body)
+                .map_err(|error| DaemonError::Unreadable { url: self.url.clone(), detail: error.to_string() });
+        }
+        let problem: Value = serde_json::from_slice(body).map_err(|_| stranger())?;
+        let word = |key: &str| problem.get(key).and_then(Value::as_str).map(shown);
+        let detail = word("detail").or_else(|| word("title")).ok_or_else(stranger)?;
+        Err(DaemonError::Refused { status: *status, detail })
     }
 }
 
@@ -166,6 +191,7 @@ pub fn segment(id: &str) -> String {
 mod tests {
     use super::*;
     use crate::io::Awaited;
+    use serde_json::json;
     use std::sync::{Arc, Mutex};
 
     /// Answers everything alike and keeps what it was sent.

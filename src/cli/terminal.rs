@@ -81,7 +81,7 @@ impl Terminal {
     /// A table, each row as long as the columns; empty columns stay.
     pub fn table(&self, columns: &[Column], rows: Vec<Vec<Field>>) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         table.set_content_arrangement(if self.fits_window {
             ContentArrangement::Dynamic
         } else {

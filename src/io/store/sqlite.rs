@@ -88,6 +88,24 @@ impl SqliteStore {
         }
     }
 
+    /// Whether a daemon holds this state now. Takes nothing and makes nothing.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn is_locked(path: &Path) -> Result<bool, StoreError> {
+        let beside = lock_path(path);
+        let file = match File::open(&beside) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed(Doing::Open, &beside, &error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(failed(Doing::Open, &beside, &error)),
+        }
+    }
+
     fn reader(&self) -> Option<MutexGuard<'_, Connection>> {
         self.connection.as_ref().map(|connection| connection.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -98,11 +116,16 @@ impl SqliteStore {
     }
 }
 
-/// Takes the daemon's lock, on `<state>.lock`.
-fn lock(path: &Path) -> Result<File, StoreError> {
+/// Where the lock is: `<state>.lock`.
+fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let beside = PathBuf::from(name);
+    PathBuf::from(name)
+}
+
+/// Takes the daemon's lock.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let beside = lock_path(path);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(FILE_MODE).open(&beside);
     let file = file.map_err(|error| failed(Doing::Open, &beside, &error))?;
     match file.try_lock() {

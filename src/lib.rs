@@ -1,7 +1,18 @@
 //! spotscale keeps fleets of rented GPU machines at their target.
+//!
+//! ```text
+//! roof      cli
+//! gallery   admin | sim
+//! workshop  engine
+//! study     plan | market
+//! archive   ledger
+//! library   policy, settings | metrics | io
+//! cellar    model
+//! ```
 
 #[macro_use]
 pub mod model;
+pub mod cli;
 pub mod admin;
 pub mod engine;
 pub mod io;

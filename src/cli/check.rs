@@ -1,0 +1,67 @@
+//! `check`: every fault of the settings and of all policies at once. Touches nothing; `--online` asks each marketplace
+//! whether it takes the credentials.
+
+use super::{Context, config, failure::{Ending, Failure}, probe};
+use crate::{engine::law, io::files::Disk, policy::Fault};
+
+/// Reads, checks and tells.
+///
+/// # Errors
+/// Every fault, one line each, or credentials that are not taken.
+pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
+    let checked = config::check(context)?;
+    let mut faults = checked.faults.clone();
+    let mut warnings = checked.warnings.clone();
+    // Credentials of a unit can be read only inside it: worth a warning here, a fault for whoever must use them.
+    if online {
+        faults.extend(checked.unresolved.iter().cloned());
+    } else {
+        warnings.extend(checked.unresolved.iter().map(doubtful));
+    }
+    let mut fleets = Vec::new();
+    let mut strange = Vec::new();
+    if let (Some(policy_context), Some(settings)) = (checked.context(), checked.without_secrets()) {
+        match law::read_folder(&Disk, &settings.policies, &policy_context) {
+            Ok(policies) => {
+                for (_, policy) in policies {
+                    faults.extend(policy.faults);
+                    warnings.extend(policy.warnings);
+                    fleets.extend(policy.policy.map(|policy| policy.fleet.to_string()));
+                }
+            }
+            Err(reason) => strange.push(reason),
+        }
+    }
+    for warning in config::lines(&warnings) {
+        context.warn(&warning);
+    }
+    if !faults.is_empty() || !strange.is_empty() {
+        let mut lines = config::lines(&faults);
+        lines.extend(strange);
+        return Err(Failure { ending: Ending::Wrong, lines, causes: Vec::new() });
+    }
+    let settings = checked.without_secrets().cloned();
+    if let (true, Some(settings)) = (online, settings) {
+        let _progress = context.terminal.progress("asking the marketplaces");
+        let refused = context.block_on(probe::credentials(&settings))?;
+        let mut refused = refused.into_iter().filter_map(|(marketplace, probed)| Some((marketplace, probed.taken.err()?)));
+        if let Some((marketplace, refusal)) = refused.next() {
+            let first = Failure::failed(format!("{marketplace} does not take the credentials")).because(refusal.to_string());
+            return Err(refused.fold(first, |failure, (marketplace, refusal)| {
+                failure.because(format!("nor does {marketplace}: {refusal}"))
+            }));
+        }
+    }
+    let credentials = if online { "; every marketplace takes its credentials" } else { "" };
+    match fleets.as_slice() {
+        [] => println!("the settings are good; there are no policies yet{credentials}"),
+        [fleet] => println!("the settings and the policy of {fleet} are good{credentials}"),
+        fleets => println!("the settings and the policies of {} are good{credentials}", fleets.join(", ")),
+    }
+    Ok(Ending::Done)
+}
+
+/// The same, as something that need not be wrong.
+fn doubtful(fault: &Fault) -> Fault {
+    Fault { severity: crate::policy::Severity::Warning, ..fault.clone() }
+}

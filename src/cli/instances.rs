@@ -1,0 +1,130 @@
+//! `instances`: every VM, as a table, as JSON, or as entries for OpenSSH.
+
+use super::{
+    Context,
+    args::{InstancesArguments, InstancesForm},
+    failure::{Ending, Failure},
+    source::Source,
+    terminal::{Column, Field, Mood, Terminal},
+    text,
+};
+use crate::admin::views::{InstanceView, InstancesView};
+
+/// The port inside a VM at which OpenSSH listens.
+const SSH_PORT: u16 = 22;
+
+/// Asks and tells.
+///
+/// # Errors
+/// When nobody can be asked.
+pub fn instances(context: &Context, arguments: &InstancesArguments) -> Result<Ending, Failure> {
+    let InstancesArguments { form, fleet, asking } = arguments;
+    let mut view = {
+        let _progress = context.terminal.progress("looking");
+        context.block_on(async { Source::open(context, asking).await?.instances().await })?
+    };
+    if let Some(fleet) = fleet {
+        view.instances.retain(|instance| instance.fleet == fleet.as_str());
+    }
+    match form {
+        Some(InstancesForm::SshConfig) => print!("{}", ssh_config(&view)),
+        None if asking.json => context.print_json(&view)?,
+        None => println!("{}", show(&context.terminal, &view)),
+    }
+    Ok(Ending::Done)
+}
+
+const COLUMNS: [Column; 11] = [
+    Column::Text("NAME"),
+    Column::Text("FLEET"),
+    Column::Text("STANDING"),
+    Column::Text("ADDRESS"),
+    Column::Text("PORTS"),
+    Column::Text("WHAT"),
+    Column::Text("WHERE"),
+    Column::Text("PRICE"),
+    Column::Figure("AGE"),
+    Column::Figure("USD/H"),
+    Column::Text("WHY"),
+];
+
+fn show(terminal: &Terminal, view: &InstancesView) -> String {
+    if view.instances.is_empty() {
+        return "there are no instances".to_owned();
+    }
+    terminal.table(&COLUMNS, view.instances.iter().map(row).collect())
+}
+
+fn row(instance: &InstanceView) -> Vec<Field> {
+    let mood = match instance.standing.as_str() {
+        "running" => Mood::Plain,
+        "pending" | "stopped" | "stopped_released" | "leaving" => Mood::Busy,
+        _ => Mood::Bad,
+    };
+    let protected = if instance.protected { ", protected" } else { "" };
+    let ports: Vec<String> = instance.ports.iter().map(|(outside, inside)| format!("{outside}->{inside}")).collect();
+    vec![
+        Field::from(&instance.name),
+        Field::from(&instance.fleet),
+        Field::moody(format!("{}{protected}", instance.standing), mood),
+        Field::maybe(instance.address.as_ref()),
+        if ports.is_empty() { "-".into() } else { ports.join(" ").into() },
+        format!("{} x {}", instance.gpus, instance.gpu_model).into(),
+        format!("{} {}", instance.marketplace, instance.location).trim_end().into(),
+        Field::maybe(instance.price_type.as_ref()),
+        Field::maybe(instance.age_s.map(text::span)),
+        text::rate(instance.rate_usd_per_hour).into(),
+        Field::from(&instance.why),
+    ]
+}
+
+/// One entry for each VM that can be reached; what a vendor sent never becomes a line of its own.
+fn ssh_config(view: &InstancesView) -> String {
+    let plain = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_".contains(&byte))
+    };
+    let mut config = String::new();
+    for instance in &view.instances {
+        let Some(address) = instance.address.as_deref().filter(|address| plain(address) && plain(&instance.name)) else {
+            continue;
+        };
+        let port = instance.ports.iter().find(|(_, inside)| **inside == SSH_PORT).map_or(SSH_PORT, |(outside, _)| *outside);
+        config.push_str(&format!(
+            "Host {}\n    HostName {address}\n    Port {port}\n    User user\n    # A rented machine's key is new each time.\n    \
+             StrictHostKeyChecking accept-new\n\n",
+            instance.name
+        ));
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(address: &str) -> InstancesView {
+        let json = format!(
+            r#"{{"instances": [{{"name": "spotscale-train-k3x9-7", "id": "vm-1", "fleet": "train", "marketplace": "tensordock",
+            "account": "tensordock", "hostnode": "h1", "location": "Warsaw, Poland", "gpu_model": "l40-pcie-48gb", "gpus": 2,
+            "price_type": "spot", "standing": "running", "age_s": 5400, "address": "{address}", "ports": {{"20022": 22}},
+            "rate_usd_per_hour": 0.81, "protected": true, "write_in_doubt": false, "why": "cheapest"}}]}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn a_vm_is_one_row() {
+        let shown = show(&Terminal::default(), &view("203.0.113.7"));
+        let expected = "\
+NAME                    FLEET  STANDING            ADDRESS      PORTS      WHAT               WHERE                      PRICE    AGE  USD/H  WHY
+spotscale-train-k3x9-7  train  running, protected  203.0.113.7  20022->22  2 x l40-pcie-48gb  tensordock Warsaw, Poland  spot   1h30m  0.810  cheapest";
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn openssh_finds_the_outside_port_and_nothing_is_smuggled_in() {
+        let config = ssh_config(&view("203.0.113.7"));
+        assert!(config.starts_with("Host spotscale-train-k3x9-7\n    HostName 203.0.113.7\n    Port 20022\n"), "{config}");
+        assert_eq!(ssh_config(&view("x\\n    ProxyCommand evil")), "");
+    }
+}

@@ -1,0 +1,66 @@
+//! `marketplace`: only the simulated marketplace, on a socket, until it is told to stop.
+
+use super::{
+    Context,
+    args::{FaultLevel, MarketplaceArguments},
+    failure::{Ending, Failure},
+    signals,
+};
+use crate::{
+    io::clock::{Clock, SystemClock},
+    market,
+    model::Usd,
+    settings::Api,
+    sim::{Counter, Faults, Market, Severity, World, WorldOptions, serve::serve},
+};
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// What the account of a simulated marketplace holds at its opening.
+const OPENING_BALANCE: Usd = Usd::from_micros(1_000_000_000);
+
+const fn severity(level: FaultLevel) -> Severity {
+    match level {
+        FaultLevel::None => Severity::None,
+        FaultLevel::Mild => Severity::Mild,
+        FaultLevel::Hostile => Severity::Hostile,
+    }
+}
+
+/// The marketplace that the arguments describe, as it opens now.
+fn market(arguments: &MarketplaceArguments, clock: &dyn Clock) -> Market {
+    let options =
+        WorldOptions { hosts: arguments.hosts.map(|hosts| hosts as usize), ..WorldOptions::lifelike(OPENING_BALANCE) };
+    let fake = market::fake(Api::TensordockV0, arguments.key.clone(), arguments.token.clone());
+    Market::new(
+        World::new(arguments.seed, clock.now(), options),
+        Faults::new(arguments.seed, severity(arguments.faults)),
+        vec![Counter::tensordock_v0(fake)],
+    )
+}
+
+/// Listens and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot listen there.
+pub fn marketplace(context: &Context, arguments: &MarketplaceArguments) -> Result<Ending, Failure> {
+    context.block_on(async {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::faster(arguments.speed));
+        let market = Arc::new(Mutex::new(market(arguments, clock.as_ref())));
+        let listener = TcpListener::bind(arguments.listen)
+            .await
+            .map_err(|error| Failure::failed(format!("cannot listen on {}", arguments.listen)).caused_by(&error))?;
+        let address =
+            listener.local_addr().map_err(|error| Failure::failed("cannot listen").caused_by(&error))?;
+        let shutdown = CancellationToken::new();
+        signals::cancel_on_stop(shutdown.clone())?;
+        println!("simulated marketplace on http://{address} (tensordock-v0); stop it with Ctrl-C");
+        let _ = std::io::stdout().flush();
+        serve(listener, market, clock, shutdown).await;
+        Ok(Ending::Done)
+    })
+}

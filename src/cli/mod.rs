@@ -1,0 +1,158 @@
+//! The roof: the command line, and everything around the daemon that a person or a script touches.
+//!
+//! One file per command. Each is handed a [`Context`] (the only thing here that has seen the environment) and its own
+//! arguments, prints its answer on stdout, and ends in an [`Ending`] or a [`Failure`]: one line and its causes on
+//! stderr, and the exit code that belongs to it. Whatever is shown came out of a view of the window, whether a running
+//! daemon answered ([`client`]) or the state was looked at without one ([`source`]), so that a table, `--json` and the
+//! HTTP routes can never tell different stories.
+
+pub mod args;
+mod check;
+mod client;
+mod config;
+mod demo;
+mod doctor;
+pub mod environment;
+mod explain;
+pub mod failure;
+mod history;
+mod instances;
+mod levers;
+mod logs;
+mod marketplace;
+mod offers;
+mod plan;
+mod probe;
+mod reach;
+mod run;
+pub mod signals;
+mod source;
+mod status;
+pub mod terminal;
+mod text;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use environment::Environment;
+use failure::{Ending, Failure};
+use logs::Talk;
+use std::{ffi::OsString, future::Future, path::PathBuf, process::ExitCode};
+use terminal::Terminal;
+use tokio::runtime::Runtime;
+
+/// What every command is handed.
+#[derive(Debug)]
+pub struct Context {
+    /// What the process was started with.
+    pub environment: Environment,
+    /// What a person sees.
+    pub terminal: Terminal,
+    /// The settings file, where one was named.
+    pub config: Option<PathBuf>,
+    runtime: Runtime,
+}
+
+impl Context {
+    /// Waits for what a command has to wait for.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Says something on stderr that does not stop the command.
+    pub fn warn(&self, line: &str) {
+        eprintln!("{line}");
+    }
+
+    /// Prints a view as the one JSON document on stdout.
+    ///
+    /// # Errors
+    /// Never, for views; an error is better than a panic.
+    pub fn print_json(&self, view: &impl serde::Serialize) -> Result<(), Failure> {
+        let document = serde_json::to_string_pretty(view)
+            .map_err(|error| Failure::failed("cannot write the answer as JSON").caused_by(&error))?;
+        println!("{document}");
+        Ok(())
+    }
+}
+
+/// Does what a command line says.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            let _ = usage.print();
+            return if usage.use_stderr() { Ending::Wrong.into() } else { Ending::Done.into() };
+        }
+    };
+    // An error means that one is installed already: there is only one in the tree.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let environment = Environment::of_process();
+    logs::start(&environment, talk(&arguments.command));
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(Err(Failure::failed("cannot start").caused_by(&error))),
+    };
+    let terminal = Terminal::new(&environment);
+    let context = Context { environment, terminal, config: arguments.config, runtime };
+    end(dispatch(&context, &arguments.command))
+}
+
+fn end(outcome: Result<Ending, Failure>) -> ExitCode {
+    match outcome {
+        Ok(ending) => ending.into(),
+        Err(failure) => {
+            eprint!("{failure}");
+            failure.ending.into()
+        }
+    }
+}
+
+const fn talk(command: &Command) -> Talk {
+    match command {
+        Command::Run { .. } | Command::Marketplace(_) => Talk::Daemon,
+        // The demo tells its own story.
+        Command::Demo(_)
+        | Command::Check { .. }
+        | Command::Plan(_)
+        | Command::Offers(_)
+        | Command::Status(_)
+        | Command::Instances(_)
+        | Command::Explain { .. }
+        | Command::WhyNot { .. }
+        | Command::History(_)
+        | Command::Target(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Evacuate(_)
+        | Command::Apply { .. }
+        | Command::Adopt { .. }
+        | Command::Delete { .. }
+        | Command::Protect { .. }
+        | Command::Doctor { .. } => Talk::Question,
+    }
+}
+
+fn dispatch(context: &Context, command: &Command) -> Result<Ending, Failure> {
+    match command {
+        Command::Run { observe } => run::run(context, *observe),
+        Command::Demo(arguments) => demo::demo(context, arguments),
+        Command::Check { online } => check::check(context, *online),
+        Command::Plan(arguments) => plan::plan(context, arguments),
+        Command::Offers(arguments) => offers::offers(context, arguments),
+        Command::Status(arguments) => status::status(context, arguments),
+        Command::Instances(arguments) => instances::instances(context, arguments),
+        Command::Explain { id, asking } => explain::explain(context, id, asking),
+        Command::WhyNot { hostnode, fleet, asking } => explain::why_not(context, hostnode, fleet.as_ref(), asking),
+        Command::History(arguments) => history::history(context, arguments),
+        Command::Target(arguments) => levers::target(context, arguments),
+        Command::Pause(arguments) => levers::scoped(context, "pause", arguments),
+        Command::Resume(arguments) => levers::scoped(context, "resume", arguments),
+        Command::Evacuate(arguments) => levers::evacuate(context, arguments),
+        Command::Apply { fleet, reach } => levers::apply(context, reach, fleet),
+        Command::Adopt { instance, fleet, reach } => levers::adopt(context, reach, instance, fleet),
+        Command::Delete { instance, yes, reach } => levers::delete(context, reach, instance, *yes),
+        Command::Protect { instance, lasting, reach } => levers::protect(context, reach, instance, *lasting),
+        Command::Marketplace(arguments) => marketplace::marketplace(context, arguments),
+        Command::Doctor { reach } => doctor::doctor(context, reach),
+    }
+}

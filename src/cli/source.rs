@@ -1,0 +1,253 @@
+//! Where an answer comes from: the running daemon where it answers, else one look of our own.
+//!
+//! Both give the same views. Without a daemon the state is opened read-only (one that does not exist yet is empty and is
+//! not made), the marketplaces are only read, and looking keeps to a time box.
+
+use super::{Context, args::Asking, client::Client, config, failure::Failure, reach};
+use crate::{
+    admin::{
+        history::{self, Wanted},
+        show,
+        views::{DecisionsView, InstancesView, OffersView, PlanView, WhyNotView},
+    },
+    engine::Status,
+    io::{
+        clock::{Clock, SystemClock},
+        files::{Disk, Files},
+        store::sqlite::SqliteStore,
+    },
+    model::{FleetName, HostnodeId, Timestamp, time},
+    plan::{Plan, Situation},
+    policy::{self, Policy},
+    settings::Settings,
+};
+use serde_json::json;
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// What a policy file asks, as it goes to a daemon or to the check.
+fn gathered(file: &Path) -> Result<policy::Source, Failure> {
+    let text = Disk.read(file).map_err(Failure::wrong)?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    Ok(policy::gather(&file.display().to_string(), &text, &mut |path| Disk.read(&folder.join(path))))
+}
+
+/// Who answers.
+#[derive(Debug)]
+pub enum Source {
+    /// The running daemon.
+    Daemon {
+        /// It.
+        client: Client,
+        /// How long it may take.
+        within: Duration,
+    },
+    /// Ourselves.
+    Offline(Box<Offline>),
+}
+
+/// The state and the credentials, without a daemon.
+#[derive(Debug)]
+pub struct Offline {
+    settings: Settings,
+    within: Duration,
+    url: Option<String>,
+}
+
+impl Source {
+    /// The daemon, if it answers and may be asked.
+    ///
+    /// # Errors
+    /// When a daemon was named and does not answer, or the settings are wrong.
+    pub async fn open(context: &Context, asking: &Asking) -> Result<Self, Failure> {
+        let within = asking.within;
+        if asking.offline {
+            return Ok(Self::Offline(Box::new(Offline { settings: config::complete(context)?, within, url: None })));
+        }
+        let client = reach::daemon(context, &asking.reach)?;
+        if asking.reach.url.is_some() || client.answers().await {
+            return Ok(Self::Daemon { client, within });
+        }
+        let url = Some(client.url().to_owned());
+        Ok(Self::Offline(Box::new(Offline { settings: config::complete(context)?, within, url })))
+    }
+
+    /// What would be done now.
+    ///
+    /// # Errors
+    /// When it cannot be asked; so for all of these.
+    pub async fn plan(&self, fleet: Option<&FleetName>) -> Result<PlanView, Failure> {
+        match self {
+            Self::Daemon { client, within } => Ok(client.view("plan", of(fleet), *within).await?),
+            Self::Offline(offline) => {
+                let looked = offline.look(None).await?;
+                let (situation, plan) = offline.known(&looked)?;
+                Ok(show::plan(situation, plan, fleet))
+            }
+        }
+    }
+
+    /// What would be done now were a policy file in force.
+    ///
+    /// # Errors
+    /// See [`Source::plan`]; every fault of the file.
+    pub async fn plan_of(&self, context: &Context, file: &Path) -> Result<PlanView, Failure> {
+        let source = gathered(file)?;
+        match self {
+            Self::Daemon { client, within } => {
+                let policy::Source { file, text, attachments, unread: _ } = &source;
+                let body = json!({ "policy": text, "file": file, "attachments": attachments });
+                Ok(client.post("plan", &body, *within).await?)
+            }
+            Self::Offline(offline) => {
+                let checked = policy::check(&source, &offline.settings.policy_context());
+                let edit = checked.policy.ok_or_else(|| config::wrong(&checked.faults))?;
+                for warning in config::lines(&checked.warnings) {
+                    context.warn(&warning);
+                }
+                let fleet = edit.fleet.clone();
+                let looked = offline.look(Some(edit)).await?;
+                let (situation, plan) = offline.known(&looked)?;
+                Ok(show::plan(situation, plan, Some(&fleet)))
+            }
+        }
+    }
+
+    /// Candidates.
+    ///
+    /// # Errors
+    /// See [`Source::plan`].
+    pub async fn offers(&self, fleet: Option<&FleetName>, candidates_max: usize) -> Result<OffersView, Failure> {
+        match self {
+            Self::Daemon { client, within } => {
+                let mut query = of(fleet);
+                query.push(("limit".into(), candidates_max.to_string()));
+                Ok(client.view("offers", query, *within).await?)
+            }
+            Self::Offline(offline) => {
+                let looked = offline.look(None).await?;
+                let (_, plan) = offline.known(&looked)?;
+                Ok(show::offers(plan, looked.at, fleet, candidates_max))
+            }
+        }
+    }
+
+    /// Every VM.
+    ///
+    /// # Errors
+    /// See [`Source::plan`].
+    pub async fn instances(&self) -> Result<InstancesView, Failure> {
+        match self {
+            Self::Daemon { client, within } => Ok(client.view("instances", Vec::new(), *within).await?),
+            Self::Offline(offline) => {
+                let looked = offline.look(None).await?;
+                Ok(show::instances(looked.situation.as_ref(), looked.at, now()))
+            }
+        }
+    }
+
+    /// What became of a hostnode.
+    ///
+    /// # Errors
+    /// See [`Source::plan`].
+    pub async fn why_not(&self, hostnode: &HostnodeId) -> Result<WhyNotView, Failure> {
+        match self {
+            Self::Daemon { client, within } => {
+                let path = format!("why-not/{}", super::client::segment(hostnode.as_str()));
+                Ok(client.view(&path, Vec::new(), *within).await?)
+            }
+            Self::Offline(offline) => {
+                let looked = offline.look(None).await?;
+                let (situation, plan) = offline.known(&looked)?;
+                Ok(show::why_not(situation, plan, hostnode))
+            }
+        }
+    }
+
+    /// The history, newest first.
+    ///
+    /// # Errors
+    /// See [`Source::plan`].
+    pub async fn history(
+        &self,
+        fleet: Option<&FleetName>,
+        kind: Option<&str>,
+        since: Option<Duration>,
+    ) -> Result<DecisionsView, Failure> {
+        let since = since.map(|since| time::before(now(), since));
+        match self {
+            Self::Daemon { client, within } => {
+                let mut query = of(fleet);
+                query.extend(since.map(|since| ("since".into(), since.to_string())));
+                query.extend(kind.map(|kind| ("kind".into(), kind.to_owned())));
+                Ok(client.view("decisions", query, *within).await?)
+            }
+            Self::Offline(offline) => offline.told(&Wanted {
+                fleet: fleet.map(ToString::to_string),
+                subject: None,
+                kind: kind.map(str::to_owned),
+                since,
+                rows_max: history::ROWS,
+            }),
+        }
+    }
+
+    /// The story of a VM, by name or id, or of a decision.
+    ///
+    /// # Errors
+    /// See [`Source::plan`].
+    pub async fn explain(&self, id: &str) -> Result<DecisionsView, Failure> {
+        match self {
+            Self::Daemon { client, within } => {
+                let path = format!("explain/{}", super::client::segment(id));
+                Ok(client.view(&path, Vec::new(), *within).await?)
+            }
+            Self::Offline(offline) => {
+                let subject = Some(id.to_owned());
+                let story = offline.told(&Wanted { subject, rows_max: history::ROWS_MAX, ..Wanted::default() })?;
+                if !story.decisions.is_empty() {
+                    return Ok(story);
+                }
+                let store = offline.store()?;
+                let decisions = history::find(&store, id).map_err(|problem| Failure::failed(problem.detail))?;
+                Ok(DecisionsView { decisions })
+            }
+        }
+    }
+}
+
+fn of(fleet: Option<&FleetName>) -> Vec<(String, String)> {
+    fleet.map(|fleet| ("fleet".to_owned(), fleet.to_string())).into_iter().collect()
+}
+
+fn now() -> Timestamp {
+    SystemClock::real().now()
+}
+
+impl Offline {
+    fn store(&self) -> Result<SqliteStore, Failure> {
+        SqliteStore::open_read_only(&self.settings.state)
+            .map_err(|error| Failure::failed("cannot read the state").caused_by(&error))
+    }
+
+    fn told(&self, wanted: &Wanted) -> Result<DecisionsView, Failure> {
+        let decisions = history::search(&self.store()?, wanted).map_err(|problem| Failure::failed(problem.detail))?;
+        Ok(DecisionsView { decisions })
+    }
+
+    /// One look at the market and what it leads to; nothing is changed. With an edit, as if that were in force.
+    async fn look(&self, edit: Option<Policy>) -> Result<Arc<Status>, Failure> {
+        let Self { settings: _, within: _, url } = self;
+        drop(edit);
+        Err(Failure::failed(match url {
+            Some(url) => format!("no daemon answers at {url}"),
+            None => "cannot look without a daemon".to_owned(),
+        }))
+    }
+
+    fn known<'s>(&self, looked: &'s Status) -> Result<(&'s Situation, &'s Plan), Failure> {
+        looked.situation.as_ref().zip(looked.plan.as_ref()).ok_or_else(|| {
+            let told = Failure::failed(format!("the market could not be seen within {}", time::show(self.within)));
+            looked.troubles.iter().fold(told, |told, trouble| told.because(trouble.clone()))
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! `status`: the fleets of a running daemon, and what blocks them.
+
+use super::{
+    Context,
+    args::StatusArguments,
+    client::Client,
+    failure::{Ending, Failure},
+    reach,
+    terminal::{Column, Field, Mood, Terminal},
+    text,
+};
+use crate::{
+    admin::views::{AccountView, AccountsView, FleetView, FleetsView, MarketplaceView},
+    model::time,
+};
+use serde::Serialize;
+use std::time::Duration;
+
+/// A daemon that is there answers a view at once.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Between two looks with `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// Clears a terminal and goes to its top.
+const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
+
+/// What `status --json` prints: both views in one document.
+#[derive(Serialize)]
+struct Document {
+    #[serde(flatten)]
+    fleets: FleetsView,
+    accounts: Vec<AccountView>,
+}
+
+/// Asks the daemon, once or until interrupted.
+///
+/// # Errors
+/// When no daemon answers.
+pub fn status(context: &Context, arguments: &StatusArguments) -> Result<Ending, Failure> {
+    let StatusArguments { watch, reach, json } = arguments;
+    let client = reach::daemon(context, reach)?;
+    let clears = context.environment.stdout_is_terminal;
+    loop {
+        let document = context.block_on(look(&client))?;
+        match (json, watch) {
+            (true, false) => context.print_json(&document)?,
+            (true, true) => println!(
+                "{}",
+                serde_json::to_string(&document)
+                    .map_err(|error| Failure::failed("cannot write the answer as JSON").caused_by(&error))?
+            ),
+            (false, true) if clears => println!("{CLEAR}{}", show(&context.terminal, &document)),
+            (false, _) => println!("{}", show(&context.terminal, &document)),
+        }
+        if !watch {
+            return Ok(Ending::Done);
+        }
+        context.block_on(tokio::time::sleep(WATCH_INTERVAL));
+    }
+}
+
+async fn look(client: &Client) -> Result<Document, Failure> {
+    let fleets: FleetsView = client.view("fleets", Vec::new(), DEADLINE).await?;
+    let accounts: AccountsView = client.view("accounts", Vec::new(), DEADLINE).await?;
+    Ok(Document { fleets, accounts: accounts.accounts })
+}
+
+fn show(terminal: &Terminal, document: &Document) -> String {
+    let Document { fleets: view, accounts } = document;
+    let age = match view.at {
+        Some(at) => format!("the newest {} ago", time::show(whole(time::elapsed(at, view.now)))),
+        None => "none finished yet".to_owned(),
+    };
+    let mode = if view.mode == "observe" { "; observe mode: nothing is changed" } else { "" };
+    let ticks = text::count(view.ticks, "tick");
+    let up = time::show(whole(time::elapsed(view.started_at, view.now)));
+    let mut parts = vec![format!("up for {up}; {ticks}, {age}{mode}")];
+    if view.fleets.is_empty() {
+        parts.push("there are no fleets".to_owned());
+    } else {
+        parts.push(terminal.table(&FLEETS, view.fleets.iter().map(fleet_row).collect()));
+    }
+    if !accounts.is_empty() {
+        parts.push(terminal.table(&ACCOUNTS, accounts.iter().map(account_row).collect()));
+    }
+    if !view.marketplaces.is_empty() {
+        parts.push(terminal.table(&MARKETPLACES, view.marketplaces.iter().map(marketplace_row).collect()));
+    }
+    let notes = notes(view);
+    if !notes.is_empty() {
+        parts.push(notes.join("\n"));
+    }
+    parts.join("\n\n")
+}
+
+/// To the second: nobody reads milliseconds here.
+const fn whole(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs())
+}
+
+const FLEETS: [Column; 9] = [
+    Column::Text("FLEET"),
+    Column::Figure("TARGET"),
+    Column::Figure("RUNNING"),
+    Column::Figure("COUNTED"),
+    Column::Figure("USD/H"),
+    Column::Figure("LIMIT"),
+    Column::Figure("USD TODAY"),
+    Column::Text("STATE"),
+    Column::Text("BLOCKED"),
+];
+
+fn fleet_row(fleet: &FleetView) -> Vec<Field> {
+    let (state, mood) = match (fleet.evacuating, fleet.paused, fleet.target_gpus) {
+        (true, ..) => ("evacuating", Mood::Bad),
+        (_, true, _) => ("paused", Mood::Busy),
+        (.., None) => ("no policy", Mood::Bad),
+        (.., Some(_)) if fleet.mode == "observe" => ("observing", Mood::Plain),
+        (.., Some(target)) if fleet.running_gpus >= target => ("at its target", Mood::Plain),
+        (.., Some(_)) => ("on its way", Mood::Busy),
+    };
+    let blocked: Vec<String> = fleet.blocked.iter().map(|unmet| format!("{} {}", unmet.gpus, unmet.reason)).collect();
+    vec![
+        Field::from(&fleet.fleet),
+        Field::maybe(fleet.target_gpus),
+        fleet.running_gpus.into(),
+        fleet.counted_gpus.into(),
+        Field::maybe(fleet.rate_usd_per_hour.as_ref().map(|rates| text::rate(rates.now))),
+        Field::maybe(fleet.rate_usd_per_hour.as_ref().map(|rates| text::rate(rates.limit))),
+        text::amount(fleet.totals.spend_today_usd).into(),
+        Field::moody(state, mood),
+        if blocked.is_empty() { "-".into() } else { Field::moody(blocked.join(", "), Mood::Busy) },
+    ]
+}
+
+const ACCOUNTS: [Column; 7] = [
+    Column::Text("ACCOUNT"),
+    Column::Figure("BALANCE"),
+    Column::Figure("FLOOR"),
+    Column::Figure("USD/H"),
+    Column::Figure("UNEXPLAINED"),
+    Column::Figure("TO THE FLOOR"),
+    Column::Figure("TO ZERO"),
+];
+
+fn account_row(account: &AccountView) -> Vec<Field> {
+    vec![
+        Field::from(&account.account),
+        account.balance_usd.map_or_else(|| Field::moody("unread", Mood::Bad), |balance| text::amount(balance).into()),
+        text::amount(account.floor_usd).into(),
+        text::rate(account.hourly_cost_usd).into(),
+        text::rate(account.unexplained_usd_per_hour).into(),
+        Field::maybe(account.runway_to_floor_s.map(text::span)),
+        Field::maybe(account.runway_to_zero_s.map(text::span)),
+    ]
+}
+
+const MARKETPLACES: [Column; 5] = [
+    Column::Text("MARKETPLACE"),
+    Column::Figure("HOSTNODES"),
+    Column::Figure("AGE"),
+    Column::Figure("IN DOUBT"),
+    Column::Text("STATE"),
+];
+
+fn marketplace_row(marketplace: &MarketplaceView) -> Vec<Field> {
+    let (state, mood) = match (&marketplace.bench, &marketplace.failed) {
+        (Some(bench), Some(failed)) => (format!("{bench}: {failed}"), Mood::Bad),
+        (Some(bench), None) => (bench.clone(), Mood::Bad),
+        (None, Some(failed)) => (failed.clone(), Mood::Busy),
+        (None, None) => ("ok".to_owned(), Mood::Plain),
+    };
+    vec![
+        Field::from(&marketplace.marketplace),
+        marketplace.hostnodes.into(),
+        Field::maybe(marketplace.age_s.map(text::span)),
+        marketplace.in_doubt.into(),
+        Field::moody(state, mood),
+    ]
+}
+
+/// What someone should read: why a target is missed, broken files, held edits, strays, troubles.
+fn notes(view: &FleetsView) -> Vec<String> {
+    let mut notes = Vec::new();
+    for fleet in &view.fleets {
+        let name = &fleet.fleet;
+        if let Some(target) = &fleet.operator_target {
+            let until = target.until.map_or_else(|| "until cleared".to_owned(), |until| format!("until {until}"));
+            notes.push(format!("{name}: the operator's target of {} holds {until}", text::count(u64::from(target.gpus), "GPU")));
+        }
+        let unmet = fleet.blocked.iter();
+        notes.extend(unmet.map(|unmet| format!("{name}: {} short: {}: {}", unmet.gpus, unmet.reason, unmet.detail)));
+        if fleet.strays > 0 {
+            notes.push(format!("{name}: {} not of this journal: adopt or delete", text::count(u64::from(fleet.strays), "stray")));
+        }
+        if fleet.policy.gone {
+            notes.push(format!("{name}: {} is gone; the fleet stays as it is, paused", fleet.policy.file));
+        }
+        notes.extend(fleet.policy.faults.iter().cloned());
+        if let Some(held) = &fleet.policy.held {
+            notes.push(format!("{name}: an edit waits for `spotscale apply {name}`: {}", held.effect));
+        }
+    }
+    notes.extend(view.marketplaces.iter().flat_map(|market| {
+        market.dropped.iter().map(|line| format!("{}: could not be read: {line}", market.marketplace))
+    }));
+    notes.extend(view.settings_faults.iter().cloned());
+    notes.extend(view.troubles.iter().cloned());
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLEETS_JSON: &str = r#"{"at": "2026-11-20T18:00:00Z", "now": "2026-11-20T18:00:12.5Z",
+        "started_at": "2026-11-20T17:00:00Z", "ticks": 42, "mode": "act", "scan_interval_s": 30,
+        "fleets": [{"fleet": "train", "target_gpus": 8, "running_gpus": 5, "counted_gpus": 6, "gpus": {}, "instances": 3,
+            "strays": 1, "rate_usd_per_hour": {"now": 3.1, "limit": 6}, "mode": "act", "paused": false,
+            "evacuating": false, "blocked": [{"gpus": 2, "reason": "no_offers", "detail": "nothing eligible"}],
+            "totals": {"spend_usd": 40, "spend_today_usd": 12.345, "gpu_seconds": 5, "on_demand_equivalent_usd": 80},
+            "policy": {"file": "train.toml", "sha256": "00", "faults": [], "gone": false,
+                "held": {"sha256": "11", "effect": "tears down 6 GPUs"}}, "accounts": ["tensordock"]}],
+        "marketplaces": [{"marketplace": "tensordock", "age_s": 12, "hostnodes": 87, "dropped": [], "in_doubt": 0}],
+        "settings_faults": [], "troubles": []}"#;
+
+    #[test]
+    fn a_status_reads_at_a_glance_and_then_in_words() {
+        let fleets = serde_json::from_str(FLEETS_JSON).unwrap();
+        let account = r#"{"account": "tensordock", "balance_usd": 99.999, "floor_usd": 25, "hourly_cost_usd": 3.1,
+            "unexplained_usd_per_hour": 0, "runway_to_floor_s": 87000}"#;
+        let document = Document { fleets, accounts: vec![serde_json::from_str(account).unwrap()] };
+        let expected = "\
+up for 1h; 42 ticks, the newest 12s ago
+
+FLEET  TARGET  RUNNING  COUNTED  USD/H  LIMIT  USD TODAY  STATE       BLOCKED
+train       8        5        6  3.100  6.000      12.34  on its way  2 no_offers
+
+ACCOUNT     BALANCE  FLOOR  USD/H  UNEXPLAINED  TO THE FLOOR  TO ZERO
+tensordock    99.99  25.00  3.100        0.000         1d10m        -
+
+MARKETPLACE  HOSTNODES  AGE  IN DOUBT  STATE
+tensordock          87  12s         0  ok
+
+train: 2 short: no_offers: nothing eligible
+train: 1 stray not of this journal: adopt or delete
+train: an edit waits for `spotscale apply train`: tears down 6 GPUs";
+        assert_eq!(show(&Terminal::default(), &document), expected);
+    }
+}

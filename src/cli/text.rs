@@ -1,0 +1,76 @@
+//! Figures as people read them in a column: money with as many decimals as tell amounts apart, ages in two units.
+//!
+//! `--json` has every figure as it is; here a rate is rounded up and a balance down to what fits, as everywhere.
+
+use crate::{
+    admin::amount::{Money, Ratio},
+    model::time,
+};
+use std::time::Duration;
+
+/// Micros in a thousandth of a dollar.
+const MICROS_PER_MILL: i64 = 1_000;
+/// Micros in a cent.
+const MICROS_PER_CENT: i64 = 10_000;
+
+/// A rate, to a thousandth of a dollar per hour, rounded up.
+pub fn rate(rate: Money) -> String {
+    let micros = rate.usd().micros();
+    let mills = micros.div_euclid(MICROS_PER_MILL) + i64::from(micros.rem_euclid(MICROS_PER_MILL) != 0);
+    format!("{}{}.{:03}", sign(mills), (mills / 1_000).abs(), (mills % 1_000).abs())
+}
+
+/// An amount, to a cent, rounded down.
+pub fn amount(amount: Money) -> String {
+    let cents = amount.usd().micros().div_euclid(MICROS_PER_CENT);
+    format!("{}{}.{:02}", sign(cents), (cents / 100).abs(), (cents % 100).abs())
+}
+
+const fn sign(number: i64) -> &'static str {
+    if number < 0 { "-" } else { "" }
+}
+
+/// An age or a time to go.
+pub fn span(seconds: u64) -> String {
+    time::show(Duration::from_secs(seconds))
+}
+
+/// A share in percent, to a hundredth, rounded down.
+pub fn percent(ratio: Ratio) -> String {
+    let hundredths = ratio.ppm() / 100;
+    format!("{}.{:02}%", hundredths / 100, hundredths % 100)
+}
+
+/// `1 GPU`, `2 GPUs`.
+pub fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// `120 price_above_cap, 5 uptime_below_min`: most first.
+pub fn tally<'a>(counts: impl IntoIterator<Item = (&'a String, &'a u32)>) -> String {
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(word, number)| (std::cmp::Reverse(**number), (*word).clone()));
+    counts.into_iter().map(|(word, number)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{HourlyRate, Usd};
+
+    #[test]
+    fn rates_round_up_and_amounts_down() {
+        let shown = |text: &str| rate(text.parse::<HourlyRate>().unwrap().into());
+        assert_eq!([shown("0.425"), shown("0.4251"), shown("12"), shown("0")], ["0.425", "0.426", "12.000", "0.000"]);
+        let shown = |micros: i64| amount(Usd::from_micros(micros).into());
+        assert_eq!([shown(12_349_999), shown(-500_000), shown(0)], ["12.34", "-0.50", "0.00"]);
+    }
+
+    #[test]
+    fn shares_and_counts_read_as_words() {
+        assert_eq!(percent(Ratio::from_ppm(999_999)), "99.99%");
+        assert_eq!([count(1, "GPU"), count(0, "GPU"), count(8, "GPU")], ["1 GPU", "0 GPUs", "8 GPUs"]);
+        let counts = std::collections::BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 120), ("c".to_owned(), 5)]);
+        assert_eq!(tally(&counts), "120 b, 5 a, 5 c");
+    }
+}

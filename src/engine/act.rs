@@ -61,12 +61,16 @@ pub struct Asked {
     pub unanswered: Vec<(MarketplaceName, Bid, Refusal)>,
 }
 
-/// Asks about bids: reads, side by side as the pace allows.
-pub async fn ask(hands: &Hands<'_>, asks: Vec<(MarketplaceName, Bid)>) -> Asked {
+/// Asks about bids: reads, side by side as the pace allows, for at most `within` by the clock.
+pub async fn ask(hands: &Hands<'_>, asks: Vec<(MarketplaceName, Bid)>, within: Duration) -> Asked {
     let answers = asks.into_iter().map(|(marketplace, bid)| async move {
         let exchange = hands.clients.get(&marketplace).and_then(|(_, client)| Some((client, client.dialect().validate(&bid)?)));
         let answer = match exchange {
-            Some((client, exchange)) => client.read(exchange).await,
+            Some((client, exchange)) => tokio::select! {
+                biased;
+                answer = client.read(exchange) => answer,
+                () = hands.clock.sleep(within) => Err(Refusal::Unreachable("there was no time left to ask".into())),
+            },
             None => Err(Refusal::Refused("bids cannot be asked about there".into())),
         };
         (marketplace, bid, answer, hands.clock.now())

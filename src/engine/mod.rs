@@ -30,10 +30,12 @@ pub mod situate;
 pub mod status;
 pub mod tick;
 pub mod wake;
+pub mod what_if;
 
 pub use decision::Decision;
 pub use events::{Cause, Event, Handle, Lever, LeverError, Scope};
 pub use status::Status;
+pub use what_if::what_if;
 
 use crate::{
     io::{clock::Clock, entropy::Entropy, files::Files, systemd},
@@ -90,6 +92,8 @@ pub struct Parts {
     pub reread: Reread,
     /// Makes the clients.
     pub connect: Connect,
+    /// No new round of a tick begins, and no bid is waited for, after so long in real time.
+    pub tick_time_max: Duration,
 }
 
 /// The engine.
@@ -103,6 +107,7 @@ pub struct Engine {
     book: Arc<Mutex<Journal>>,
     reread: Reread,
     connect: Connect,
+    tick_time_max: Duration,
 
     clients: Clients,
     law: Law,
@@ -136,7 +141,7 @@ impl Engine {
     /// An engine at rest, and the handle by which others talk to it. The policies that were in force when the daemon last
     /// ran are in force again; what is on disk now is judged by the first tick.
     pub async fn new(parts: Parts) -> (Self, mpsc::Receiver<Event>, Handle) {
-        let Parts { settings, role, clock, entropy, files, metrics, book, reread, connect } = parts;
+        let Parts { settings, role, clock, entropy, files, metrics, book, reread, connect, tick_time_max } = parts;
         let now = clock.now();
         let clients = connect(&settings);
         let sources = book.ledger().policies().values().map(|text| Source {
@@ -200,6 +205,7 @@ impl Engine {
             book: Arc::new(Mutex::new(book)),
             reread,
             connect,
+            tick_time_max,
         };
         engine.read_policies().await;
         engine.know();
@@ -316,5 +322,7 @@ impl Engine {
 
 /// Decisions, events and old totals are kept so long.
 const HISTORY_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// In the daemon, a tick takes no longer than about this: the world must be looked at again.
+pub const TICK_TIME_MAX: Duration = Duration::from_secs(90);
 /// Real time between two ticks at least, however short the scan interval and however long a tick took.
 const TICKS_APART_MIN: Duration = Duration::from_millis(20);

@@ -9,7 +9,6 @@ use super::{
     edits::loss_by_limit,
     law::{self, Law},
     observe,
-    situate,
 };
 use crate::{
     io::systemd,
@@ -17,7 +16,7 @@ use crate::{
     market::client::WriteOutcome,
     metrics::PolicyReload,
     model::{FleetName, Refusal, VmName, reason::Teardown},
-    plan::{Action, FleetState, Order, Subject},
+    plan::{Action, Subject},
     policy::Policy,
     settings,
 };
@@ -288,38 +287,6 @@ impl Engine {
         };
         append(vec![record]).await?;
         Ok(format!("{shown}: {told}"))
-    }
-
-    /// What an edit that is not installed yet would do now, beside what is planned: on what the newest tick knew.
-    pub async fn what_if(&self, policy: Policy) -> Option<(crate::plan::Situation, crate::plan::Plan)> {
-        let mut situation = self.situation.clone()?;
-        let name = policy.fleet.clone();
-        let book = self.book.lock().await;
-        let order = match self.law.statutes.get(&name) {
-            Some(statute) => match situate::order(book.ledger(), &name, statute, situation.now) {
-                Order::Hold(target) if target == statute.in_force.policy.target_gpus => Order::Hold(policy.target_gpus),
-                order => order,
-            },
-            None => Order::Hold(policy.target_gpus),
-        };
-        let floor = policy.balance_floor.max(self.limits().balance_floor);
-        let rate_ceiling = policy.max_hourly_rate;
-        let fleet = self.fleets.get(&name).cloned().unwrap_or_default();
-        let before = situation.fleets.remove(&name);
-        let state = FleetState {
-            policy,
-            order,
-            rate_ceiling,
-            floor,
-            fleet,
-            missing_since: before.as_ref().and_then(|before| before.missing_since),
-            scaled_down_at: before.as_ref().and_then(|before| before.scaled_down_at),
-            edit_held: false,
-            policy_broken: false,
-        };
-        situation.fleets.insert(name, state);
-        let plan = crate::plan::plan(&situation);
-        Some((situation, plan))
     }
 }
 

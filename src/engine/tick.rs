@@ -20,8 +20,6 @@ use std::{
 
 /// Rounds of planning and acting in one tick, at most. Searching a least accepted bid takes up to `asks_max` of them.
 const ROUNDS_MAX: usize = 16;
-/// No new round begins once a tick has taken so long, in real time: the world must be looked at again.
-const TICK_TIME_MAX: Duration = Duration::from_secs(90);
 
 impl Engine {
     /// Looks, plans, acts, and publishes what it knew.
@@ -31,7 +29,7 @@ impl Engine {
         self.look().await;
         let mut steps: Vec<Step> = Vec::new();
         let mut unanswered = BTreeMap::new();
-        let time_max = self.clock.of_real(TICK_TIME_MAX).max(self.settings.scan_interval);
+        let time_max = self.clock.of_real(self.tick_time_max);
         for round in 0..ROUNDS_MAX {
             if !self.settle().await {
                 break;
@@ -52,7 +50,8 @@ impl Engine {
             let written = self.write(writes, &policies).await;
             let nothing_written = written.is_empty();
             steps.extend(written);
-            let asked = self.ask(asks, &mut unanswered).await;
+            let left = time_max.saturating_sub(self.clock.monotonic().saturating_sub(began));
+            let asked = self.ask(asks, left, &mut unanswered).await;
             let late = self.clock.monotonic().saturating_sub(began) > time_max;
             let interrupted = self.waiting.load(Ordering::Relaxed) || self.stopping.load(Ordering::Relaxed);
             if late || interrupted || (nothing_written && !asked) || round + 1 == ROUNDS_MAX {
@@ -198,6 +197,7 @@ impl Engine {
     async fn ask(
         &mut self,
         asks: Vec<Action>,
+        left: Duration,
         unanswered: &mut BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>,
     ) -> bool {
         let bids = asks.into_iter().filter_map(|action| match action {
@@ -213,7 +213,7 @@ impl Engine {
             quote_age_max: self.quote_age_max(),
             interrupted: std::sync::Arc::new(|| false),
         };
-        let asked = act::ask(&hands, bids.collect()).await;
+        let asked = act::ask(&hands, bids.collect(), left).await;
         let any = !asked.quotes.is_empty();
         for (marketplace, quotes) in asked.quotes {
             if let Some(view) = self.inventory.markets.get_mut(&marketplace) {

@@ -192,6 +192,8 @@ pub struct Late {
     pub gpus: u32,
     /// What it is billed or was to cost at most, whichever is more.
     pub rate: HourlyRate,
+    /// When its delete was acknowledged, less than a settle grace ago: it need not be sent again.
+    pub delete_acked_at: Option<Timestamp>,
 }
 
 /// The ledger of one fleet, joined with an inventory.

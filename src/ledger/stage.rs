@@ -105,8 +105,9 @@ impl Stage {
         Self { store, journal, evidence: Evidence::new(), inventory, now }
     }
 
+    /// The next process, on a copy of what is durable now.
     pub(crate) fn restarted(&self) -> Self {
-        let mut next = Self::on(self.store.reopen(), 0, self.now);
+        let mut next = Self::on(self.store.copied(), 0, self.now);
         next.view().answers_by_id = self.inventory.markets.values().all(|view| view.answers_by_id);
         next
     }

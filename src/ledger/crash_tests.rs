@@ -4,6 +4,8 @@ use super::{
     Phase, Record, Standing,
     stage::{Stage, instance, of},
 };
+use proptest::prelude::*;
+
 use crate::{
     io::store::{MemoryStore, memory::Mishap},
     model::{InstanceStatus::Running, VmName, name::Namer},
@@ -208,5 +210,66 @@ fn a_kill_between_any_two_records_leaves_at_most_one_vm_under_its_name() {
             assert_eq!(fleet.members.len(), usize::from(is_there), "died after {died_after}, there: {is_there}");
             assert!(next.is_complete());
         }
+    }
+}
+
+/// What one scan interval brings.
+#[derive(Clone, Copy, Debug)]
+enum Scan {
+    Good,
+    Partial,
+    Failed,
+    Empty,
+    Restart,
+}
+
+proptest! {
+    #[test]
+    fn one_vm_for_each_intent_and_none_lost_whenever_it_shows_up(
+        shows_up_after in 0..40usize,
+        answer_came in any::<bool>(),
+        scans in prop::collection::vec(
+            prop_oneof![
+                6 => Just(Scan::Good), 1 => Just(Scan::Partial), 1 => Just(Scan::Failed), 1 => Just(Scan::Empty),
+                1 => Just(Scan::Restart),
+            ],
+            40,
+        ),
+    ) {
+        let mut stage = Stage::new();
+        let other = stage.deploy("i0");
+        stage.list(&[instance("i0", &other, Running)]);
+        let name = if answer_came { stage.deploy("i1") } else { stage.intend() };
+        let full = [instance("i0", &other, Running), instance("i1", &name, Running)];
+        for (number, scan) in scans.into_iter().enumerate() {
+            let shown = if number >= shows_up_after { &full[..] } else { &full[..1] };
+            match scan {
+                Scan::Good => drop(stage.list(shown)),
+                Scan::Partial => drop(stage.list_with_dropped(&shown[1..])),
+                Scan::Failed => drop(stage.list_fails()),
+                Scan::Empty => drop(stage.list(&[])),
+                Scan::Restart => stage = stage.restarted(),
+            }
+            // Asked for by id, the marketplace tells the truth as it shows it: what it does not show yet, it denies.
+            for id in stage.wanted() {
+                let at = stage.now;
+                let there = shown.iter().find(|instance| instance.id == id);
+                let answer = there.map_or(crate::model::Lookup::Gone, |vm| crate::model::Lookup::Here(vm.clone()));
+                stage.view().lookups.insert(id, crate::model::Reading::taken(at, answer));
+            }
+            stage.look();
+            let fleet = stage.fleet();
+            prop_assert!(fleet.members.contains_key(&other), "what runs is never given up");
+            prop_assert!(fleet.strays.is_empty());
+            let held = usize::from(fleet.members.contains_key(&name));
+            prop_assert!(held + fleet.late.len() + fleet.reserved.len() == 1, "counted, reserved or late: {fleet:?}");
+        }
+        for _ in 0..3 {
+            stage.list(&full);
+        }
+        let fleet = stage.fleet();
+        prop_assert!(stage.is_complete());
+        prop_assert_eq!(usize::from(fleet.members.contains_key(&name)) + fleet.late.len(), 1);
+        prop_assert!(fleet.reserved.is_empty());
     }
 }

@@ -7,7 +7,7 @@
 //!      └──refused──▶ past
 //! ```
 //!
-//! A holding knows what was asked and answered, not what is there: that is the inventory's, and [`join`](super::join) puts
+//! A holding knows what was asked and answered, not what is there: that is the inventory's, and [`join`](super::join()) puts
 //! them side by side.
 
 use super::{

@@ -1,6 +1,6 @@
 //! The ledger side by side with an inventory: every fleet as it stands.
 //!
-//! Settle first (see [`settle`](super::settle)): what a look at the world proves is in the ledger then, and here each
+//! Settle first (see [`settle`](super::settle())): what a look at the world proves is in the ledger then, and here each
 //! member only gets what it was seen to stand as. A member that a list lacks keeps the standing that it was last seen in,
 //! until it is proven otherwise.
 

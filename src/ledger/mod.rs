@@ -46,7 +46,7 @@ pub use join::{Joined, join};
 pub use journal::{Journal, JournalError};
 pub use levers::{Levers, Scope};
 pub use record::{Intent, Record};
-pub use settle::settle;
+pub use settle::{interruption, settle};
 pub use spend::{Spend, accrue};
 
 use crate::{

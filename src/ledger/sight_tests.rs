@@ -138,6 +138,22 @@ fn what_several_lists_lack_is_lost_and_may_come_back() {
 }
 
 #[test]
+fn what_ended_without_our_doing_was_interrupted_once() {
+    let (mut stage, a, b) = two();
+    let vanished = Some(crate::model::reason::Interruption::Vanished);
+    let found_gone = gone(&a, "i1", Ending::NotFound);
+    assert_eq!(super::interruption(stage.ledger(), &found_gone), vanished);
+    assert_eq!(super::interruption(stage.ledger(), &gone(&a, "i1", Ending::Deleted)), None);
+    for _ in 0..2 {
+        stage.list(&[instance("i2", &b, Running)]);
+    }
+    stage.list(&[instance("i2", &b, Running)]);
+    assert_eq!((stage.standing(&a), super::interruption(stage.ledger(), &found_gone)), (Standing::Lost, None));
+    stage.delete(&b, "i2", false);
+    assert_eq!(super::interruption(stage.ledger(), &gone(&b, "i2", Ending::NotFound)), None);
+}
+
+#[test]
 fn one_that_was_made_after_the_list_is_not_missed_by_it() {
     let mut stage = Stage::new();
     stage.list(&[]);

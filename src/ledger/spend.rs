@@ -266,3 +266,150 @@ fn charge(
         until,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::stage::{Stage, instance, of},
+        model::InstanceStatus::{self, Outbid, Running, Starting, StoppedReleased},
+    };
+
+    impl Stage {
+        /// Counts to the moment; how many records that took.
+        fn accrue(&mut self) -> usize {
+            let records = accrue(self.ledger(), &self.joined().fleets, self.now);
+            let count = records.len();
+            self.journal.append(self.now, records).unwrap();
+            count
+        }
+
+        fn tally(&self) -> Tally {
+            self.ledger().spend().fleets()[&of("train")].clone()
+        }
+    }
+
+    /// A VM that stands so for an hour costs this, with this many GPU-hours and this much saved against.
+    #[track_caller]
+    fn check(status: InstanceStatus, usd: &str, gpu_hours: u64, on_demand: &str) {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, status.clone())], &[]);
+        stage.accrue();
+        stage.pass(3_600).accrue();
+        let tally = stage.tally();
+        assert_eq!(tally.usd, of(usd), "{status}");
+        assert_eq!((tally.gpu_seconds(), tally.on_demand_equivalent), (gpu_hours * 3_600, of(on_demand)), "{status}");
+    }
+
+    #[test]
+    fn each_standing_costs_what_is_billed_for_it() {
+        check(Running, "0.41", 2, "1.01");
+        check(Starting, "0.41", 0, "0");
+        check(Outbid, "0.01", 0, "0");
+        check(StoppedReleased, "0.01", 0, "0");
+        check(InstanceStatus::StoppedKept, "0.41", 0, "0");
+        check(InstanceStatus::Unknown("odd".into()), "0.41", 0, "0");
+    }
+
+    #[test]
+    fn what_is_quoted_is_what_is_billed() {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        let mut cheap = instance("i1", &name, Running);
+        cheap.quoted = Some(crate::ledger::stage::rates("0.30", "0.01"));
+        stage.list_after(1, &[cheap], &[]);
+        stage.accrue();
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.31"));
+    }
+
+    #[test]
+    fn what_was_in_doubt_is_counted_from_its_beginning_once_it_is_found() {
+        let mut stage = Stage::new();
+        stage.accrue();
+        let name = stage.intend();
+        stage.pass(1_800).accrue();
+        assert!(stage.ledger().spend().fleets().get(&of("train")).is_none_or(|tally| tally.usd == Usd::ZERO));
+        stage.list_after(1_800, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        assert_eq!(stage.tally().usd, of("0.41"));
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.82"), "and once");
+    }
+
+    #[test]
+    fn a_deleted_vm_costs_until_its_delete_is_acknowledged() {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        stage.pass(1_800).delete(&name, "i1", true);
+        stage.list_after(1_800, &[], &[]);
+        stage.accrue();
+        assert_eq!(stage.tally().usd, of("0.205"));
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.205"));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_adds_nothing_and_counts_on_from_there() {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        stage.pass(3_600).accrue();
+        stage.now = before(stage.now, Duration::from_secs(1_800));
+        stage.accrue();
+        assert_eq!(stage.tally().usd, of("0.41"));
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.82"));
+        assert_eq!(stage.accrue(), 0, "no time, no record");
+    }
+
+    #[test]
+    fn a_long_gap_counts_as_a_day() {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        stage.pass(30 * 86_400).accrue();
+        assert_eq!(stage.tally().usd, of("9.840001"), "each day rounds up");
+    }
+
+    #[test]
+    fn days_and_months_are_utc_and_begin_at_nothing() {
+        let mut stage = Stage::new();
+        stage.now = of("2026-11-30T23:00:00Z");
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        assert_eq!(stage.pass(7_200).accrue(), 2, "one for each day");
+        let (fleet, spend) = (of("train"), stage.ledger().spend());
+        assert_eq!(spend.on_day_of(of("2026-11-30T00:00:00Z"), &fleet), of("0.409887"));
+        assert_eq!(spend.on_day_of(stage.now, &fleet), of("0.410114"));
+        assert_eq!(spend.in_month_of(of("2026-11-01T00:00:00Z"), &fleet), of("0.409887"));
+        assert_eq!(spend.in_month_of(stage.now, &fleet), of("0.410114"));
+        assert_eq!(stage.tally().usd, of("0.820001"));
+        let spent = stage.ledger().spend().clone();
+        assert_eq!(*stage.restarted().ledger().spend(), spent);
+    }
+
+    #[test]
+    fn strays_and_late_vms_cost_too() {
+        let mut stage = Stage::new();
+        let stray: VmName = of("spotscale-train-old-1");
+        stage.list(&[instance("i9", &stray, Running)]);
+        stage.accrue();
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.41"));
+        let name = stage.intend();
+        stage.list_after(300, &[instance("i9", &stray, Running)], &[]);
+        stage.list(&[instance("i9", &stray, Running)]);
+        stage.list(&[instance("i9", &stray, Running), instance("i1", &name, Running)]);
+        stage.accrue();
+        let before_it = stage.tally().usd;
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd.minus(before_it), of("0.82"));
+    }
+}

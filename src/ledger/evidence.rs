@@ -4,7 +4,7 @@
 //! with each process, so that a restart never shortens a wait. **Invariant:** a call that failed proves nothing, and a list
 //! that dropped something breaks the row.
 
-use super::{Holding, Ledger, Phase, record::Ending};
+use super::{Holding, Ledger, record::Ending};
 use crate::model::{
     Instance, InstanceId, Inventory, Lookup, MarketView, MarketplaceName, Scan, Timestamp, VmName, inventory::Dated,
     time::elapsed,
@@ -95,8 +95,20 @@ fn due<'a>(
     ledger
         .holdings()
         .values()
-        .filter(move |holding| holding.intent.marketplace == *marketplace && holding.held_since.is_some_and(|held| held < at))
+        .filter(move |holding| {
+            holding.intent.marketplace == *marketplace && holding.held_since.is_some_and(|held| held < at)
+        })
         .filter_map(|holding| holding.id.as_ref().map(|id| (id, holding)))
+}
+
+/// Likewise, and the late ones there.
+fn followed<'a>(
+    ledger: &'a Ledger,
+    marketplace: &'a MarketplaceName,
+    at: Timestamp,
+) -> impl Iterator<Item = &'a InstanceId> {
+    let late = ledger.late().iter().filter(move |(_, late)| late.marketplace == *marketplace).map(|((_, id), _)| id);
+    due(ledger, marketplace, at).map(|(id, _)| id).chain(late)
 }
 
 impl Evidence {
@@ -124,9 +136,7 @@ impl Evidence {
     }
 
     fn count_absences(&mut self, ledger: &Ledger, marketplace: &MarketplaceName, list: &Dated<Scan<Instance>>) {
-        let held = due(ledger, marketplace, list.at).map(|(id, _)| id);
-        let late = ledger.late().iter().filter(|(_, late)| late.marketplace == *marketplace).map(|((_, id), _)| id);
-        for id in held.chain(late) {
+        for id in followed(ledger, marketplace, list.at) {
             let key = (marketplace.clone(), id.clone());
             if lists_id(list, id) {
                 self.absences.remove(&key);
@@ -175,9 +185,10 @@ impl Evidence {
 
     /// Keeps nothing about what the ledger no longer follows.
     fn forget(&mut self, ledger: &Ledger) {
-        let held = ledger.holdings().values().filter_map(|holding| {
-            Some((holding.intent.marketplace.clone(), holding.id.clone()?))
-        });
+        let held = ledger
+            .holdings()
+            .values()
+            .filter_map(|holding| Some((holding.intent.marketplace.clone(), holding.id.clone()?)));
         let late = ledger.late().iter().map(|((_, id), late)| (late.marketplace.clone(), id.clone()));
         let followed: BTreeSet<InstanceKey> = held.chain(late).collect();
         self.absences.retain(|key, _| followed.contains(key));
@@ -205,27 +216,41 @@ impl Evidence {
 
     /// What the lists of this process and lookups prove about a holding that the newest list lacks.
     pub(super) fn proof(&self, view: &MarketView, holding: &Holding, patience: Patience) -> Option<Proof> {
-        let (list, id) = (current(view)?, holding.id.clone()?);
-        let key = (holding.intent.marketplace.clone(), id);
-        let absence = self.absences.get(&key).filter(|absence| absence.last == list.at)?;
-        let ending = if view.answers_by_id {
+        let (marketplace, id) = (&holding.intent.marketplace, holding.id.as_ref()?);
+        let ending = self.ending(marketplace, view, id, patience)?;
+        if holding.was_listed || self.listed.contains(&(marketplace.clone(), id.clone())) {
+            return Some(Proof::Gone(ending));
+        }
+        let age = elapsed(holding.intended_at, current(view)?.at);
+        (age >= patience.settle_grace).then_some(Proof::NeverSeen)
+    }
+
+    /// What proves that an instance is not there, if enough does. Source: CONTRACT, "Gone".
+    pub(super) fn ending(
+        &self,
+        marketplace: &MarketplaceName,
+        view: &MarketView,
+        id: &InstanceId,
+        patience: Patience,
+    ) -> Option<Ending> {
+        let absence = self.absence(marketplace, view, id)?;
+        if view.answers_by_id {
             (absence.lists >= LISTS_BEFORE_LOOKUP && absence.said_gone).then_some(Ending::NotFound)
         } else {
             let lasted = elapsed(absence.since, absence.last);
             (absence.lists >= LISTS_WITHOUT_LOOKUP && lasted >= patience.settle_grace).then_some(Ending::Unlisted)
-        }?;
-        if holding.was_listed || self.listed.contains(&key) {
-            return Some(Proof::Gone(ending));
         }
-        let age = elapsed(holding.intended_at, list.at);
-        (age >= patience.settle_grace).then_some(Proof::NeverSeen)
+    }
+
+    /// The row of lists that lack an instance, if the newest one is in it.
+    fn absence(&self, marketplace: &MarketplaceName, view: &MarketView, id: &InstanceId) -> Option<&Absence> {
+        let newest = current(view)?.at;
+        self.absences.get(&(marketplace.clone(), id.clone())).filter(|absence| absence.last == newest)
     }
 
     /// Lists in a row, up to the newest, that lack an instance.
     pub(super) fn lists_lacking(&self, marketplace: &MarketplaceName, view: &MarketView, id: &InstanceId) -> u32 {
-        let newest = current(view).map(|list| list.at);
-        let absence = self.absences.get(&(marketplace.clone(), id.clone()));
-        absence.filter(|absence| Some(absence.last) == newest).map_or(0, |absence| absence.lists)
+        self.absence(marketplace, view, id).map_or(0, |absence| absence.lists)
     }
 
     /// Whether an open intent was looked for long enough: at least two complete lists of this process lack its name, the
@@ -247,16 +272,13 @@ impl Evidence {
                     answered || reading.failed.as_ref().is_some_and(|failure| failure.at >= list.at)
                 })
             };
-            let ids = due(ledger, marketplace, list.at)
-                .filter(|(id, holding)| {
-                    let absence = self.absences.get(&(marketplace.clone(), (*id).clone()));
-                    absence.is_some_and(|absence| {
-                        absence.last == list.at && absence.lists >= LISTS_BEFORE_LOOKUP && !absence.said_gone
-                    }) && !is_asked(id)
-                        && matches!(holding.phase, Phase::Live | Phase::Leaving)
-                })
-                .map(|(id, _)| (marketplace.clone(), id.clone()));
-            wanted.extend(ids.take(LOOKUPS_MAX));
+            let is_wanted = |id: &InstanceId| {
+                let absence = self.absence(marketplace, view, id);
+                absence.is_some_and(|absence| absence.lists >= LISTS_BEFORE_LOOKUP && !absence.said_gone)
+                    && !is_asked(id)
+            };
+            let ids = followed(ledger, marketplace, list.at).filter(|id| is_wanted(id));
+            wanted.extend(ids.map(|id| (marketplace.clone(), id.clone())).take(LOOKUPS_MAX));
         }
         wanted
     }

@@ -45,6 +45,11 @@ pub struct Filter {
     pub before: Option<u64>,
 }
 
+/// All kinds but the counting of money, which would drown the others.
+fn told() -> Vec<String> {
+    Record::KINDS.iter().filter(|kind| **kind != "accrued").map(|kind| (*kind).to_owned()).collect()
+}
+
 /// Entries that pass a filter, newest first, at most `entries_max`.
 ///
 /// # Errors
@@ -52,16 +57,14 @@ pub struct Filter {
 pub fn history(store: &dyn Store, filter: &Filter, entries_max: usize) -> Result<Vec<Entry>, JournalError> {
     let Filter { kinds, fleet, subject, since, before } = filter;
     let query = Query {
-        kinds: kinds.clone(),
+        kinds: if kinds.is_empty() { told() } else { kinds.clone() },
         fleet: fleet.as_ref().map(FleetName::to_string),
         subject: subject.clone(),
         since_ms: since.map(Timestamp::as_millisecond),
         before: *before,
     };
     let rows = store.search(&query, entries_max.min(ENTRIES_MAX))?;
-    let is_told = |kind: &str| !kinds.is_empty() || kind != "accrued";
     rows.into_iter()
-        .filter(|row| is_told(&row.kind))
         .map(|row| {
             let record = read(&row)?;
             Ok(Entry { sequence: row.sequence, at: moment(row.at_ms), fleet: row.fleet, subject: row.subject, record })

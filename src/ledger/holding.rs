@@ -7,18 +7,14 @@
 //!      └──refused──▶ past
 //! ```
 //!
-//! A holding knows what was asked and answered, not what is there: that is the inventory's, and [`join`](super::join) puts
+//! A holding knows what was asked and answered, not what is there: that is the inventory's, and [`join`](super::join()) puts
 //! them side by side.
 
 use super::{
     fleet::Standing,
     record::{Ending, Intent},
 };
-use crate::model::{
-    HourlyRate, InstanceId, Timestamp,
-    offer::Rates,
-    reason::Teardown,
-};
+use crate::model::{HourlyRate, InstanceId, Timestamp, offer::Rates, reason::Teardown};
 use std::collections::BTreeMap;
 
 labels! {
@@ -256,7 +252,6 @@ impl Holding {
             self.running_since = self.running_since.or(Some(at));
             self.rebid_accepted_at = None;
             self.rebid = None;
-            // The bid that is in force won: the one that was to be, if its answer was lost.
             self.stopped_at = None;
         }
     }

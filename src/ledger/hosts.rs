@@ -76,7 +76,11 @@ impl Hosts {
     }
 
     /// What follows from it; `running` adds the time that VMs which run now have been up.
-    pub(super) fn remembered(&self, running: &BTreeMap<HostKey, Duration>, now: Timestamp) -> BTreeMap<HostKey, HostMemory> {
+    pub(super) fn remembered(
+        &self,
+        running: &BTreeMap<HostKey, Duration>,
+        now: Timestamp,
+    ) -> BTreeMap<HostKey, HostMemory> {
         let none = Host::default();
         let keys = self.hosts.keys().chain(running.keys().filter(|key| !self.hosts.contains_key(*key)));
         keys.map(|key| {
@@ -89,8 +93,8 @@ impl Hosts {
 
 impl Host {
     fn memory(&self, running: Duration, now: Timestamp) -> HostMemory {
-        let quarantined = self.failures >= FAILURES_MAX
-            && self.failed_at.is_some_and(|failed| now < time::after(failed, QUARANTINE));
+        let quarantined =
+            self.failures >= FAILURES_MAX && self.failed_at.is_some_and(|failed| now < time::after(failed, QUARANTINE));
         let cooldown_until = self.failed_at.map(|failed| time::after(failed, self.cooldown));
         let up = self.up.saturating_add(running);
         let whole = up.saturating_add(self.down);

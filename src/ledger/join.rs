@@ -1,6 +1,6 @@
 //! The ledger side by side with an inventory: every fleet as it stands.
 //!
-//! Settle first (see [`settle`](super::settle)): what a look at the world proves is in the ledger then, and here each
+//! Settle first (see [`settle`](super::settle())): what a look at the world proves is in the ledger then, and here each
 //! member only gets what it was seen to stand as. A member that a list lacks keeps the standing that it was last seen in,
 //! until it is proven otherwise.
 
@@ -151,13 +151,7 @@ fn is_known(ledger: &Ledger, account: &AccountName, name: &VmName) -> bool {
     holding.is_some_and(|holding| holding.intent.account == *account)
 }
 
-fn member<'a>(
-    name: &VmName,
-    holding: &'a Holding,
-    sights: &Sights<'a>,
-    now: Timestamp,
-    patience: Patience,
-) -> Member {
+fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Timestamp, patience: Patience) -> Member {
     let intent = &holding.intent;
     let sighting = holding.id.as_ref().and_then(|id| sights.with_id(&intent.account, id));
     let standing = match holding.phase {
@@ -192,7 +186,11 @@ fn member<'a>(
         rebid_accepted_at: holding.rebid_accepted_at,
         protected: holding.is_protected(now),
         address: instance.and_then(|instance| instance.address.clone()).or_else(|| holding.address.clone()),
-        ports: instance.map(|instance| &instance.ports).filter(|ports| !ports.is_empty()).unwrap_or(&holding.ports).clone(),
+        ports: instance
+            .map(|instance| &instance.ports)
+            .filter(|ports| !ports.is_empty())
+            .unwrap_or(&holding.ports)
+            .clone(),
         why: intent.why.clone(),
     }
 }
@@ -204,9 +202,9 @@ fn is_write_in_doubt(holding: &Holding, sighting: Option<Sighting<'_>>, now: Tim
         Some(delete) => delete.acked_at.is_none_or(|acked| {
             sighting.is_some_and(|sighting| sighting.at > acked) && elapsed(acked, now) >= patience.settle_grace
         }),
-        None => holding
-            .unanswered_write_at
-            .is_some_and(|written| sighting.is_none_or(|sighting| sighting.at <= written)),
+        None => {
+            holding.unanswered_write_at.is_some_and(|written| sighting.is_none_or(|sighting| sighting.at <= written))
+        }
     }
 }
 

@@ -111,11 +111,8 @@ impl Journal {
         let is_new = ledger.epoch.is_empty();
         let mut journal = Self { store, ledger };
         if is_new || journal.ledger.prefix != prefix {
-            let epoch = if is_new {
-                entropy::text(entropy, EPOCH_LETTERS, EPOCH_LENGTH)
-            } else {
-                journal.ledger.epoch.clone()
-            };
+            let epoch =
+                if is_new { entropy::text(entropy, EPOCH_LETTERS, EPOCH_LENGTH) } else { journal.ledger.epoch.clone() };
             journal.append(now, vec![Record::Created { prefix: prefix.to_owned(), epoch }])?;
         }
         Ok(journal)

@@ -30,6 +30,12 @@ pub mod text;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod fold_tests;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod sight_tests;
+#[cfg(test)]
 pub(crate) mod stage;
 
 pub use evidence::{Evidence, Patience};
@@ -40,7 +46,7 @@ pub use join::{Joined, join};
 pub use journal::{Journal, JournalError};
 pub use levers::{Levers, Scope};
 pub use record::{Intent, Record};
-pub use settle::settle;
+pub use settle::{interruption, settle};
 pub use spend::{Spend, accrue};
 
 use crate::{
@@ -273,12 +279,7 @@ impl Ledger {
                     holding.phase = Phase::InDoubt;
                 }
             }),
-            Record::Adopted { name, id } => self.change(&name, |holding| {
-                if holding.phase != Phase::Leaving {
-                    holding.hold(id, at);
-                    holding.was_listed = true;
-                }
-            }),
+            Record::Adopted { name, id } => self.adopt(&name, id, at),
             Record::Abandoned { name } => {
                 self.close_if(&name, Closed::Abandoned, at, |holding| holding.phase != Phase::Leaving);
             }
@@ -385,11 +386,20 @@ impl Ledger {
         self.holdings.insert(intent.name.clone(), Holding::intended(intent, at));
     }
 
+    fn adopt(&mut self, name: &VmName, id: InstanceId, at: Timestamp) {
+        if let Some(holding) = self.holdings.get_mut(name).filter(|holding| holding.phase != Phase::Leaving) {
+            self.late.remove(&(name.clone(), id.clone()));
+            holding.hold(id, at);
+            holding.was_listed = true;
+        }
+    }
+
     fn adopt_stray(&mut self, vm: Intent, id: InstanceId, at: Timestamp) {
         if self.knows(&vm.name) {
             return;
         }
         self.fleets.insert(vm.fleet.clone());
+        self.late.remove(&(vm.name.clone(), id.clone()));
         let mut holding = Holding::intended(vm, at);
         holding.hold(id, at);
         holding.was_listed = true;
@@ -405,6 +415,7 @@ impl Ledger {
     fn deployed(&mut self, name: &VmName, id: InstanceId, at: Timestamp, granted: impl FnOnce(&mut Holding)) {
         if let Some(holding) = self.holdings.get_mut(name) {
             if holding.id.is_none() {
+                self.late.remove(&(name.clone(), id.clone()));
                 holding.hold(id, at);
             } else if holding.id.as_ref() != Some(&id) {
                 let late = late_of(holding, at);

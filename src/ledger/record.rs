@@ -5,6 +5,8 @@
 //! those that only tell a story ([`Record::PRUNABLE`]); a kind that this code does not know is damage, not something to
 //! skip, for it may be an intent.
 
+mod about;
+
 use super::{
     fleet::Standing,
     levers::Scope,
@@ -159,6 +161,7 @@ pub enum Record {
         #[serde_as(as = "Option<FromInto<RatesText>>")]
         quoted: Option<Rates>,
         /// Where it can be reached.
+        #[serde_as(as = "Option<Line>")]
         address: Option<String>,
         /// Outside port to inside port, as granted.
         #[serde_as(as = "BTreeMap<Text, _>")]
@@ -605,8 +608,10 @@ pub enum Record {
         #[serde_as(as = "Option<Text>")]
         fleet: Option<FleetName>,
         /// The VM, hostnode, marketplace or file it is about.
+        #[serde_as(as = "Option<Line>")]
         subject: Option<String>,
         /// What happened, a word.
+        #[serde_as(as = "Line")]
         what: String,
         /// One line.
         #[serde_as(as = "Line")]
@@ -615,169 +620,6 @@ pub enum Record {
 }
 
 impl Record {
-    /// Kinds that only tell a story (or a total that a newer one replaces): the ledger does without the old ones.
-    pub const PRUNABLE: [&'static str; 3] = ["accrued", "decision", "event"];
-
-    /// The word it is stored and searched under.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Created { .. } => "created",
-            Self::DeployIntended(_) => "deploy_intended",
-            Self::Deployed { .. } => "deployed",
-            Self::DeployRefused { .. } => "deploy_refused",
-            Self::DeployInDoubt { .. } => "deploy_in_doubt",
-            Self::Adopted { .. } => "adopted",
-            Self::Abandoned { .. } => "abandoned",
-            Self::Late { .. } => "late",
-            Self::DeleteIntended { .. } => "delete_intended",
-            Self::DeleteSettled { .. } => "delete_settled",
-            Self::DeleteInDoubt { .. } => "delete_in_doubt",
-            Self::Gone { .. } => "gone",
-            Self::RebidIntended { .. } => "rebid_intended",
-            Self::RebidSettled { .. } => "rebid_settled",
-            Self::RebidInDoubt { .. } => "rebid_in_doubt",
-            Self::StartIntended { .. } => "start_intended",
-            Self::StartSettled { .. } => "start_settled",
-            Self::StartInDoubt { .. } => "start_in_doubt",
-            Self::StopIntended { .. } => "stop_intended",
-            Self::StopSettled { .. } => "stop_settled",
-            Self::StopInDoubt { .. } => "stop_in_doubt",
-            Self::Standing { .. } => "standing",
-            Self::TargetSet { .. } => "target_set",
-            Self::TargetCleared { .. } => "target_cleared",
-            Self::Paused { .. } => "paused",
-            Self::Resumed { .. } => "resumed",
-            Self::Evacuating { .. } => "evacuating",
-            Self::Applied { .. } => "applied",
-            Self::Protected { .. } => "protected",
-            Self::StrayAdopted { .. } => "stray_adopted",
-            Self::StrayDeleteIntended { .. } => "stray_delete_intended",
-            Self::StrayDeleteSettled { .. } => "stray_delete_settled",
-            Self::StrayDeleteInDoubt { .. } => "stray_delete_in_doubt",
-            Self::PolicyInForce { .. } => "policy_in_force",
-            Self::PolicyGone { .. } => "policy_gone",
-            Self::LimitsInForce { .. } => "limits_in_force",
-            Self::HostFailed { .. } => "host_failed",
-            Self::HostServed { .. } => "host_served",
-            Self::Missing { .. } => "missing",
-            Self::Accrued { .. } => "accrued",
-            Self::Decision { .. } => "decision",
-            Self::Event { .. } => "event",
-        }
-    }
-
-    /// The VM it is about.
-    pub const fn vm(&self) -> Option<&VmName> {
-        match self {
-            Self::DeployIntended(intent) => Some(&intent.name),
-            Self::StrayAdopted { vm, id: _ } => Some(&vm.name),
-            Self::Deployed { name, .. }
-            | Self::DeployRefused { name, .. }
-            | Self::DeployInDoubt { name, .. }
-            | Self::Adopted { name, .. }
-            | Self::Abandoned { name }
-            | Self::Late { name, .. }
-            | Self::DeleteIntended { name, .. }
-            | Self::DeleteSettled { name, .. }
-            | Self::DeleteInDoubt { name, .. }
-            | Self::Gone { name, .. }
-            | Self::RebidIntended { name, .. }
-            | Self::RebidSettled { name, .. }
-            | Self::RebidInDoubt { name, .. }
-            | Self::StartIntended { name, .. }
-            | Self::StartSettled { name, .. }
-            | Self::StartInDoubt { name, .. }
-            | Self::StopIntended { name, .. }
-            | Self::StopSettled { name, .. }
-            | Self::StopInDoubt { name, .. }
-            | Self::Standing { name, .. }
-            | Self::Protected { name, .. }
-            | Self::StrayDeleteIntended { name, .. }
-            | Self::StrayDeleteSettled { name, .. }
-            | Self::StrayDeleteInDoubt { name, .. } => Some(name),
-            Self::Created { .. }
-            | Self::TargetSet { .. }
-            | Self::TargetCleared { .. }
-            | Self::Paused { .. }
-            | Self::Resumed { .. }
-            | Self::Evacuating { .. }
-            | Self::Applied { .. }
-            | Self::PolicyInForce { .. }
-            | Self::PolicyGone { .. }
-            | Self::LimitsInForce { .. }
-            | Self::HostFailed { .. }
-            | Self::HostServed { .. }
-            | Self::Missing { .. }
-            | Self::Accrued { .. }
-            | Self::Decision { .. }
-            | Self::Event { .. } => None,
-        }
-    }
-
-    /// The fleet it names itself; a record about a VM may leave that to the ledger.
-    pub const fn fleet(&self) -> Option<&FleetName> {
-        match self {
-            Self::DeployIntended(intent) => Some(&intent.fleet),
-            Self::StrayAdopted { vm, id: _ } => Some(&vm.fleet),
-            Self::Late { fleet, .. }
-            | Self::TargetSet { fleet, .. }
-            | Self::TargetCleared { fleet }
-            | Self::Evacuating { fleet }
-            | Self::Applied { fleet, .. }
-            | Self::StrayDeleteIntended { fleet, .. }
-            | Self::StrayDeleteSettled { fleet, .. }
-            | Self::StrayDeleteInDoubt { fleet, .. }
-            | Self::PolicyInForce { fleet, .. }
-            | Self::PolicyGone { fleet }
-            | Self::Missing { fleet, .. } => Some(fleet),
-            Self::Paused { scope } | Self::Resumed { scope } => match scope {
-                Scope::Fleet(fleet) => Some(fleet),
-                Scope::All | Scope::Marketplace(_) => None,
-            },
-            Self::Decision { fleet, .. } | Self::Event { fleet, .. } => fleet.as_ref(),
-            Self::Created { .. }
-            | Self::Deployed { .. }
-            | Self::DeployRefused { .. }
-            | Self::DeployInDoubt { .. }
-            | Self::Adopted { .. }
-            | Self::Abandoned { .. }
-            | Self::DeleteIntended { .. }
-            | Self::DeleteSettled { .. }
-            | Self::DeleteInDoubt { .. }
-            | Self::Gone { .. }
-            | Self::RebidIntended { .. }
-            | Self::RebidSettled { .. }
-            | Self::RebidInDoubt { .. }
-            | Self::StartIntended { .. }
-            | Self::StartSettled { .. }
-            | Self::StartInDoubt { .. }
-            | Self::StopIntended { .. }
-            | Self::StopSettled { .. }
-            | Self::StopInDoubt { .. }
-            | Self::Standing { .. }
-            | Self::Protected { .. }
-            | Self::LimitsInForce { .. }
-            | Self::HostFailed { .. }
-            | Self::HostServed { .. }
-            | Self::Accrued { .. } => None,
-        }
-    }
-
-    /// What one searches for it by: the VM's name, else the hostnode, file, decision or subject it is about.
-    pub fn subject(&self) -> Option<String> {
-        if let Some(name) = self.vm() {
-            return Some(name.to_string());
-        }
-        match self {
-            Self::HostFailed { hostnode, .. } | Self::HostServed { hostnode, .. } => Some(hostnode.to_string()),
-            Self::PolicyInForce { file, .. } => Some(file.clone()),
-            Self::Decision { id, .. } => Some(id.clone()),
-            Self::Event { subject, .. } => subject.clone(),
-            Self::Paused { scope } | Self::Resumed { scope } => Some(scope.to_string()),
-            _ => None,
-        }
-    }
-
     /// The canonical encoding.
     ///
     /// # Errors

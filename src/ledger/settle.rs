@@ -11,7 +11,7 @@ use super::{
     join::{Sighting, Sights},
     record::{Cause, Ending, Record},
 };
-use crate::model::{Instance, InstanceId, InstanceStatus, Inventory, VmName};
+use crate::model::{Instance, InstanceId, InstanceStatus, Inventory, VmName, reason::Interruption};
 use std::collections::BTreeMap;
 
 /// What a VM's status counts as, and what changed it should that be new.
@@ -31,6 +31,21 @@ pub(super) fn observed(instance: &Instance, holding: &Holding) -> (Standing, Cau
 fn restanding(name: &VmName, holding: &Holding, instance: &Instance, from: Standing) -> Option<Record> {
     let (to, cause) = observed(instance, holding);
     (to != from).then(|| Record::Standing { name: name.clone(), from, to, cause })
+}
+
+/// What interrupted a VM by the word of a record, not by our doing. Ask before the record is appended: a VM that is gone was
+/// interrupted only if it was not on its way out, and not lost already.
+pub fn interruption(ledger: &Ledger, record: &Record) -> Option<Interruption> {
+    match record {
+        Record::Standing { cause, .. } => cause.interruption(),
+        Record::Gone { name, id, how: Ending::NotFound | Ending::Unlisted } => ledger
+            .holdings()
+            .get(name)
+            .filter(|holding| holding.id.as_ref() == Some(id) && holding.phase == Phase::Live)
+            .filter(|holding| holding.standing != Standing::Lost)
+            .map(|_| Interruption::Vanished),
+        _ => None,
+    }
 }
 
 /// The records that follow from the ledger, the evidence and a look at the world.
@@ -104,7 +119,8 @@ impl<'a> Settling<'a> {
             return;
         };
         // The name is the key: a VM of that name whose id is another is still the one we asked for.
-        if let Some(found) = self.first_named(name, holding).filter(|_| holding.phase == Phase::Live && is_intact(list)) {
+        if let Some(found) = self.first_named(name, holding).filter(|_| holding.phase == Phase::Live && is_intact(list))
+        {
             return self.adopt(name, holding, found, holding.standing);
         }
         let (name, id) = (name.clone(), id.clone());
@@ -171,12 +187,12 @@ impl<'a> Settling<'a> {
                 continue;
             }
             let acked_at = late.delete.as_ref().and_then(|delete| delete.acked_at);
-            let how = if acked_at.is_some_and(|acked| acked < list.at)
-                && self.evidence.is_complete(self.ledger, self.inventory, marketplace, self.patience)
+            let is_acked = acked_at.is_some_and(|acked| acked < list.at);
+            let how = if is_acked && self.evidence.is_complete(self.ledger, self.inventory, marketplace, self.patience)
             {
                 Ending::Deleted
-            } else if self.evidence.lists_lacking(marketplace, view, id) >= LISTS_BEFORE_LOOKUP {
-                Ending::Unlisted
+            } else if let Some(ending) = self.evidence.ending(marketplace, view, id, self.patience) {
+                ending
             } else {
                 continue;
             };

@@ -7,8 +7,17 @@
 //! **Invariant:** a clock that steps back adds nothing, and a gap (the daemon was down, the clock jumped) at most
 //! [`GAP_MAX`]: within it our VMs ran on and were billed.
 
-use super::{Ledger, Record, fleet::{Fleet, Standing}, holding::{Holding, Phase}, text::{Decimal, Text}};
-use crate::model::{FleetName, HourlyRate, Timestamp, Usd, VmName, offer::Rates, time::{before, elapsed}};
+use super::{
+    Ledger, Record,
+    fleet::{Fleet, Standing},
+    holding::{Holding, Phase},
+    text::{Decimal, Text},
+};
+use crate::model::{
+    FleetName, HourlyRate, Timestamp, Usd, VmName,
+    offer::Rates,
+    time::{before, elapsed},
+};
 use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
@@ -114,7 +123,14 @@ impl Spend {
 
     /// The fleet's totals as they stand at the beginning of more on this day.
     fn opened(&self, fleet: &FleetName, day: Date) -> Tally {
-        let none = Tally { usd: Usd::ZERO, gpu_ms: 0, on_demand_equivalent: Usd::ZERO, day, day_usd: Usd::ZERO, month_usd: Usd::ZERO };
+        let none = Tally {
+            usd: Usd::ZERO,
+            gpu_ms: 0,
+            on_demand_equivalent: Usd::ZERO,
+            day,
+            day_usd: Usd::ZERO,
+            month_usd: Usd::ZERO,
+        };
         Tally {
             day,
             day_usd: spent(&self.days, day, fleet),
@@ -211,7 +227,14 @@ fn charges<'a>(
     for late in ledger.late().values() {
         let until = late.delete.as_ref().and_then(|delete| delete.acked_at).unwrap_or(now);
         let none = HourlyRate::ZERO;
-        charges.push(Charge { fleet: &late.fleet, rate: late.rate, gpus: 0, on_demand: none, from: from.max(late.at), until });
+        charges.push(Charge {
+            fleet: &late.fleet,
+            rate: late.rate,
+            gpus: 0,
+            on_demand: none,
+            from: from.max(late.at),
+            until,
+        });
     }
     for (fleet, joined) in fleets {
         for stray in &joined.strays {
@@ -221,7 +244,13 @@ fn charges<'a>(
     charges
 }
 
-fn charge(holding: &Holding, standing: Standing, quoted: Option<Rates>, from: Timestamp, until: Timestamp) -> Charge<'_> {
+fn charge(
+    holding: &Holding,
+    standing: Standing,
+    quoted: Option<Rates>,
+    from: Timestamp,
+    until: Timestamp,
+) -> Charge<'_> {
     let was_found = holding.held_since.is_some_and(|held| held > from);
     let (standing, until) = match &holding.delete {
         Some(delete) => (delete.before, delete.acked_at.unwrap_or(until).min(until)),
@@ -235,5 +264,152 @@ fn charge(holding: &Holding, standing: Standing, quoted: Option<Rates>, from: Ti
         on_demand: if is_serving { holding.intent.on_demand.total() } else { HourlyRate::ZERO },
         from: if was_found { holding.intended_at } else { from },
         until,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::stage::{Stage, instance, of},
+        model::InstanceStatus::{self, Outbid, Running, Starting, StoppedReleased},
+    };
+
+    impl Stage {
+        /// Counts to the moment; how many records that took.
+        fn accrue(&mut self) -> usize {
+            let records = accrue(self.ledger(), &self.joined().fleets, self.now);
+            let count = records.len();
+            self.journal.append(self.now, records).unwrap();
+            count
+        }
+
+        fn tally(&self) -> Tally {
+            self.ledger().spend().fleets()[&of("train")].clone()
+        }
+    }
+
+    /// A VM that stands so for an hour costs this, with this many GPU-hours and this much saved against.
+    #[track_caller]
+    fn check(status: InstanceStatus, usd: &str, gpu_hours: u64, on_demand: &str) {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, status.clone())], &[]);
+        stage.accrue();
+        stage.pass(3_600).accrue();
+        let tally = stage.tally();
+        assert_eq!(tally.usd, of(usd), "{status}");
+        assert_eq!((tally.gpu_seconds(), tally.on_demand_equivalent), (gpu_hours * 3_600, of(on_demand)), "{status}");
+    }
+
+    #[test]
+    fn each_standing_costs_what_is_billed_for_it() {
+        check(Running, "0.41", 2, "1.01");
+        check(Starting, "0.41", 0, "0");
+        check(Outbid, "0.01", 0, "0");
+        check(StoppedReleased, "0.01", 0, "0");
+        check(InstanceStatus::StoppedKept, "0.41", 0, "0");
+        check(InstanceStatus::Unknown("odd".into()), "0.41", 0, "0");
+    }
+
+    #[test]
+    fn what_is_quoted_is_what_is_billed() {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        let mut cheap = instance("i1", &name, Running);
+        cheap.quoted = Some(crate::ledger::stage::rates("0.30", "0.01"));
+        stage.list_after(1, &[cheap], &[]);
+        stage.accrue();
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.31"));
+    }
+
+    #[test]
+    fn what_was_in_doubt_is_counted_from_its_beginning_once_it_is_found() {
+        let mut stage = Stage::new();
+        stage.accrue();
+        let name = stage.intend();
+        stage.pass(1_800).accrue();
+        assert!(stage.ledger().spend().fleets().get(&of("train")).is_none_or(|tally| tally.usd == Usd::ZERO));
+        stage.list_after(1_800, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        assert_eq!(stage.tally().usd, of("0.41"));
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.82"), "and once");
+    }
+
+    #[test]
+    fn a_deleted_vm_costs_until_its_delete_is_acknowledged() {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        stage.pass(1_800).delete(&name, "i1", true);
+        stage.list_after(1_800, &[], &[]);
+        stage.accrue();
+        assert_eq!(stage.tally().usd, of("0.205"));
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.205"));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_adds_nothing_and_counts_on_from_there() {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        stage.pass(3_600).accrue();
+        stage.now = before(stage.now, Duration::from_secs(1_800));
+        stage.accrue();
+        assert_eq!(stage.tally().usd, of("0.41"));
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.82"));
+        assert_eq!(stage.accrue(), 0, "no time, no record");
+    }
+
+    #[test]
+    fn a_long_gap_counts_as_a_day() {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        stage.pass(30 * 86_400).accrue();
+        assert_eq!(stage.tally().usd, of("9.840001"), "each day rounds up");
+    }
+
+    #[test]
+    fn days_and_months_are_utc_and_begin_at_nothing() {
+        let mut stage = Stage::new();
+        stage.now = of("2026-11-30T23:00:00Z");
+        let name = stage.deploy("i1");
+        stage.list_after(1, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        assert_eq!(stage.pass(7_200).accrue(), 2, "one for each day");
+        let (fleet, spend) = (of("train"), stage.ledger().spend());
+        assert_eq!(spend.on_day_of(of("2026-11-30T00:00:00Z"), &fleet), of("0.409887"));
+        assert_eq!(spend.on_day_of(stage.now, &fleet), of("0.410114"));
+        assert_eq!(spend.in_month_of(of("2026-11-01T00:00:00Z"), &fleet), of("0.409887"));
+        assert_eq!(spend.in_month_of(stage.now, &fleet), of("0.410114"));
+        assert_eq!(stage.tally().usd, of("0.820001"));
+        let spent = stage.ledger().spend().clone();
+        assert_eq!(*stage.restarted().ledger().spend(), spent);
+    }
+
+    #[test]
+    fn strays_and_late_vms_cost_too() {
+        let mut stage = Stage::new();
+        let stray: VmName = of("spotscale-train-old-1");
+        stage.list(&[instance("i9", &stray, Running)]);
+        stage.accrue();
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd, of("0.41"));
+        let name = stage.intend();
+        stage.list_after(300, &[instance("i9", &stray, Running)], &[]);
+        stage.list(&[instance("i9", &stray, Running)]);
+        stage.list(&[instance("i9", &stray, Running), instance("i1", &name, Running)]);
+        stage.accrue();
+        let before_it = stage.tally().usd;
+        stage.pass(3_600).accrue();
+        assert_eq!(stage.tally().usd.minus(before_it), of("0.82"));
     }
 }

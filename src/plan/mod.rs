@@ -2,17 +2,54 @@
 //!
 //! [`plan`] is synchronous and deterministic. What it returns leaves the executor nothing to choose, and beside each
 //! plan comes a typed [`Report`] of why. `run`, `plan`, `offers` and `explain` all call this one function.
+//!
+//! ```text
+//! recover (late, overbilled, half-gone) -> shrink (evacuate, limits and floor, target)
+//!   -> for each fleet, in descending priority: recover (outbid) -> grow (start, ask, deploy, revert) -> report
+//! ```
+//!
+//! A plan is what *would* be done if acting were allowed; [`permitted`] says which of it may be, and
+//! [`verify`](verify::verify) reads the whole with fresh eyes. Nothing that a plan lets go gives room to what it starts: a VM counts until
+//! a later list proves it gone.
 
+mod draft;
+mod eligible;
+mod grow;
+mod headroom;
+mod price;
+mod recover;
+mod report;
+mod score;
+mod search;
+mod shrink;
 pub mod situation;
+mod solve;
+mod stock;
+#[cfg(test)]
+mod testkit;
+pub mod verify;
 
+use draft::Draft;
+pub use headroom::Runway;
 pub use situation::{AccountState, Bench, FleetState, HostMemory, MarketState, Order, Situation};
 
-use crate::model::{
-    AccountName, FleetName, HostnodeId, HourlyRate, InstanceId, MarketplaceName, Offer, PriceType, Shape, VmName,
-    offer::{Bid, Location, Rates},
-    reason::{Blocked, Rejected, Teardown},
+use crate::{
+    ledger::Standing,
+    model::{
+        AccountName, FleetName, HostnodeId, HourlyRate, InstanceId, MarketplaceName, Offer, PriceType, Shape, VmName,
+        offer::{Bid, Location, Rates},
+        reason::{Blocked, Rejected, Teardown},
+    },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// A deploy or rebid goes out this much before its quote is a minute old: the request itself takes time.
+const QUOTE_HASTE_NUM_DEN: (u32, u32) = (5, 6);
+
+/// How old an accepted quote may be when a plan rests a bid on it.
+pub(crate) const fn quote_fresh_for(life: Duration) -> Duration {
+    life.saturating_mul(QUOTE_HASTE_NUM_DEN.0).checked_div(QUOTE_HASTE_NUM_DEN.1).expect("a constant above 0")
+}
 
 /// Make one VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,6 +230,8 @@ pub struct FleetReport {
     pub rejected: BTreeMap<Rejected, u32>,
     /// Which hostnode was turned down for which reason.
     pub rejected_hostnodes: BTreeMap<(MarketplaceName, HostnodeId), Rejected>,
+    /// Billed beyond the vendor's rounding: what was agreed and what is billed.
+    pub overbilled: BTreeMap<VmName, (HourlyRate, HourlyRate)>,
     /// Offers whose least accepted bid is not known yet.
     pub unasked_offers: u32,
     /// Why the target is not met.
@@ -210,17 +249,103 @@ pub struct Plan {
 
 /// Why.
 pub type Report = BTreeMap<FleetName, FleetReport>;
-/// STUB
-pub fn plan(_: &Situation) -> Plan { Plan { actions: vec![], report: BTreeMap::new() } }
-/// STUB
-pub fn permitted(_: &Situation, _: &Action) -> bool { true }
-/// STUB
-pub mod verify {
-    /// x
-    pub struct Violation { /// x
- pub invariant: super::Rejected, /// x
- pub action: usize, /// x
- pub detail: String }
-    /// x
-    pub fn verify(_: &super::Situation, _: &super::Plan) -> Vec<Violation> { vec![] }
+
+impl Action {
+    /// Whose it is.
+    pub fn fleet(&self) -> &FleetName {
+        match self {
+            Self::Ask { fleet, .. } => fleet,
+            Self::Deploy(deploy) => &deploy.fleet,
+            Self::Rebid { subject, .. }
+            | Self::Start { subject, .. }
+            | Self::Stop { subject, .. }
+            | Self::Delete { subject, .. } => &subject.fleet,
+        }
+    }
+
+    /// Where it is sent.
+    pub fn marketplace(&self) -> &MarketplaceName {
+        match self {
+            Self::Ask { marketplace, .. } => marketplace,
+            Self::Deploy(deploy) => &deploy.marketplace,
+            Self::Rebid { subject, .. }
+            | Self::Start { subject, .. }
+            | Self::Stop { subject, .. }
+            | Self::Delete { subject, .. } => &subject.marketplace,
+        }
+    }
+
+    /// The VM of ours that it is done to, where there is one already.
+    pub const fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Ask { .. } | Self::Deploy(_) => None,
+            Self::Rebid { subject, .. }
+            | Self::Start { subject, .. }
+            | Self::Stop { subject, .. }
+            | Self::Delete { subject, .. } => Some(subject),
+        }
+    }
+}
+
+/// What to do now, and why. Pure: equal situations give equal plans.
+pub fn plan(situation: &Situation) -> Plan {
+    let mut draft = draft::Draft::new(situation);
+    recover::safety(&mut draft);
+    shrink::evacuate(&mut draft);
+    shrink::limits(&mut draft);
+    shrink::target(&mut draft);
+    recover::leftovers(&mut draft);
+    for fleet in situation.order() {
+        recover::outbid(&mut draft, fleet);
+        grow::grow(&mut draft, fleet);
+    }
+    report::finish(draft)
+}
+
+/// Whether an action may be carried out at all, its merits aside: in observe mode nothing but reads, and in a paused
+/// fleet nothing but settling, safety and shedding.
+pub fn permitted(situation: &Situation, action: &Action) -> bool {
+    let Some(state) = situation.fleets.get(action.fleet()) else { return false };
+    if let Action::Ask { .. } = action {
+        return true;
+    }
+    if situation.is_observing(state) {
+        return false;
+    }
+    match state.order {
+        Order::Hold(_) => true,
+        Order::Evacuate | Order::Pause(_) => match action {
+            Action::Ask { .. } => true,
+            Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } | Action::Stop { .. } => false,
+            Action::Delete { subject, reason, .. } => {
+                state.order == Order::Evacuate
+                    || matches!(force(*reason), Force::Safety | Force::Money | Force::Operator)
+                    || state.fleet.members.get(&subject.name).is_some_and(|member| member.standing == Standing::Leaving)
+            }
+        },
+    }
+}
+
+/// How strong a reason to let a VM go is. Source: CONTRACT, "Order of force".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Force {
+    /// Overbilled or late: also where a list is not complete, also where it is protected.
+    Safety,
+    /// The operator says so.
+    Operator,
+    /// Over a limit, or the account would be empty.
+    Money,
+    /// Over the target, or of no use.
+    Order,
+}
+
+pub(crate) const fn force(reason: Teardown) -> Force {
+    match reason {
+        Teardown::Overbilled | Teardown::Late => Force::Safety,
+        Teardown::Evacuate | Teardown::Operator => Force::Operator,
+        Teardown::RateLimit | Teardown::GlobalRateLimit | Teardown::BalanceFloor => Force::Money,
+        Teardown::Target | Teardown::Outbid | Teardown::Lost | Teardown::Replaced | Teardown::StoppedTooLong => {
+            Force::Order
+        }
+    }
 }

@@ -1,0 +1,256 @@
+//! Whom to let go: everybody when evacuating, somebody when a limit or the floor says so, and what is over the target.
+//!
+//! What is on its way out already is not counted here as if it stayed, and strays and reserved money never cost one of
+//! ours its place. Victims, in order: lost, outbid, not ready; then the dearest per delivered GPU-hour when it is for
+//! money, else the youngest; a protected one only for money. Source: CONTRACT, "Order of force".
+
+use super::{
+    Draft, FleetState, Order, Situation,
+    headroom::{BALANCE_AGE_MAX, Short},
+    score::standing_score,
+};
+use crate::{
+    ledger::{Member, Standing},
+    model::{
+        AccountName, FleetName, HourlyRate,
+        reason::{Blocked, Teardown},
+        time::{after, elapsed, show},
+    },
+    policy::terms::WhenLow,
+};
+use std::cmp::Reverse;
+
+/// Tears down all of an evacuated fleet, what is protected too.
+pub(super) fn evacuate(draft: &mut Draft<'_>) {
+    let situation = draft.situation;
+    for state in situation.fleets.values() {
+        if state.order == Order::Evacuate {
+            for member in state.fleet.members.values().filter(|member| member.standing != Standing::Leaving) {
+                draft.delete(member, Teardown::Evacuate, "the operator evacuates the fleet".to_owned());
+            }
+        }
+    }
+}
+
+/// Sheds what is over the limits in force, and what would empty an account.
+pub(super) fn limits(draft: &mut Draft<'_>) {
+    let situation = draft.situation;
+    for (name, state) in &situation.fleets {
+        let limit = state.policy.max_hourly_rate;
+        let over = |draft: &Draft<'_>| staying_rate(draft, state).minus(limit);
+        shed(
+            draft,
+            state,
+            Teardown::RateLimit,
+            |_| true,
+            over,
+            |over| format!("{name} is {over}/h over its limit of {limit}/h"),
+        );
+    }
+    let order: Vec<&FleetName> =
+        situation.order().into_iter().filter(|name| gives_way(situation, name)).rev().collect();
+    if let Some(limit) = situation.limits.max_hourly_rate {
+        let over = |draft: &Draft<'_>| {
+            let all: HourlyRate = situation.fleets.values().map(|state| staying_rate(draft, state)).sum();
+            all.plus(situation.orphaned.values().copied().sum()).minus(limit)
+        };
+        for name in &order {
+            shed(
+                draft,
+                &situation.fleets[*name],
+                Teardown::GlobalRateLimit,
+                |_| true,
+                over,
+                |over| format!("all fleets are {over}/h over their limit of {limit}/h"),
+            );
+        }
+    }
+    for account in situation.accounts.keys() {
+        for name in &order {
+            run_low(draft, account, &situation.fleets[*name]);
+        }
+    }
+}
+
+/// Whether a fleet's VMs may go for the sake of all: one that only watches keeps them, where others act.
+fn gives_way(situation: &Situation, name: &FleetName) -> bool {
+    let acts = |state: &FleetState| !situation.is_observing(state);
+    situation.fleets.get(name).is_some_and(acts) || !situation.fleets.values().any(acts)
+}
+
+/// What a fleet's members cost that stay.
+fn staying_rate(draft: &Draft<'_>, state: &FleetState) -> HourlyRate {
+    state.fleet.members.values().filter(|member| !draft.is_going(member)).map(Member::committed).sum()
+}
+
+/// With `when_low = "hold"`: sheds only while the account would be empty within `min_runway`.
+fn run_low(draft: &mut Draft<'_>, account: &AccountName, state: &FleetState) {
+    match state.policy.when_low {
+        WhenLow::Hold => {}
+        WhenLow::Never => return,
+    }
+    let situation = draft.situation;
+    let Some((left, read_at)) = situation.account_left(account) else { return };
+    if elapsed(read_at, situation.now) > BALANCE_AGE_MAX {
+        return;
+    }
+    let span = state.policy.min_runway;
+    let over = |draft: &Draft<'_>| {
+        let others = situation.accounts.get(account).map(|state| state.foreign).unwrap_or_default();
+        let orphaned = situation.orphaned.get(account).copied().unwrap_or_default();
+        let members = situation.fleets.values().flat_map(|state| state.fleet.members.values());
+        let ours: HourlyRate =
+            members.filter(|member| member.account == *account && !draft.is_going(member)).map(Member::committed).sum();
+        let cost = ours.plus(others).plus(orphaned);
+        if left < cost.cost(span) { cost } else { HourlyRate::ZERO }
+    };
+    shed(
+        draft,
+        state,
+        Teardown::BalanceFloor,
+        |member| member.account == *account,
+        over,
+        |cost| format!("{account} has {left} left and costs {cost}/h: empty within {}", show(span)),
+    );
+}
+
+/// Lets members go, in order, until nothing is over.
+fn shed(
+    draft: &mut Draft<'_>,
+    state: &FleetState,
+    reason: Teardown,
+    concerns: impl Fn(&Member) -> bool,
+    over: impl Fn(&Draft<'_>) -> HourlyRate,
+    why: impl Fn(HourlyRate) -> String,
+) {
+    for member in victims(draft.situation, state, true) {
+        let excess = over(draft);
+        if excess.is_zero() {
+            return;
+        }
+        let incomplete = reason == Teardown::BalanceFloor && !draft.is_list_complete(member);
+        if concerns(member) && !member.committed().is_zero() && !incomplete {
+            draft.delete(member, reason, why(excess));
+        }
+    }
+}
+
+/// Members in the order in which they go.
+fn victims<'s>(situation: &Situation, state: &'s FleetState, for_money: bool) -> Vec<&'s Member> {
+    let mut members: Vec<&Member> = state.fleet.members.values().collect();
+    members.sort_by_cached_key(|member| {
+        let class = match member.standing {
+            Standing::Lost => 0,
+            Standing::Outbid => 1,
+            Standing::Pending
+            | Standing::InDoubt
+            | Standing::StoppedKept
+            | Standing::StoppedReleased
+            | Standing::Leaving => 2,
+            Standing::Running => 3,
+        };
+        let dearest = if for_money { standing_score(situation, state, member).1 } else { 0 };
+        (class, Reverse(dearest), Reverse(member.intended_at), Reverse(member.name.clone()))
+    });
+    members
+}
+
+/// Lets go what is over the target, if the last scale-down is long enough ago.
+pub(super) fn target(draft: &mut Draft<'_>) {
+    let situation = draft.situation;
+    for (name, state) in &situation.fleets {
+        let target = match state.order {
+            Order::Hold(target) => target,
+            Order::Evacuate | Order::Pause(_) => continue,
+        };
+        let surplus = surplus(draft, state, target);
+        if surplus == 0 {
+            continue;
+        }
+        let cooldown = state.policy.disruption.cooldown_down;
+        let again_at = state.scaled_down_at.map(|at| after(at, cooldown));
+        if let Some(again_at) = again_at.filter(|again_at| *again_at > situation.now) {
+            let wait = show(elapsed(situation.now, again_at));
+            let detail = format!("{surplus} GPUs over the target; the next scale-down is in {wait}");
+            draft.blocked(name, surplus, Short { reason: Blocked::Cooldown, detail });
+            continue;
+        }
+        shrink_to(draft, state, target);
+    }
+}
+
+/// GPUs over the target; a replacement beside what it replaces is not.
+fn surplus(draft: &Draft<'_>, state: &FleetState, target: u32) -> u32 {
+    let staying = |member: &&Member| !draft.is_going(member);
+    let counted: u32 = state.fleet.members.values().filter(staying).map(Member::counted_gpus).sum();
+    let overlap: u32 = state
+        .fleet
+        .members
+        .values()
+        .filter(staying)
+        .filter_map(|member| {
+            let replaced = state.fleet.members.get(member.replaces.as_ref()?).filter(staying)?;
+            Some(member.counted_gpus().min(replaced.counted_gpus()))
+        })
+        .sum();
+    counted.saturating_sub(overlap).saturating_sub(target)
+}
+
+fn shrink_to(draft: &mut Draft<'_>, state: &FleetState, target: u32) {
+    let situation = draft.situation;
+    let unavailable = state.policy.disruption.max_unavailable.of(target);
+    let base = base_gpus(state, target);
+    // First without touching what is always on demand, then whatever it takes.
+    for keep_base in [true, false] {
+        for member in victims(situation, state, false) {
+            let over = surplus(draft, state, target);
+            if over == 0 {
+                return;
+            }
+            let gpus = member.counted_gpus();
+            let serving = running(draft, state);
+            let lowers = member.standing == Standing::Running;
+            if member.protected
+                || gpus == 0
+                || gpus > over
+                || draft.is_going(member)
+                || !draft.is_list_complete(member)
+                || (keep_base && is_base(draft, state, member, base))
+                || (lowers && serving.saturating_sub(gpus) < target.saturating_sub(unavailable))
+            {
+                continue;
+            }
+            draft.release(state, member, format!("{over} GPUs over the target of {target}"));
+        }
+    }
+}
+
+fn running(draft: &Draft<'_>, state: &FleetState) -> u32 {
+    let members = state.fleet.members.values();
+    members
+        .filter(|member| member.standing == Standing::Running && !draft.is_going(member))
+        .map(Member::counted_gpus)
+        .sum()
+}
+
+/// GPUs of the target that are always on demand.
+pub(super) fn base_gpus(state: &FleetState, target: u32) -> u32 {
+    use crate::policy::terms::OnDemandUse;
+    match state.policy.on_demand.usage {
+        OnDemandUse::Never => 0,
+        OnDemandUse::Fallback | OnDemandUse::Always => state.policy.on_demand.base_gpus.min(target),
+    }
+}
+
+/// Whether a member is needed for those.
+fn is_base(draft: &Draft<'_>, state: &FleetState, member: &Member, base: u32) -> bool {
+    use crate::model::PriceType;
+    let on_demand: u32 = state
+        .fleet
+        .members
+        .values()
+        .filter(|member| member.price_type == PriceType::OnDemand && !draft.is_going(member))
+        .map(Member::counted_gpus)
+        .sum();
+    member.price_type == PriceType::OnDemand && on_demand.saturating_sub(member.counted_gpus()) < base
+}

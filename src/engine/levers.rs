@@ -29,7 +29,7 @@ enum Named {
 
 impl Engine {
     /// Moves a lever; the answer is one line for a person.
-    pub(super) async fn pull(&mut self, lever: Lever) -> Result<String, LeverError> {
+    pub async fn pull(&mut self, lever: Lever) -> Result<String, LeverError> {
         let now = self.clock.now();
         let (records, told) = match lever {
             Lever::Target { fleet, gpus, lasting } => {

@@ -103,6 +103,10 @@ pub struct Holding {
     pub rebid: Option<(HourlyRate, HourlyRate)>,
     /// When its newest rebid was accepted, if it has not run since.
     pub rebid_accepted_at: Option<Timestamp>,
+    /// When its newest start was intended.
+    pub start_intended_at: Option<Timestamp>,
+    /// When a rebid was refused, since it stands as it does.
+    pub rebid_refused_at: Option<Timestamp>,
     /// When we stopped it, if we did.
     pub stopped_at: Option<Timestamp>,
     /// The delete, once intended.
@@ -131,6 +135,8 @@ impl Holding {
             unanswered_write_at: None,
             rebid: None,
             rebid_accepted_at: None,
+            start_intended_at: None,
+            rebid_refused_at: None,
             stopped_at: None,
             delete: None,
             protection: None,
@@ -236,8 +242,9 @@ impl Holding {
     }
 
     /// A readable no leaves the bid where it was.
-    pub(super) fn rebid_refused(&mut self) {
+    pub(super) fn rebid_refused(&mut self, at: Timestamp) {
         self.unanswered_write_at = None;
+        self.rebid_refused_at = Some(at);
         if let Some((from, _)) = self.rebid.take() {
             self.bid = Some(from.max(self.agreed.compute));
         }
@@ -248,6 +255,7 @@ impl Holding {
         self.was_listed |= standing != Standing::Lost;
         self.standing = standing;
         self.since = at;
+        self.rebid_refused_at = None;
         if standing == Standing::Running {
             self.running_since = self.running_since.or(Some(at));
             self.rebid_accepted_at = None;

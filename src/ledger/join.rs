@@ -6,7 +6,7 @@
 
 use super::{
     Closed, Evidence, Holding, LateVm, Ledger, Patience, Phase,
-    fleet::{Fleet, Late, Member, Reserved, Standing, Stray},
+    fleet::{Attempts, Fleet, Late, Member, Reserved, Standing, Stray},
     settle::observed,
 };
 use crate::model::{
@@ -184,6 +184,11 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
         replaces: intent.replaces.clone(),
         write_in_doubt: is_write_in_doubt(holding, sighting, now, patience),
         rebid_accepted_at: holding.rebid_accepted_at,
+        attempts: Attempts {
+            delete: holding.delete.as_ref().map(|delete| (delete.sent_at, delete.reason)),
+            start: holding.start_intended_at,
+            rebid_refused: holding.rebid_refused_at,
+        },
         protected: holding.is_protected(now),
         address: instance.and_then(|instance| instance.address.clone()).or_else(|| holding.address.clone()),
         ports: instance

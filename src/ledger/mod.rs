@@ -298,10 +298,11 @@ impl Ledger {
             }
             Record::RebidSettled { name, answer, detail: _ } => self.change(&name, |holding| match answer {
                 BidAnswer::Accepted => holding.rebid_accepted(at),
-                BidAnswer::Refused => holding.rebid_refused(),
+                BidAnswer::Refused => holding.rebid_refused(at),
             }),
             Record::StartIntended { name, why: _ } => self.change(&name, |holding| {
                 holding.unanswered_write_at = Some(at);
+                holding.start_intended_at = Some(at);
                 holding.stopped_at = None;
             }),
             Record::StopIntended { name, reason, why: _ } => {

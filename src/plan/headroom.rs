@@ -248,3 +248,100 @@ impl<'a> Headroom<'a> {
         Err(Short { detail, ..short })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{plan::testkit::*, policy::terms::OnDemandUse};
+
+    /// One VM of 1.005/h above a floor of 10: what is said and what blocks.
+    #[track_caller]
+    fn check(setup: impl for<'t> FnOnce(&'t mut Town) -> &'t mut Town, blocked: &str) {
+        let mut town = town("");
+        town.policy(|terms| terms.on_demand.usage = OnDemandUse::Always).hosts("a 1.00 99%");
+        setup(&mut town);
+        assert_eq!(town.blocked(), blocked);
+        assert_eq!(town.said().is_empty(), !blocked.is_empty());
+    }
+
+    #[test]
+    fn a_start_leaves_the_account_an_hour_above_its_floor() {
+        check(|town| town.balance("11.005"), "");
+        check(|town| town.balance("11.004999"), "1 runway");
+        check(|town| town.balance("10"), "1 balance_floor");
+    }
+
+    #[test]
+    fn a_longer_runway_is_asked_for_and_a_shorter_one_than_an_hour_is_not() {
+        check(|town| town.policy(|terms| terms.min_runway = seconds(7_200)).balance("12.01"), "");
+        check(|town| town.policy(|terms| terms.min_runway = seconds(7_200)).balance("12.009999"), "1 runway");
+        check(|town| town.policy(|terms| terms.min_runway = seconds(60)).balance("11.004999"), "1 runway");
+    }
+
+    #[test]
+    fn a_balance_older_than_five_minutes_starts_nothing() {
+        check(|town| town.balance_read("100", 300), "");
+        check(|town| town.balance_read("100", 301), "1 balance_unknown");
+        check(
+            |town| {
+                town.situation.accounts.values_mut().for_each(|account| account.balance = None);
+                town
+            },
+            "1 balance_unknown",
+        );
+    }
+
+    #[test]
+    fn the_whole_account_counts_with_what_burnt_since_the_balance_was_read() {
+        let foreign = |town: &mut Town| {
+            town.situation.accounts.values_mut().for_each(|account| account.foreign = rate("3.60"));
+        };
+        check(
+            |town| {
+                foreign(town);
+                town.balance("14.605")
+            },
+            "",
+        );
+        // 3.60/h burn 0.06 in a minute.
+        check(
+            |town| {
+                foreign(town);
+                town.balance_read("14.664999", 60)
+            },
+            "1 runway",
+        );
+        check(
+            |town| {
+                foreign(town);
+                town.balance_read("14.665", 60)
+            },
+            "",
+        );
+    }
+
+    #[test]
+    fn the_higher_of_both_floors_counts() {
+        check(
+            |town| {
+                town.situation.limits.balance_floor = "20".parse().unwrap();
+                town.balance("21.004999")
+            },
+            "1 runway",
+        );
+        check(
+            |town| {
+                town.situation.limits.balance_floor = "20".parse().unwrap();
+                town.balance("21.005")
+            },
+            "",
+        );
+    }
+
+    #[test]
+    fn runway_is_told_to_the_floor_and_to_zero() {
+        let mut town = town("m running a 1 rate=0.995");
+        town.balance("12");
+        let runway = town.situation.runway(&"acc".parse().unwrap(), "10".parse().unwrap()).unwrap();
+        assert_eq!((runway.to_floor, runway.to_zero), (Some(seconds(7_200)), Some(seconds(43_200))));
+    }
+}

@@ -273,3 +273,211 @@ fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answer
         Step::Ready | Step::Ask => Next::Ask(bid),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        model::{
+            offer::BidAnswer::{Accepted, Refused},
+            time::before,
+        },
+        plan::testkit::*,
+        plan::*,
+    };
+
+    /// Members that fill the target, and what the plan does about them.
+    #[track_caller]
+    fn check(members: &str, setup: impl for<'t> FnOnce(&'t mut Town) -> &'t mut Town, expected: &str) {
+        let mut town = town(members);
+        let gpus = town.state().fleet.counted_gpus();
+        town.hosts("a 1.00 99%").target(gpus);
+        setup(&mut town);
+        assert_eq!(town.said(), expected);
+    }
+
+    #[test]
+    fn a_late_vm_is_reaped_whatever_the_order() {
+        check("", |town| town.late("spotscale-f-e-1", 1), "delete spotscale-f-e-1 late");
+        check(
+            "",
+            |town| {
+                town.state().order = Order::Pause(0);
+                town.market().list_complete = false;
+                town.late("spotscale-f-e-1", 1)
+            },
+            "delete spotscale-f-e-1 late",
+        );
+    }
+
+    #[test]
+    fn a_bill_a_tenth_above_the_whole_agreed_rate_ends_a_vm() {
+        // Agreed 0.505/h in all, storage 0.005 of it: a tenth above is 0.5555.
+        check("m running a 1 billed=0.5505", |town| town, "");
+        check("m running a 1 billed=0.550501", |town| town, "delete m overbilled");
+        check("m running a 1 protected billed=0.6", |town| town, "delete m overbilled");
+        check(
+            "m running a 1 billed=0.6",
+            |town| {
+                town.state().order = Order::Pause(1);
+                town
+            },
+            "delete m overbilled",
+        );
+    }
+
+    #[test]
+    fn a_bill_above_max_price_or_a_limit_ends_a_vm_beyond_rounding() {
+        let capped = |town: &mut Town| {
+            town.policy(|terms| terms.models[1].max_price = Some(rate("0.505")));
+        };
+        // The vendor rounds four terms to 0.001 each: 0.002 in all are nobody's fault.
+        check(
+            "m running a 1 billed=0.502",
+            |town| {
+                capped(town);
+                town
+            },
+            "",
+        );
+        check(
+            "m running a 1 billed=0.502001",
+            |town| {
+                capped(town);
+                town
+            },
+            "delete m overbilled",
+        );
+        check(
+            "m running a 1 billed=0.51",
+            |town| town.policy(|terms| terms.max_hourly_rate = rate("0.514999")),
+            "delete m overbilled",
+        );
+    }
+
+    #[test]
+    fn a_smaller_excess_is_reported_and_counted() {
+        let mut town = town("m running a 1 billed=0.52");
+        town.hosts("a 1.00 99%");
+        let report = plan(&town.situation).report.remove(&town.fleet()).unwrap();
+        assert_eq!(report.overbilled.values().collect::<Vec<_>>(), [&(rate("0.505"), rate("0.525"))]);
+        assert_eq!(report.rate_now, rate("0.525"));
+    }
+
+    #[test]
+    fn a_delete_is_repeated_until_it_is_proven() {
+        check("m leaving a 1 deleted=59", |town| town, "");
+        check("m leaving a 1 deleted=60", |town| town, "delete m target");
+        check("m leaving a 1 deleted=9 doubt", |town| town, "");
+        check("m leaving a 1 deleted=10 doubt", |town| town, "delete m target");
+    }
+
+    #[test]
+    fn what_is_lost_or_never_ran_is_deleted_in_the_end_but_not_on_half_a_list() {
+        check("m lost a 1 age=899", |town| town, "");
+        check("m lost a 1 age=900", |town| town, "delete m lost");
+        check("m lost a 1 age=900 protected", |town| town, "");
+        check("m pending a 1 age=1799", |town| town, "");
+        check("m pending a 1 age=1800", |town| town, "delete m lost");
+        check(
+            "m lost a 1 age=900",
+            |town| {
+                town.market().list_complete = false;
+                town
+            },
+            "",
+        );
+    }
+
+    #[test]
+    fn a_stopped_vm_is_kept_for_its_time() {
+        check("m stopped_released a 1 age=604799", |town| town, "");
+        check("m stopped_released a 1 age=604800", |town| town, "delete m stopped_too_long");
+    }
+
+    #[test]
+    fn a_replaced_vm_goes_once_its_replacement_runs() {
+        check("m running a 1 od   n pending a 1 replaces=m", |town| town.target(1), "");
+        check("m running a 1 od   n running a 1 replaces=m", |town| town.target(1), "delete m replaced");
+    }
+
+    #[test]
+    fn an_outbid_vm_searches_above_its_bid_and_rebids_at_an_accepted_one() {
+        check("m outbid a 1", |town| town, "ask ax1 0.75");
+        check("m outbid a 1", |town| town.quote("a", 1, "0.75", Refused, 5), "ask ax1 0.875");
+        check("m outbid a 1", |town| town.quote("a", 1, "1.00", Refused, 5), "delete m outbid");
+        check(
+            "m outbid a 1",
+            |town| {
+                town.policy(|terms| terms.spot.asks_max = 1).quote("a", 1, "0.75", Accepted, 5);
+                town.quote("a", 1, "0.7875", Accepted, 1)
+            },
+            "rebid m 0.7875",
+        );
+    }
+
+    #[test]
+    fn a_rebid_stays_within_max_price_and_headroom_with_its_own_commitment() {
+        let last = |town: &mut Town| {
+            town.policy(|terms| terms.spot.asks_max = 1);
+        };
+        check(
+            "m outbid a 1",
+            |town| {
+                last(town);
+                town.policy(|terms| terms.models[1].max_price = Some(rate("0.705")))
+            },
+            "ask ax1 0.70",
+        );
+        check(
+            "m outbid a 1",
+            |town| {
+                last(town);
+                town.policy(|terms| terms.max_hourly_rate = rate("0.605"))
+            },
+            "ask ax1 0.60",
+        );
+        check(
+            "m outbid a 1",
+            |town| {
+                last(town);
+                town.policy(|terms| terms.max_hourly_rate = rate("0.505"))
+            },
+            "delete m outbid",
+        );
+    }
+
+    #[test]
+    fn after_an_accepted_rebid_it_is_started_and_then_given_up() {
+        check("m outbid a 1 accepted=5", |town| town, "start m");
+        check("m outbid a 1 accepted=5 started=5", |town| town, "");
+        check("m outbid a 1 accepted=65 started=60", |town| town, "delete m outbid");
+        check("m outbid a 1 refused=1", |town| town, "delete m outbid");
+        check("m outbid a 1 doubt", |town| town, "");
+        check("m outbid a 1", |town| town.policy(|terms| terms.spot.rebid = false), "delete m outbid");
+        check("m outbid a 1 protected refused=1", |town| town, "");
+    }
+
+    #[test]
+    fn without_a_known_balance_or_a_seen_market_an_outbid_vm_waits() {
+        check("m outbid a 1 refused=1", |town| town.balance_read("100", 301), "delete m outbid");
+        check("m outbid a 1", |town| town.balance_read("100", 301), "");
+        check(
+            "m outbid a 1 refused=1",
+            |town| {
+                town.market().bench = Some(Bench::Stale);
+                town
+            },
+            "",
+        );
+    }
+
+    #[test]
+    fn an_outbid_fleet_recovers_to_its_end() {
+        let mut town = town("m outbid a 1   n outbid b 1");
+        town.hosts("a 1.00 99% least=0.80   b 1.00 99% least=1.20   c 1.00 99%").target(2);
+        let long_ago = before(town.situation.now, seconds(9_999));
+        town.state().missing_since = Some(long_ago);
+        town.settle();
+        assert_eq!(town.rented("f"), "ax1, cx1");
+    }
+}

@@ -72,7 +72,7 @@ mod tests {
 
     /// Hosts as the testkit writes them; the order of the candidates, by hostnode.
     #[track_caller]
-    fn check(setup: impl FnOnce(&mut Town), expected: &str) {
+    fn check(setup: impl for<'t> FnOnce(&'t mut Town) -> &'t mut Town, expected: &str) {
         let mut town = town("");
         setup(&mut town);
         let plan = plan(&town.situation);
@@ -128,6 +128,7 @@ mod tests {
                 let account = "acc".parse().unwrap();
                 let memory = HostMemory { uptime_ppm: Some(500_000), ..HostMemory::default() };
                 town.situation.hosts.insert((account, "a".parse().unwrap()), memory);
+                town
             },
             "b a",
         );
@@ -135,15 +136,14 @@ mod tests {
 
     #[test]
     fn a_machine_that_cools_down_is_no_candidate_until_it_has() {
-        let cooling = |seconds: u64| {
-            move |town: &mut Town| {
-                town.policy(on_demand).hosts("a 1.00 99%");
-                let until = Some(after(town.situation.now, Duration::from_secs(seconds)));
-                let memory = HostMemory { cooldown_until: until, ..HostMemory::default() };
-                town.situation.hosts.insert(("acc".parse().unwrap(), "a".parse().unwrap()), memory);
-            }
-        };
-        check(cooling(1), "");
-        check(cooling(0), "a");
+        fn cooling(town: &mut Town, wait_s: u64) -> &mut Town {
+            town.policy(on_demand).hosts("a 1.00 99%");
+            let until = Some(after(town.situation.now, Duration::from_secs(wait_s)));
+            let memory = HostMemory { cooldown_until: until, ..HostMemory::default() };
+            town.situation.hosts.insert(("acc".parse().unwrap(), "a".parse().unwrap()), memory);
+            town
+        }
+        check(|town| cooling(town, 1), "");
+        check(|town| cooling(town, 0), "a");
     }
 }

@@ -35,6 +35,7 @@ use crate::{
     settings::Limits,
 };
 
+#[derive(Clone, Debug)]
 pub(super) struct Town {
     pub situation: Situation,
     /// The least bid per GPU that each host accepts, storage aside.

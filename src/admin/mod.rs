@@ -29,6 +29,10 @@ mod answer;
 mod house;
 mod routes;
 mod server;
+#[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use amount::{Money, Ratio};
 pub use problem::Problem;

@@ -355,24 +355,3 @@ fn no_request_breaks_the_window() {
     outcome.unwrap();
     assert_eq!(runtime.block_on(window.get("/livez")).status, 200);
 }
-
-#[tokio::test]
-async fn zz_serve() {
-    let Ok(file) = option_env!("ZZ_FILE").ok_or(()) else { return };
-    let base = status();
-    let window = Open::new(early(), option_env!("ZZ_TOKEN")).await;
-    for tick in 0..200u64 {
-        let mut next = base.clone();
-        next.at = Some(before(crate::engine::sample::now(), Duration::from_secs(30 * (200 - tick))));
-        let state = next.situation.as_mut().unwrap().fleets.get_mut(&name::<crate::model::FleetName>("train")).unwrap();
-        let keep = (tick / 30 + 1) as usize;
-        let drop: Vec<_> = state.fleet.members.keys().skip(keep).cloned().collect();
-        for key in drop { state.fleet.members.remove(&key); }
-        if (90..110).contains(&tick) { state.fleet.members.pop_first(); }
-        window.status.send_replace(next.into());
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    window.status.send_replace(base.into());
-    std::fs::write(file, window.address.to_string()).unwrap();
-    tokio::time::sleep(Duration::from_secs(120)).await;
-}

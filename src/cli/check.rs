@@ -38,7 +38,7 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
     if !faults.is_empty() || !strange.is_empty() {
         let mut lines = config::lines(&faults);
         lines.extend(strange);
-        return Err(Failure { ending: Ending::Wrong, lines, causes: Vec::new() });
+        return Err(Failure::faulty(lines));
     }
     let settings = checked.without_secrets().cloned();
     if let (true, Some(settings)) = (online, settings) {
@@ -46,9 +46,10 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
         let refused = context.block_on(probe::credentials(&settings))?;
         let mut refused = refused.into_iter().filter_map(|(marketplace, probed)| Some((marketplace, probed.taken.err()?)));
         if let Some((marketplace, refusal)) = refused.next() {
-            let first = Failure::failed(format!("{marketplace} does not take the credentials")).because(refusal.to_string());
+            let first = Failure::failed("not every marketplace takes its credentials");
+            let first = first.because(format!("{marketplace}: {refusal}"));
             return Err(refused.fold(first, |failure, (marketplace, refusal)| {
-                failure.because(format!("nor does {marketplace}: {refusal}"))
+                failure.because(format!("{marketplace}: {refusal}"))
             }));
         }
     }

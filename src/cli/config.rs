@@ -1,6 +1,6 @@
 //! Finds and reads the settings for a command, and says what is wrong with them the same way everywhere.
 
-use super::{Context, args::CONFIG_DEFAULT, failure::{Ending, Failure}};
+use super::{Context, args::CONFIG_DEFAULT, failure::Failure};
 use crate::{
     io::files::{Disk, Files},
     policy::Fault,
@@ -33,7 +33,7 @@ pub fn lines(faults: &[Fault]) -> Vec<String> {
 
 /// Faults as the failure of a command.
 pub fn wrong(faults: &[Fault]) -> Failure {
-    Failure { ending: Ending::Wrong, lines: lines(faults), causes: Vec::new() }
+    Failure::faulty(lines(faults))
 }
 
 /// The settings with every secret in its place: for a daemon, and for whoever asks marketplaces.

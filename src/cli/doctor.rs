@@ -71,7 +71,8 @@ pub fn doctor(context: &Context, reach: &Reach) -> Result<Ending, Failure> {
     let path = config::path(context);
     match checked.faults.as_slice() {
         [] => report.ok("settings", path.display().to_string()),
-        [first, rest @ ..] => report.remedy("settings", format!("{first}; and {} more, see `spotscale check`", rest.len())),
+        [first] => report.remedy("settings", first.to_string()),
+        [first, rest @ ..] => report.remedy("settings", format!("{first}; {} more, see `spotscale check`", rest.len())),
     }
     for fault in &checked.unresolved {
         report.remedy("credentials", fault.to_string());
@@ -86,7 +87,7 @@ pub fn doctor(context: &Context, reach: &Reach) -> Result<Ending, Failure> {
         journal(settings, &mut report);
         match answers {
             Ok((url, answers)) => daemon(settings, &url, answers, &mut report),
-            Err(failure) => report.remedy("daemon", failure.lines.join("; ")),
+            Err(failure) => report.remedy("daemon", failure.line),
         }
         let now = SystemClock::real().now();
         if checked.unresolved.is_empty() {

@@ -5,6 +5,8 @@
 //! `plain` (without), and a default SSH key. Whatever does not match is written, as it is now, beside the test's other
 //! output, so that a change of wording is one copy away from its review.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
 use proptest::prelude::*;
 use spotscale::{
     policy::{self, Context, Fault, InstanceDefaults, Source, SpotOffered},
@@ -169,8 +171,12 @@ fn check_file(name: &str) -> usize {
 
 #[test]
 fn malformed_policies_get_these_very_lines() {
-    let count = check_file("policy.cases") + check_file("policy_between_keys.cases");
-    assert!(count >= 60, "{count} cases");
+    assert!(check_file("policy.cases") > 50);
+}
+
+#[test]
+fn policies_that_contradict_themselves_get_these_very_lines() {
+    assert!(check_file("policy_between_keys.cases") > 20);
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn models(raw: &Raw, findings: &mut Findings) -> Option<Vec<ModelTerms>> {
         }
     }
     let unpriced: Vec<&str> =
-        models.value.iter().filter(|model| model.max_price.is_none()).map(|model| model.name.value.as_str()).collect();
+        models.value.iter().filter(|model| !model.has_max_price).map(|model| model.name.value.as_str()).collect();
     if !unpriced.is_empty() {
         let fact = format!("has no max_price for {}", unpriced.join(", "));
         let why = "only the on-demand rate and max_hourly_rate bound what a GPU-hour costs";
@@ -222,7 +222,7 @@ fn models(raw: &Raw, findings: &mut Findings) -> Option<Vec<ModelTerms>> {
             findings.warn(price, fact, why, "lower it or raise max_hourly_rate");
         }
     }
-    let term = |RawModel { name, max_price, worth_ppm }: &RawModel| ModelTerms {
+    let term = |RawModel { name, max_price, has_max_price: _, worth_ppm }: &RawModel| ModelTerms {
         model: name.value.clone(),
         max_price: max_price.as_ref().map(|price| price.value),
         worth_ppm: or(worth_ppm, raw::WORTH_PPM),
@@ -355,8 +355,7 @@ fn bids_make_sense(raw: &Raw, findings: &mut Findings) {
                     let why = "with bid = \"cap\" the most we would pay is bid";
                     findings.warn(margin, "has no effect", why, "remove it, or set bid = \"market\"");
                 }
-                let unpriced =
-                    raw.models.iter().flat_map(|models| &models.value).any(|model| model.max_price.is_none());
+                let unpriced = raw.models.iter().flat_map(|models| &models.value).any(|model| !model.has_max_price);
                 if unpriced {
                     let why = "a VM pays its bid, and without max_price the cap is the on-demand rate";
                     findings.warn(bid, "has no cap", why, "add max_price to every model, or set bid = \"market\"");
@@ -496,5 +495,110 @@ fn refuse_what_is_later(raw: &Raw, findings: &mut Findings) {
     if let Some(revert) = raw.on_demand.revert.as_ref().filter(|revert| revert.value == Said::Later) {
         let why = "the fleet would stay on demand outside the window";
         findings.fault(revert, NOT_YET, why, "use \"when-available\" or \"never\" meanwhile");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::HourlyRate,
+        policy::{
+            gather,
+            terms::{Mode, Revert},
+        },
+    };
+
+    const SMALLEST: &str = r#"
+fleet           = "train"
+target_gpus     = 8
+max_hourly_rate = 6.00
+balance_floor   = 50.00
+models          = ["h100-sxm5-80gb", "a100-sxm4-80gb", "geforcertx4090-pcie-24gb"]
+"#;
+
+    fn context(prefix: &str) -> Context {
+        Context {
+            instance_prefix: prefix.into(),
+            default_ssh_key: None,
+            instance_defaults: InstanceDefaults::default(),
+            marketplaces: BTreeMap::from([("tensordock".parse().unwrap(), SpotOffered::Yes)]),
+        }
+    }
+
+    fn checked(text: &str, context: &Context) -> Checked {
+        check(&gather("train.toml", text, &mut |_| Err("no such file".into())), context)
+    }
+
+    #[test]
+    fn the_smallest_policy_works_and_the_rest_has_its_default() {
+        let checked = checked(SMALLEST, &context("spotscale"));
+        assert_eq!(checked.faults, vec![]);
+        let warned: Vec<&str> = checked.warnings.iter().map(|warning| warning.key.as_str()).collect();
+        assert_eq!(warned, ["instance.ssh_key", "models"]);
+        let policy = checked.policy.unwrap();
+        assert_eq!(policy.max_hourly_rate, HourlyRate::from_micros(6_000_000));
+        assert_eq!((policy.mode, policy.priority, policy.min_runway), (Mode::Act, 100, Duration::from_secs(3_600)));
+        assert_eq!(policy.instance.gpus, Bounds { min: 1, max: 8 });
+        assert_eq!((policy.instance.storage_gb, policy.instance.ports.as_slice()), (100, [22].as_slice()));
+        assert_eq!((policy.spot.margin_ppm, policy.spot.asks_max, policy.spot.rebid), (50_000, 6, true));
+        assert_eq!((policy.on_demand.usage, policy.on_demand.revert), (OnDemandUse::Never, Revert::WhenAvailable));
+        assert_eq!(policy.disruption.max_unavailable, Quantity::SharePpm(250_000));
+        assert_eq!(policy.disruption.max_surge, Quantity::Count(1));
+        assert_eq!(policy.models.iter().map(|model| model.worth_ppm).collect::<Vec<_>>(), [1_000_000; 3]);
+    }
+
+    #[test]
+    fn the_defaults_of_the_settings_stand_below_a_policys_own_words() {
+        let instance_defaults = InstanceDefaults {
+            storage_gb: Some(40),
+            gpus_max: Some(4),
+            image: Some("other".into()),
+            ..Default::default()
+        };
+        let context = Context { default_ssh_key: Some("key".into()), instance_defaults, ..context("spotscale") };
+        let text = format!("{SMALLEST}\n[instance]\nstorage_gb = 60");
+        let policy = checked(&text, &context).policy.unwrap();
+        assert_eq!((policy.instance.storage_gb, policy.instance.gpus.max), (60, 4));
+        assert_eq!((policy.instance.image.as_str(), policy.instance.ssh_key.as_deref()), ("other", Some("key")));
+        let text = format!("{SMALLEST}\n[instance]\ngpus = {{ min = 5 }}");
+        let faults = checked(&text, &context).faults;
+        assert!(faults[0].to_string().contains("gpus.min = 5 is above the default max = 4"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_vms_whole_name_has_to_fit() {
+        let fleet = "a23456789012345678901234";
+        let text = SMALLEST.replace("train", fleet);
+        let room = PREFIX_AND_FLEET_BYTES_MAX - fleet.len();
+        assert_eq!(checked(&text, &context(&"p".repeat(room))).faults, vec![]);
+        let faults = checked(&text, &context(&"p".repeat(room + 1))).faults;
+        assert_eq!(
+            faults[0].to_string(),
+            format!(
+                "train.toml:2:19: fleet = \"{fleet}\" is too long behind the prefix \"{}\"; a VM's whole name has at most 60 \
+                 characters; use at most 23 characters, or a shorter instance_prefix",
+                "p".repeat(room + 1)
+            )
+        );
+    }
+
+    #[test]
+    fn a_broken_file_still_tells_whose_it_is() {
+        let checked = checked(&SMALLEST.replace("= 8", "= eight"), &context("spotscale"));
+        assert_eq!(checked.fleet.map(|fleet| fleet.to_string()).as_deref(), Some("train"));
+        assert_eq!((checked.policy, checked.faults.len()), (None, 1));
+    }
+
+    #[test]
+    fn what_was_good_stays_good_without_its_files() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample me";
+        let text = format!("{SMALLEST}\n[instance]\nssh_key = {{ file = \"k.pub\" }}\ncloud_init = \"init.yaml\"");
+        let source = gather("train.toml", &text, &mut |path| {
+            Ok(if path == "k.pub" { format!("{key}\n") } else { "#cloud-config\n".into() })
+        });
+        let policy = check(&source.clone(), &context("spotscale")).policy.unwrap();
+        assert_eq!(policy.instance.ssh_key.as_deref(), Some(key));
+        assert_eq!(policy.instance.cloud_init.as_deref(), Some("#cloud-config\n"));
     }
 }

@@ -78,3 +78,44 @@ pub fn changed_keys(old: &Policy, new: &Policy) -> Vec<&'static str> {
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Context, InstanceDefaults, check, gather};
+
+    fn policy(text: &str) -> Policy {
+        let context = Context {
+            instance_prefix: "spotscale".into(),
+            default_ssh_key: None,
+            instance_defaults: InstanceDefaults::default(),
+            marketplaces: BTreeMap::new(),
+        };
+        check(&gather("f", &format!("fleet = \"train\"\n{text}"), &mut |_| Err("none".into())), &context)
+            .policy
+            .unwrap()
+    }
+
+    #[test]
+    fn the_lower_of_both_limits_binds_what_is_started() {
+        let old = policy(
+            "target_gpus = 8\nmax_hourly_rate = 6\nbalance_floor = 50\n\
+             models = [{ name = \"a\", max_price = 2 }, { name = \"b\" }, { name = \"c\", max_price = 1 }]",
+        );
+        let new = policy(
+            "target_gpus = 2\nmax_hourly_rate = 9\nbalance_floor = 60\nmin_runway = \"30m\"\n\
+             models = [{ name = \"a\", max_price = 3 }, { name = \"b\", max_price = 0.5 }]",
+        );
+        let limits = lower_limits(&old, &new);
+        assert_eq!(limits.max_hourly_rate, "6".parse().unwrap());
+        assert_eq!(limits.balance_floor, "60".parse().unwrap());
+        assert_eq!(limits.min_runway, Duration::from_secs(3_600));
+        let prices: Vec<_> = limits.max_prices.iter().map(|(model, price)| format!("{model} {price}")).collect();
+        assert_eq!(prices, ["a 2.00", "b 0.50", "c 1.00"]);
+        assert_eq!(
+            changed_keys(&old, &new),
+            ["target_gpus", "max_hourly_rate", "balance_floor", "min_runway", "models"]
+        );
+        assert_eq!(changed_keys(&old, &old), Vec::<&str>::new());
+    }
+}

@@ -176,23 +176,22 @@ struct Unknown {
     key: String,
 }
 
-/// `[a]`, or words: for the top of the file, and for `{a thing}` that may stand in many places.
-fn section_name(section: &str) -> String {
-    match section.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        Some(thing) => thing.to_owned(),
-        None if section.is_empty() => "the top of the file".to_owned(),
-        None => format!("[{section}]"),
-    }
+/// Where a key belongs: a table, or above all tables.
+fn home(section: &str) -> String {
+    if section.is_empty() { "at the top of the file, above every table".to_owned() } else { format!("in [{section}]") }
 }
 
 /// The word nearest to one that is not known, if any is near.
 pub fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let lower = word.to_lowercase();
-    let allowed = 1 + word.chars().count() / 4;
+    let allowed = 1 + word.chars().count() / 5;
+    let shares_start = |candidate: &str| {
+        (candidate.len() >= 3 && lower.starts_with(candidate)) || (lower.len() >= 3 && candidate.starts_with(&lower))
+    };
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&lower, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter(|(distance, candidate)| *distance <= allowed || shares_start(candidate))
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -216,13 +215,14 @@ impl Findings {
         let homes: Vec<String> = self
             .known
             .iter()
-            .filter(|(home, known)| known == key && !home.starts_with('{'))
-            .map(|(home, _)| section_name(home))
+            // What may stand in many places, such as the source of a secret, belongs to none of them.
+            .filter(|(section, known)| known == key && !section.starts_with('{'))
+            .map(|(section, _)| home(section))
             .collect();
         let remedy = match nearest(key, here.iter().copied()) {
-            _ if !homes.is_empty() => format!("it belongs in {}", homes.join(" or ")),
+            _ if !homes.is_empty() => format!("it belongs {}", homes.join(" or ")),
             Some(near) => format!("did you mean {near}?"),
-            None => format!("the keys of {} are {}", section_name(section), here.join(", ")),
+            None => format!("the keys there are {}", here.join(", ")),
         };
         let complaint = Complaint::new("is not a known key", "what it asks for would not happen", remedy);
         Self::made(place, &shortened(path), "", complaint, Severity::Fault)

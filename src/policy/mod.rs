@@ -1,6 +1,6 @@
 //! The law: what a fleet's policy file says, checked.
 //!
-//! A [`Policy`] cannot exist unless it is coherent: it is made only by [`check`], which reports every fault of a file at
+//! A [`Policy`] cannot exist unless it is coherent: it is made only by [`check()`], which reports every fault of a file at
 //! once, with its place, and otherwise lets nobody change it. Everything downstream trusts it and re-checks nothing.
 //!
 //! ```text

@@ -96,6 +96,8 @@ pub struct RawModel {
     pub name: At<GpuModel>,
     /// `max_price`: USD per GPU-hour, all in. Unset: only the on-demand price and the fleet's rate bound it.
     pub max_price: Option<At<HourlyRate>>,
+    /// `max_price` is there, readable or not.
+    pub has_max_price: bool,
     /// `worth`: useful work per GPU-hour, in any unit, above 0. Default 1.
     pub worth_ppm: Option<At<u64>>,
 }
@@ -237,7 +239,7 @@ pub struct Raw {
 
 const NAME_GRAMMAR: &str = "a name is a lower-case letter, then letters, digits and -, at most 24 characters in all";
 const MODEL_GRAMMAR: &str = "a GPU model is lower-case letters, digits and -, as the market spells it";
-const COUNT_BOUNDS: &str = "such a fleet is not believed";
+const COUNT_BOUNDS: &str = "no fleet has so many or so few GPUs";
 /// Between tries on one thing, at least.
 const COOLDOWN_MIN: Duration = Duration::from_secs(1);
 
@@ -266,7 +268,7 @@ fn model_table(section: &mut Section<'_>, findings: &mut Findings) -> Option<Raw
     let max_price = section.read("max_price", findings, value::price);
     let worth = value::ppm(1, 1_000_000 * PPM, "worth is above 0 and at most a million", "1.0");
     let worth_ppm = section.read("worth", findings, worth);
-    Some(RawModel { name: name?, max_price, worth_ppm })
+    Some(RawModel { name: name?, max_price, has_max_price: section.has("max_price"), worth_ppm })
 }
 
 fn models(root: &mut Section<'_>, findings: &mut Findings) -> Option<At<Vec<RawModel>>> {
@@ -308,7 +310,7 @@ fn models(root: &mut Section<'_>, findings: &mut Findings) -> Option<At<Vec<RawM
             section.finish(findings);
         } else {
             let name = read_node(path, item, findings, value::parsed(MODEL_GRAMMAR, "\"h100-sxm5-80gb\""));
-            read.extend(name.map(|name| RawModel { name, max_price: None, worth_ppm: None }));
+            read.extend(name.map(|name| RawModel { name, max_price: None, has_max_price: false, worth_ppm: None }));
         }
     }
     Some(at(read))
@@ -380,7 +382,7 @@ pub fn no_twice<T: PartialEq>(items: &[At<T>], noun: &str, findings: &mut Findin
 
 /// Reads `[instance]`, of a policy or of the defaults.
 pub fn instance(section: &mut Section<'_>, findings: &mut Findings) -> RawInstance {
-    let per_vm = || value::whole(1..=GPUS_PER_VM_MAX, "no VM has so many GPUs");
+    let per_vm = || value::whole(1..=GPUS_PER_VM_MAX, "no VM has so many or so few GPUs");
     let size = |most| value::whole(1..=most, "no VM has such a size");
     let mut gpus = section.sub("gpus", findings);
     let gpus_min = gpus.read("min", findings, per_vm());

@@ -50,7 +50,7 @@ impl Value {
             Self::Text(_) | Self::Loose(_) => "text",
             Self::Whole(_) => "a whole number",
             Self::Decimal(_) => "a decimal number",
-            Self::Truth(_) => "true or false",
+            Self::Truth(_) => "a boolean",
             Self::Moment => "a date",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
@@ -111,7 +111,10 @@ impl Map<'_> {
     }
 
     fn node(&self, span: Range<usize>, value: &DeValue<'_>) -> Node {
-        let text = quotable(self.text.get(span.clone()).unwrap_or_default());
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        // The span of a table is that of its header, which says no more than the key does.
+        let has_header = matches!(value, DeValue::Table(_)) && written.starts_with('[');
+        let text = if has_header { String::new() } else { quotable(written) };
         let value = match value {
             DeValue::String(text) => Value::Text(text.clone().into_owned()),
             DeValue::Integer(whole) => Value::Whole(match i128::from_str_radix(whole.as_str(), whole.radix()) {
@@ -168,12 +171,26 @@ pub fn parse(file: &str, text: &str, quote: Quote, findings: &mut Findings) -> (
             Quote::Freely if !found.is_empty() => format!("`{found}`: "),
             Quote::Freely | Quote::Sparingly => String::new(),
         };
-        let fact = format!("{near}{}", error.message());
-        let complaint = Complaint::new(fact, "this is not TOML", "mend the line; what else it says was not looked at");
-        findings.fault_at(&place, "", "", complaint);
+        let unquoted =
+            ["invalid boolean", "string values must be quoted"].iter().any(|say| error.message().starts_with(say));
+        let (fact, remedy) = match (unquoted, found.as_str()) {
+            (true, "") => ("there is no value".to_owned(), "write one, or remove the key"),
+            (true, _) => (format!("{near}text without quotes"), "put quotes around it"),
+            (false, _) => (format!("{near}{}", error.message()), "mend it; what else the line says was not looked at"),
+        };
+        findings.fault_at(&place, "", "", Complaint::new(fact, "this is not TOML", remedy));
     }
     let syntax = if errors.is_empty() { Syntax::Sound } else { Syntax::Broken };
-    (Node { place: top, text: String::new(), value: Value::Table(map.entries(table.get_ref())) }, syntax)
+    // Below a broken header nobody can tell which table a key belongs to.
+    let header = |at: &usize| {
+        let start = map.line_starts.get(map.line(*at).saturating_sub(1)).copied().unwrap_or(0);
+        text.get(start..).is_some_and(|line| line.trim_start_matches([' ', '\t']).starts_with('['))
+    };
+    let value = match map.errors.iter().any(header) {
+        true => Value::Broken,
+        false => Value::Table(map.entries(table.get_ref())),
+    };
+    (Node { place: top, text: String::new(), value }, syntax)
 }
 
 /// Whether a text parses.

@@ -25,7 +25,7 @@ fn wrong(node: &Node, needed: &str, example: &str) -> Complaint {
 }
 
 /// The literal of a number: whole, decimal, or text where `text` says so.
-fn literal<'n>(node: &'n Node, text_too: bool) -> Option<&'n str> {
+fn literal(node: &Node, text_too: bool) -> Option<&str> {
     match &node.value {
         Value::Whole(literal) | Value::Decimal(literal) | Value::Loose(literal) => Some(literal.trim()),
         Value::Text(literal) if text_too => Some(literal.trim()),

@@ -94,7 +94,7 @@ fn entry(path: &str, key: String, value: config::Value, names: &BTreeMap<String,
         }
         other => {
             let text = config::Value::new(None, other).into_string().unwrap_or_default();
-            Node { place, text: quotable(&text), value: Value::Loose(text) }
+            Node { place, text: quotable(&format!("\"{text}\"")), value: Value::Loose(text) }
         }
     };
     (key, Entry { place: node.place.clone(), node })

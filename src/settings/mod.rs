@@ -26,7 +26,7 @@ use crate::{
     policy::{Context, InstanceDefaults, SpotOffered, terms::Mode},
 };
 use secrecy::SecretString;
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 labels! {
     /// The APIs a marketplace can speak.
@@ -65,7 +65,7 @@ pub struct Limits {
 }
 
 /// One configured marketplace.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MarketplaceSettings {
     /// What it speaks.
     pub api: Api,
@@ -82,12 +82,36 @@ pub struct MarketplaceSettings {
 }
 
 /// Where the window listens.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpSettings {
     /// Status page, API, metrics.
     pub listen: SocketAddr,
     /// Every change needs it once it is set.
     pub token: Option<SecretString>,
+}
+
+/// How a secret prints.
+const HIDDEN: &str = "***";
+
+impl fmt::Debug for MarketplaceSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { api, base_url, key, token: _, account, requests_per_second_milli } = self;
+        f.debug_struct("MarketplaceSettings")
+            .field("api", api)
+            .field("base_url", base_url)
+            .field("key", &key.as_ref().map(|_| HIDDEN))
+            .field("token", &HIDDEN)
+            .field("account", account)
+            .field("requests_per_second_milli", requests_per_second_milli)
+            .finish()
+    }
+}
+
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listen, token } = self;
+        f.debug_struct("HttpSettings").field("listen", listen).field("token", &token.as_ref().map(|_| HIDDEN)).finish()
+    }
 }
 
 /// `spotscale.toml`, checked.
@@ -130,5 +154,109 @@ impl Settings {
                 .map(|(name, marketplace)| (name.clone(), marketplace.api.spot_offered()))
                 .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret as _;
+    use std::path::Path;
+
+    const SMALLEST: &str = r#"
+        [marketplaces.tensordock]
+        api = "tensordock-v0"
+        key = { credential = "key" }
+        token = { env = "MY_TOKEN" }
+    "#;
+
+    fn checked(text: &str, environment: &[(&str, &str)]) -> Checked {
+        let mut all = BTreeMap::from([
+            ("CREDENTIALS_DIRECTORY".to_owned(), "/run/credentials".to_owned()),
+            ("MY_TOKEN".to_owned(), "hush-token".to_owned()),
+        ]);
+        all.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        check(Path::new("/etc/spotscale/spotscale.toml"), text, &all, &mut |path| match path.to_str() {
+            Some("/run/credentials/key") => Ok("hush-key\n".to_owned()),
+            Some("/etc/spotscale/http-token") => Ok("hush-http".to_owned()),
+            _ => Err("no such file".to_owned()),
+        })
+    }
+
+    #[track_caller]
+    fn settings(text: &str, environment: &[(&str, &str)]) -> Settings {
+        let checked = checked(text, environment);
+        assert_eq!((&checked.faults, &checked.unresolved), (&vec![], &vec![]));
+        checked.complete().unwrap()
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        let settings = settings(SMALLEST, &[]);
+        assert_eq!(settings.state, Path::new("/var/lib/spotscale/spotscale.db"));
+        assert_eq!(settings.policies, Path::new("/etc/spotscale/policies"));
+        assert_eq!(settings.scan_interval, Duration::from_secs(30));
+        assert_eq!(settings.http.listen.to_string(), "127.0.0.1:9746");
+        let marketplace = &settings.marketplaces[&"tensordock".parse().unwrap()];
+        assert_eq!(marketplace.base_url, "https://dashboard.tensordock.com");
+        assert_eq!(marketplace.account.as_str(), "tensordock");
+        assert_eq!(marketplace.requests_per_second_milli, 1_000);
+        assert_eq!(marketplace.key.as_ref().unwrap().expose_secret(), "hush-key");
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let text = format!("{SMALLEST}\n[http]\ntoken = {{ file = \"http-token\" }}");
+        let settings = settings(&text, &[]);
+        assert_eq!(settings.http.token.as_ref().unwrap().expose_secret(), "hush-http");
+        let shown = format!("{settings:?} {settings:#?}");
+        assert!(!shown.contains("hush"), "{shown}");
+        assert!(shown.contains("***"), "{shown}");
+    }
+
+    #[test]
+    fn the_environment_is_over_the_file_and_its_numbers_stay_literals() {
+        let text =
+            format!("state = \"sqlite:here.db\"\n{SMALLEST}\n[limits]\nmax_hourly_rate = 0.3\nbalance_floor = 1");
+        let settings = settings(
+            &text,
+            &[
+                ("SPOTSCALE__LIMITS__BALANCE_FLOOR", "0.1"),
+                ("SPOTSCALE__LIMITS__MODE", "observe"),
+                ("SPOTSCALE__MARKETPLACES__TENSORDOCK__KEY__ENV", "MY_TOKEN"),
+                ("SPOTSCALE__DEFAULTS__INSTANCE__PORTS", "22, 8888"),
+            ],
+        );
+        assert_eq!(settings.state, Path::new("/etc/spotscale/here.db"));
+        assert_eq!(settings.limits.max_hourly_rate, Some(HourlyRate::from_micros(300_000)));
+        assert_eq!(settings.limits.balance_floor, Usd::from_micros(100_000));
+        assert_eq!(settings.limits.mode, Mode::Observe);
+        assert_eq!(settings.instance_defaults.ports, Some(vec![22, 8888]));
+        let marketplace = &settings.marketplaces[&"tensordock".parse().unwrap()];
+        assert_eq!(marketplace.key.as_ref().unwrap().expose_secret(), "hush-token");
+    }
+
+    #[test]
+    fn an_unreadable_secret_is_told_apart_from_faults() {
+        let checked = checked(&SMALLEST.replace("MY_TOKEN", "NOT_SET"), &[]);
+        assert_eq!(checked.faults, vec![]);
+        assert_eq!(checked.unresolved.len(), 1);
+        assert!(checked.without_secrets().is_some() && checked.context().is_some());
+        assert!(checked.complete().is_none());
+    }
+
+    #[test]
+    fn some_changes_wait_for_a_restart() {
+        let old = settings(SMALLEST, &[]);
+        assert_eq!(changed_needing_restart(&old, &old), Vec::<String>::new());
+        let pace = settings(&format!("{SMALLEST}requests_per_second = 0.5\n[limits]\nbalance_floor = 9"), &[]);
+        assert_eq!(changed_needing_restart(&old, &pace), Vec::<String>::new());
+        let renamed =
+            format!("state = \"sqlite:x\"\ninstance_prefix = \"other\"\n{SMALLEST}[http]\nlisten = \"127.0.0.1:1\"")
+                .replace("marketplaces.tensordock", "marketplaces.dock");
+        assert_eq!(
+            changed_needing_restart(&old, &settings(&renamed, &[])),
+            ["state", "instance_prefix", "http.listen", "marketplaces.tensordock (gone)", "marketplaces.dock (new)"]
+        );
     }
 }

@@ -20,8 +20,8 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
     }
     let mut fleets = Vec::new();
     let mut strange = Vec::new();
-    if let (Some(policy_context), Some(settings)) = (checked.context(), checked.without_secrets()) {
-        match law::read_folder(&Disk, &settings.policies, &policy_context) {
+    if let Some(draft) = &checked.draft {
+        match law::read_folder(&Disk, &draft.policies, &draft.context) {
             Ok(policies) => {
                 for (_, policy) in policies {
                     faults.extend(policy.faults);
@@ -29,7 +29,7 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
                     fleets.extend(policy.policy.map(|policy| policy.fleet.to_string()));
                 }
             }
-            Err(reason) => strange.push(reason),
+            Err(reason) => strange.push(format!("{reason}; nothing would be held; make the folder, or mend `policies`")),
         }
     }
     for warning in config::lines(&warnings) {

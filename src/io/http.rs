@@ -42,7 +42,10 @@ impl HttpNet {
         let base_url = base_url.trim_end_matches('/');
         let parsed = reqwest::Url::parse(base_url).ok();
         let fits = parsed.is_some_and(|url| {
-            matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
         });
         if !fits {
             return Err(HttpError::BaseUrl(base_url.to_owned()));
@@ -90,7 +93,8 @@ impl HttpNet {
             if before { NetError::NotSent(why) } else { NetError::Lost(why) }
         })?;
         let headers = answer.headers().iter();
-        let headers = headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+        let headers =
+            headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
         let (status, headers) = (answer.status().as_u16(), headers.collect());
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| NetError::Lost(told(error)))? {
@@ -127,4 +131,121 @@ fn told(error: reqwest::Error) -> String {
         source = cause.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Serves one connection: reads a request's head, then does what it is told; says what it read.
+    async fn serve<F>(answer: impl FnOnce(TcpStream) -> F + Send + 'static) -> (String, tokio::task::JoinHandle<String>)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = vec![0; 4_096];
+            let mut head = String::new();
+            while !head.contains("\r\n\r\n") {
+                let count = stream.read(&mut read).await.unwrap();
+                head.push_str(std::str::from_utf8(&read[..count]).unwrap());
+            }
+            answer(stream).await;
+            head
+        });
+        (base_url, served)
+    }
+
+    async fn write(mut stream: TcpStream, text: &str) {
+        stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    fn asked() -> Request {
+        Request { query: vec![("api_key".into(), "hunter 22".into())], ..Request::get("/list") }
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_whole_and_a_redirect_is_not_followed() {
+        let text = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nX-Do-Orig-Status: 500\r\ncontent-length: 5\r\n\r\nhello";
+        let (base_url, served) = serve(|stream| write(stream, text)).await;
+        let answer = HttpNet::new(&format!("{base_url}/")).unwrap().send(asked(), SOON).await.unwrap();
+        assert_eq!(
+            (answer.status, answer.header("x-do-orig-status"), answer.body.as_slice()),
+            (302, Some("500"), b"hello".as_slice())
+        );
+        assert!(served.await.unwrap().starts_with("GET /list?api_key=hunter+22 HTTP/1.1\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_never_made_sent_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let outcome = HttpNet::new(&base_url).unwrap().send(asked(), SOON).await;
+        let Err(NetError::NotSent(why)) = outcome else { panic!("{outcome:?}") };
+        assert!(!why.contains("hunter"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_later_may_have_been_acted_upon() {
+        let broken: [fn(TcpStream) -> Awaited<'static, ()>; 3] = [
+            |stream| Box::pin(async move { drop(stream) }),
+            |stream| Box::pin(write(stream, "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"half\":")),
+            |stream| Box::pin(write(stream, "this is no HTTP\r\n\r\n")),
+        ];
+        for answer in broken {
+            let (base_url, served) = serve(answer).await;
+            let outcome = HttpNet::new(&base_url).unwrap().send(asked(), SOON).await;
+            let Err(NetError::Lost(why)) = outcome else { panic!("{outcome:?}") };
+            assert!(!why.contains("hunter"), "{why}");
+            served.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_in_time_is_lost() {
+        let (base_url, served) = serve(|stream| async move {
+            std::future::pending::<()>().await;
+            drop(stream);
+        })
+        .await;
+        let outcome = HttpNet::new(&base_url).unwrap().send(asked(), Duration::from_millis(50)).await;
+        assert!(matches!(outcome, Err(NetError::Lost(_))), "{outcome:?}");
+        served.abort();
+    }
+
+    #[tokio::test]
+    async fn an_answer_larger_than_the_bound_is_not_read_to_its_end() {
+        let (base_url, served) = serve(|mut stream| async move {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", BODY_BYTES_MAX * 2);
+            let _ = stream.write_all(head.as_bytes()).await;
+            let part = vec![b' '; 1024 * 1024];
+            for _ in 0..=BODY_BYTES_MAX / part.len() {
+                if stream.write_all(&part).await.is_err() {
+                    break;
+                }
+            }
+        })
+        .await;
+        let outcome = HttpNet::new(&base_url).unwrap().send(asked(), SOON).await;
+        let expected = format!("the answer is larger than {BODY_BYTES_MAX} bytes");
+        assert_eq!(outcome, Err(NetError::Lost(expected)));
+        served.await.unwrap();
+    }
+
+    #[test]
+    fn a_base_that_is_no_place_is_refused() {
+        for base in ["", "tensordock.com", "ftp://a.b", "http://", "https://a.b/?q=1", "file:///etc"] {
+            assert!(matches!(HttpNet::new(base), Err(HttpError::BaseUrl(_))), "{base}");
+        }
+        assert!(HttpNet::new("https://dashboard.tensordock.com").is_ok());
+    }
 }

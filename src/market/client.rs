@@ -277,3 +277,6 @@ const fn settles(refusal: &Refusal) -> bool {
         Refusal::Malformed(_) | Refusal::Unreachable(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

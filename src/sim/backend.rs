@@ -334,3 +334,247 @@ impl Backend for World {
         if self.end(id, Ended::Deleted) { Ok(()) } else { Err(Refusal::Gone) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Absence, Temper, Truth, WorldOptions},
+        *,
+    };
+    use std::{collections::BTreeMap, time::Duration};
+
+    /// The hostnode of the one recorded spot answer.
+    const SPOT: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
+
+    fn rate(text: &str) -> HourlyRate {
+        text.parse().unwrap()
+    }
+
+    fn later(world: &World, seconds: u64) -> Timestamp {
+        crate::model::time::after(world.now(), Duration::from_secs(seconds))
+    }
+
+    fn world(temper: Temper, balance: &str) -> World {
+        let options = WorldOptions { temper, ..WorldOptions::lifelike(balance.parse().unwrap()) };
+        World::new(1, Timestamp::UNIX_EPOCH, options)
+    }
+
+    fn v100(gpus: u32) -> Shape {
+        Shape { gpu_model: "v100-pcie-16gb".parse().unwrap(), gpus, vcpus: 8, ram_gb: 8, storage_gb: 200 }
+    }
+
+    fn order(gpus: u32, bid: Option<&str>) -> WorldOrder {
+        WorldOrder {
+            name: "spotscale-train-k3x9-1".parse().unwrap(),
+            hostnode: SPOT.parse().unwrap(),
+            shape: v100(gpus),
+            price_type: if bid.is_some() { PriceType::Spot } else { PriceType::OnDemand },
+            bid: bid.map(rate),
+            image: "Ubuntu 22.04 LTS".to_owned(),
+            ports: BTreeMap::new(),
+        }
+    }
+
+    fn status(world: &mut World, id: &InstanceId) -> InstanceStatus {
+        world.vm(id).unwrap().instance.status
+    }
+
+    fn asked(world: &mut World, price: &str) -> BidAnswer {
+        world.validate(&Bid { hostnode: SPOT.parse().unwrap(), shape: v100(2), price: rate(price) })
+    }
+
+    #[test]
+    fn the_recorded_bids_get_their_recorded_answers_on_every_day() {
+        let mut world = world(Temper::Still, "100");
+        assert_eq!(asked(&mut world, "0.20"), BidAnswer::Refused);
+        assert_eq!(asked(&mut world, "0.25"), BidAnswer::Accepted);
+        assert_eq!(world.least_bid(&SPOT.parse().unwrap(), &v100(2)), Some(rate("0.21")));
+        let mut alive = super::tests::world(Temper::Lifelike, "100");
+        for _ in 0..30 {
+            alive.advance(later(&alive, 86_400));
+            assert_eq!(asked(&mut alive, "0.20"), BidAnswer::Refused);
+        }
+    }
+
+    #[test]
+    fn a_vm_starts_then_runs_and_pays_its_bid_and_its_disk() {
+        let mut world = world(Temper::Still, "100");
+        let made = world.deploy(order(2, Some("0.35"))).unwrap().instance;
+        assert_eq!(made.quoted.unwrap().total(), rate("0.36"));
+        assert_eq!(status(&mut world, &made.id), InstanceStatus::Starting);
+        world.advance(later(&world, 29));
+        assert_eq!(status(&mut world, &made.id), InstanceStatus::Starting);
+        world.advance(later(&world, 71));
+        assert_eq!(status(&mut world, &made.id), InstanceStatus::Running);
+        world.advance(later(&world, 3_500));
+        assert_eq!(world.wallet(), ("99.64".parse().unwrap(), rate("0.36")));
+    }
+
+    #[test]
+    fn who_is_beaten_pays_for_the_disk_only_and_comes_back_when_the_gpus_do() {
+        let mut world = world(Temper::Still, "100");
+        let id = world.deploy(order(8, Some("1.00"))).unwrap().instance.id;
+        world.advance(later(&world, 600));
+        let rival = Shape { vcpus: 16, ..v100(1) };
+        world.intrude(&SPOT.parse().unwrap(), rival.clone(), rate("0.99"), Duration::from_secs(1_800));
+        assert_eq!(status(&mut world, &id), InstanceStatus::Running);
+        world.intrude(&SPOT.parse().unwrap(), rival, rate("1.01"), Duration::from_secs(1_800));
+        assert_eq!(status(&mut world, &id), InstanceStatus::Outbid);
+        assert_eq!(world.wallet().1, rate("0.01"));
+        assert_eq!(world.start(&id).unwrap_err().kind().as_str(), "bid_too_low");
+        world.advance(later(&world, 1_900));
+        assert_eq!(status(&mut world, &id), InstanceStatus::Running);
+        assert_eq!(world.truth().outbids, 1);
+        assert_eq!(world.impossible(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_higher_bid_moves_and_a_start_brings_the_vm_back() {
+        let mut world = world(Temper::Still, "100");
+        let id = world.deploy(order(8, Some("1.00"))).unwrap().instance.id;
+        world.advance(later(&world, 600));
+        world.intrude(&SPOT.parse().unwrap(), v100(4), rate("1.20"), Duration::from_secs(86_400));
+        assert_eq!(world.rebid(&id, rate("1.20")), Ok(BidAnswer::Refused));
+        assert_eq!(world.vm(&id).unwrap().instance.quoted.unwrap().compute, rate("1.00"));
+        assert_eq!(world.rebid(&id, rate("1.21")), Ok(BidAnswer::Accepted));
+        assert_eq!(world.vm(&id).unwrap().instance.quoted.unwrap().compute, rate("1.21"));
+        assert_eq!(world.start(&id), Ok(()));
+        world.advance(later(&world, 60));
+        assert_eq!(status(&mut world, &id), InstanceStatus::Running);
+    }
+
+    #[test]
+    fn the_list_price_for_one_gpu_does_not_push_out_a_bid_for_all_of_them_unless_together_with_others() {
+        let mut world = world(Temper::Still, "100");
+        let id = world.deploy(order(8, Some("1.00"))).unwrap().instance.id;
+        assert_eq!(world.deploy(order(1, None)).unwrap_err().kind().as_str(), "no_capacity");
+        world.intrude(&SPOT.parse().unwrap(), v100(4), rate("0.90"), Duration::from_secs(86_400));
+        assert_eq!(status(&mut world, &id), InstanceStatus::Starting);
+        assert!(world.deploy(order(1, None)).is_ok());
+        assert_eq!(status(&mut world, &id), InstanceStatus::Outbid);
+        assert_eq!(world.impossible(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_stopped_vm_keeps_or_frees_its_gpus() {
+        let mut world = world(Temper::Still, "100");
+        let id = world.deploy(order(8, None)).unwrap().instance.id;
+        world.advance(later(&world, 100));
+        assert_eq!(world.start(&id), Err(Refusal::Refused("running".to_owned())));
+        assert_eq!(world.stop(&id, Stop::KeepGpu), Ok(()));
+        assert_eq!(world.stop(&id, Stop::KeepGpu), Err(Refusal::Refused("stopped".to_owned())));
+        let kept = world.wallet().1;
+        assert_eq!(asked(&mut world, "0.25"), BidAnswer::Refused);
+        assert_eq!(world.stop(&id, Stop::ReleaseGpu), Ok(()));
+        assert_eq!(world.wallet().1, rate("0.01"));
+        assert!(kept > rate("1.5"));
+        assert_eq!(asked(&mut world, "0.25"), BidAnswer::Accepted);
+        assert_eq!(world.stop(&id, Stop::ReleaseGpu), Err(Refusal::Refused("stoppeddisassociated".to_owned())));
+        let other = world.deploy(order(8, Some("5"))).unwrap().instance.id;
+        assert_eq!(world.start(&id).unwrap_err().kind().as_str(), "no_capacity");
+        assert_eq!(world.terminate(&other), Ok(()));
+        assert_eq!(world.start(&id), Ok(()));
+        assert_eq!(world.terminate(&other), Err(Refusal::Gone));
+    }
+
+    #[test]
+    fn what_is_not_sold_is_refused() {
+        let mut world = world(Temper::Still, "1");
+        let refused = |world: &mut World, order: WorldOrder| world.deploy(order).unwrap_err().to_string();
+        assert_eq!(refused(&mut world, order(2, Some("0.2"))), "bid too low: a higher bid is needed");
+        assert_eq!(
+            refused(&mut world, order(9, Some("0.2"))),
+            "no capacity: the hostnode does not have enough resources available"
+        );
+        let odd = WorldOrder { shape: Shape { vcpus: 7, ..v100(1) }, ..order(1, None) };
+        assert_eq!(
+            refused(&mut world, odd),
+            "refused: this size is not sold here: 8 vCPUs, 8 GB of RAM and 200 GB of storage are"
+        );
+        let port = WorldOrder { ports: BTreeMap::from([(1, 22)]), ..order(1, None) };
+        assert_eq!(refused(&mut world, port), "refused: port 1 is not available on this hostnode");
+        let elsewhere = WorldOrder { hostnode: "nowhere".parse().unwrap(), ..order(1, None) };
+        assert_eq!(refused(&mut world, elsewhere), "no capacity: hostnode unavailable");
+        assert_eq!(refused(&mut world, order(8, None)), "the account cannot pay: need at least $1.57");
+        assert_eq!(world.truth().vms, []);
+    }
+
+    #[test]
+    fn an_empty_account_loses_everything_at_that_moment() {
+        let mut world = world(Temper::Still, "2");
+        let foreign = world.deploy_foreign(order(1, None)).unwrap();
+        world.deploy(order(7, None)).unwrap();
+        world.advance(later(&world, 7_200));
+        assert!(world.vms().is_empty());
+        assert_eq!(world.vm(&foreign), None);
+        let Truth { balance, spent, vms, .. } = world.truth();
+        assert_eq!((balance.micros(), vms.len()), (-1, 2));
+        assert_eq!(spent, "2".parse().unwrap());
+        let (at, why) = vms[0].ended.unwrap();
+        assert!(why == Ended::Bankrupt && (4_000_000..4_600_000).contains(&at), "{at}");
+        assert_eq!(world.impossible(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_vanished_host_shows_its_vms_as_nobody_documented() {
+        let mut world = world(Temper::Still, "100");
+        let host: crate::model::HostnodeId = SPOT.parse().unwrap();
+        let id = world.deploy(order(2, Some("0.35"))).unwrap().instance.id;
+        world.advance(later(&world, 600));
+        world.vanish(&host, Absence::Offline, Duration::from_secs(600));
+        assert_eq!(world.vms()[0].instance.status, InstanceStatus::Unknown("Offline".to_owned()));
+        assert!(world.hostnodes().iter().any(|listed| listed.id == host && !listed.online));
+        assert_eq!(world.wallet().1, rate("0.01"));
+        world.advance(later(&world, 700));
+        assert_eq!(status(&mut world, &id), InstanceStatus::Running);
+        world.vanish(&host, Absence::Hidden, Duration::from_secs(600));
+        assert!(world.vms().is_empty() && world.vm(&id).is_some());
+        assert!(world.hostnodes().iter().all(|listed| listed.id != host));
+        world.advance(later(&world, 700));
+        assert_eq!(world.vms().len(), 1);
+        world.vanish(&host, Absence::Dead, Duration::from_secs(600));
+        assert_eq!((world.vms().len(), world.vm(&id)), (0, None));
+    }
+
+    #[test]
+    fn a_doubled_name_is_seen_and_a_foreign_one_is_not_ours() {
+        let mut world = world(Temper::Still, "100");
+        world.deploy(order(1, None)).unwrap();
+        world.deploy_foreign(order(1, None)).unwrap();
+        assert_eq!(world.truth().doubled(), []);
+        world.deploy(order(1, None)).unwrap();
+        assert_eq!(world.truth().doubled(), ["spotscale-train-k3x9-1".parse().unwrap()]);
+        assert_eq!(world.truth().alive().count(), 3);
+    }
+
+    #[test]
+    fn a_hostnodes_own_limits_hold() {
+        let mut world = world(Temper::Still, "1000");
+        let model: crate::model::GpuModel = "h100-sxm5-80gb".parse().unwrap();
+        let host = world.hostnodes().into_iter().find(|host| host.free_gpus(&model) == 8).unwrap();
+        let shape = Shape { gpu_model: model, gpus: 1, vcpus: 26, ram_gb: 4, storage_gb: 20 };
+        let order = WorldOrder { hostnode: host.id, shape: shape.clone(), ..order(1, None) };
+        let over = WorldOrder { shape: Shape { vcpus: 28, ..shape }, ..order.clone() };
+        assert_eq!(
+            world.deploy(over).unwrap_err().to_string(),
+            "refused: the resources are outside of the hostnode's limits"
+        );
+        assert!(world.deploy(order).is_ok());
+    }
+
+    #[test]
+    fn the_truth_tells_a_gpu_hour_by_bid_from_one_on_demand() {
+        let mut world = world(Temper::Still, "100");
+        assert_eq!(world.truth().per_gpu_hour(), None);
+        world.options.provisioning_s = (0, 0);
+        let before = world.now();
+        world.deploy(order(2, Some("0.25"))).unwrap();
+        world.advance(crate::model::time::after(before, Duration::from_secs(10)));
+        world.advance(crate::model::time::after(before, Duration::from_secs(3_610)));
+        let truth = world.truth();
+        assert_eq!(truth.gpu_seconds, 7_200);
+        assert_eq!(truth.spent_on_api_vms, "0.260722".parse().unwrap());
+        assert_eq!(truth.per_gpu_hour(), Some("0.130361".parse().unwrap()));
+        assert_eq!(truth.on_demand_per_gpu_hour(), Some("0.215".parse().unwrap()));
+    }
+}

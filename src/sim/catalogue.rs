@@ -205,10 +205,7 @@ fn recorded() -> Vec<Machine> {
             ("geforcertx4090-pcie-24gb", 1, 0, 400_000, 12, 41, 500, 999_800, WINNIPEG),
         ),
         // The one data point of spot: 2 GPUs, 8 vCPUs, 8 GB, 200 GB of disk fail at 0.20 and pass at 0.25.
-        (
-            "8db2ec46-c094-4262-bc7e-6c76617f4237",
-            ("v100-pcie-16gb", 8, 0, 190_000, 64, 250, 4_000, 998_000, CHICAGO),
-        ),
+        ("8db2ec46-c094-4262-bc7e-6c76617f4237", ("v100-pcie-16gb", 8, 0, 190_000, 64, 250, 4_000, 998_000, CHICAGO)),
         // One location as a client logged it.
         ("", ("geforcertx4090-pcie-24gb", 4, 0, 396_600, 56, 331, 30_200, 999_200, CHUBBUCK)),
         // The test fixture of gpuhunt; its place is assumed.
@@ -275,7 +272,8 @@ mod tests {
                 assert_eq!(entry.1, *price, "{model}");
             }
         }
-        let shown: Vec<String> = free.iter().map(|(model, (count, price))| format!("{model} {count} {price}")).collect();
+        let shown: Vec<String> =
+            free.iter().map(|(model, (count, price))| format!("{model} {count} {price}")).collect();
         assert_eq!(
             shown,
             [
@@ -313,8 +311,10 @@ mod tests {
 
     #[test]
     fn a_smaller_market_is_mixed_and_a_larger_one_has_no_id_twice() {
-        let few: BTreeSet<String> =
-            of_size(12).iter().flat_map(|machine| machine.gpus.keys().map(ToString::to_string).collect::<Vec<_>>()).collect();
+        let few: BTreeSet<String> = of_size(12)
+            .iter()
+            .flat_map(|machine| machine.gpus.keys().map(ToString::to_string).collect::<Vec<_>>())
+            .collect();
         assert!(few.len() >= 8, "{few:?}");
         let many: BTreeSet<_> = of_size(150).iter().map(|machine| machine.id.clone()).collect();
         assert_eq!(many.len(), 150);

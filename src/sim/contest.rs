@@ -154,9 +154,8 @@ mod tests {
 
     /// Every set there is; of those that fit the one with the most revenue, of equals the one with the earlier members.
     fn naive(capacity: &Capacity, contenders: &[Contender]) -> Vec<bool> {
-        let sets = (0u32..1 << contenders.len()).map(|mask| -> Vec<bool> {
-            (0..contenders.len()).map(|place| mask >> place & 1 == 1).collect()
-        });
+        let sets = (0u32..1 << contenders.len())
+            .map(|mask| -> Vec<bool> { (0..contenders.len()).map(|place| mask >> place & 1 == 1).collect() });
         let worth = |set: &Vec<bool>| -> u64 {
             contenders.iter().zip(set).filter(|(_, member)| **member).map(|(who, _)| who.revenue_micros).sum()
         };

@@ -41,3 +41,33 @@ impl Net for InProcess {
         Box::pin(std::future::ready(self.answer(&request, deadline)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Call, Fault, Faults, World, WorldOptions},
+        *,
+    };
+    use crate::io::clock::SystemClock;
+
+    #[test]
+    fn what_is_lost_or_too_slow_is_a_lost_answer() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::real());
+        let world = World::new(1, clock.now(), WorldOptions::lifelike("100".parse().unwrap()));
+        let market = Market::of_all_dialects(world, Faults::none(), None, None);
+        let net = InProcess { market: Arc::new(Mutex::new(market)), clock };
+        let request = Request::get("/api/v0/client/deploy/hostnodes");
+        for (fault, arrives) in [
+            (Fault::None, true),
+            (Fault::LostRequest, false),
+            (Fault::CutAnswer, false),
+            (Fault::Slow(Duration::from_secs(3)), true),
+            (Fault::Slow(Duration::from_secs(30)), false),
+        ] {
+            net.market.lock().unwrap().faults.script(Call::Hostnodes, fault);
+            let answered = net.answer(&request, Duration::from_secs(10));
+            assert_eq!(answered.is_ok(), arrives, "{fault:?}");
+            assert!(!matches!(answered, Err(NetError::NotSent(_))));
+        }
+    }
+}

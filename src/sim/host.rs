@@ -213,7 +213,7 @@ impl Host {
             if *taken == 0 {
                 continue;
             }
-            let share = |all: u32| all / (*total).max(1) * taken & !1;
+            let share = |all: u32| (all / (*total).max(1) * taken) & !1;
             // A full machine has no vCPU left either, as the real lists show.
             let vcpus = if taken == total { self.vcpus.free } else { share(self.vcpus.free) };
             let shape = Shape {

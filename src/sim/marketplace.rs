@@ -12,13 +12,15 @@ use super::{
 };
 use crate::{
     io::net::{Request, Response},
-    market::{Backend, Fake},
+    market::{Backend, Fake, fake},
     model::{InstanceId, Timestamp},
+    settings::Api,
 };
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// What older versions of the API sent instead of JSON.
-const HTML: &str = "<!DOCTYPE html><html><head><title>Application Error</title></head><body><h1>Oops</h1></body></html>";
+const HTML: &str =
+    "<!DOCTYPE html><html><head><title>Application Error</title></head><body><h1>Oops</h1></body></html>";
 
 /// One dialect spoken here.
 pub struct Counter {
@@ -31,9 +33,11 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// TensorDock v0.
-    pub const fn tensordock_v0(fake: Box<dyn Fake>) -> Self {
-        Self { prefix: "/api/v0/", call: Call::of_tensordock_v0, fake }
+    /// Where an API is spoken, and by whom.
+    pub fn of(api: Api, fake: Box<dyn Fake>) -> Self {
+        match api {
+            Api::TensordockV0 => Self { prefix: "/api/v0/", call: Call::of_tensordock_v0, fake },
+        }
     }
 }
 
@@ -83,6 +87,13 @@ impl Market {
     /// A marketplace that speaks these dialects.
     pub const fn new(world: World, faults: Faults, counters: Vec<Counter>) -> Self {
         Self { world, faults, counters, late: BTreeMap::new(), handled: BTreeMap::new() }
+    }
+
+    /// A marketplace that speaks every dialect there is, and takes these credentials; `None`: any.
+    pub fn of_all_dialects(world: World, faults: Faults, key: Option<&str>, token: Option<&str>) -> Self {
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        let counters = Api::ALL.iter().map(|api| Counter::of(*api, fake(*api, own(key), own(token))));
+        Self::new(world, faults, counters.collect())
     }
 
     /// How many requests there were, by call and by what went wrong (`none` where nothing did).
@@ -139,12 +150,9 @@ fn spoil(fault: Fault, serve: impl FnOnce() -> Response) -> Answer {
     };
     let error = r#"{"success": false, "error": "Internal Server Error"}"#;
     match fault {
-        Fault::None
-        | Fault::EmptyList
-        | Fault::PartialList
-        | Fault::LateVm(_)
-        | Fault::Refused
-        | Fault::Slow(_) => Answer::Whole(serve()),
+        Fault::None | Fault::EmptyList | Fault::PartialList | Fault::LateVm(_) | Fault::Refused | Fault::Slow(_) => {
+            Answer::Whole(serve())
+        }
         Fault::LostRequest => Answer::Nothing,
         Fault::LostAnswer => {
             serve();
@@ -168,8 +176,177 @@ fn spoil(fault: Fault, serve: impl FnOnce() -> Response) -> Answer {
         }
         Fault::Throttled => Answer::Whole(Response {
             status: 429,
-            headers: vec![("content-type".to_owned(), "application/json".to_owned()), ("retry-after".to_owned(), "2".to_owned())],
+            headers: vec![
+                ("content-type".to_owned(), "application/json".to_owned()),
+                ("retry-after".to_owned(), "2".to_owned()),
+            ],
             body: r#"{"success": false, "error": "Too Many Requests"}"#.into(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Temper, WorldOptions},
+        *,
+    };
+    use crate::{
+        market::{Dialect, Order, dialect},
+        model::{Balance, Lookup, PriceType, Refusal, Shape, VmName, offer::Bid},
+    };
+    use std::sync::Arc;
+
+    const SPOT: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// A still market and somebody who asks it in v0.
+    struct Stand {
+        market: Market,
+        dialect: Arc<dyn Dialect>,
+        second: i64,
+    }
+
+    impl Stand {
+        fn new() -> Self {
+            let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike("100".parse().unwrap()) };
+            let world = World::new(1, at(0), options);
+            let market = Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"));
+            Self { market, dialect: dialect(Api::TensordockV0, Some("k".into()), "t".into()), second: 0 }
+        }
+
+        fn ask<T>(&mut self, exchange: &crate::market::Exchange<T>) -> Result<T, Refusal> {
+            match self.market.handle(at(self.second), &exchange.request).answer {
+                Answer::Whole(response) => (exchange.read)(&exchange.request, &response),
+                Answer::Cut(_) | Answer::Nothing => Err(Refusal::Unreachable("dropped".to_owned())),
+            }
+        }
+
+        fn deploy(&mut self, name: &str) -> Result<InstanceId, Refusal> {
+            let order = Order {
+                name: name.parse().unwrap(),
+                hostnode: SPOT.parse().unwrap(),
+                shape: shape(),
+                price_type: PriceType::Spot,
+                bid: Some("0.25".parse().unwrap()),
+                image: "Ubuntu 22.04 LTS".to_owned(),
+                ports: [(30_247, 22)].into(),
+                ssh_key: None,
+                cloud_init: None,
+                password: "Passw0rd-of-a-test".into(),
+            };
+            let order = Order { ports: self.free_port().map(|port| (port, 22)).into_iter().collect(), ..order };
+            let exchange = self.dialect.deploy(&order);
+            self.ask(&exchange).map(|deployed| deployed.id)
+        }
+
+        fn free_port(&mut self) -> Option<u16> {
+            let hosts = self.market.world.hostnodes();
+            hosts.iter().find(|host| host.id.as_str() == SPOT)?.free_ports.first().copied()
+        }
+
+        fn listed(&mut self) -> Result<Vec<VmName>, Refusal> {
+            let exchange = self.dialect.instances();
+            Ok(self.ask(&exchange)?.items.into_iter().map(|instance| instance.name).collect())
+        }
+
+        fn made(&self) -> usize {
+            self.market.world.truth().vms.len()
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape { gpu_model: "v100-pcie-16gb".parse().unwrap(), gpus: 2, vcpus: 8, ram_gb: 8, storage_gb: 200 }
+    }
+
+    #[test]
+    fn our_own_dialect_is_understood() {
+        let mut stand = Stand::new();
+        assert_eq!(stand.ask(&stand.dialect.whoami()), Ok(()));
+        let hosts = stand.ask(&stand.dialect.hostnodes()).unwrap();
+        assert_eq!((hosts.items.len(), hosts.dropped.len()), (stand.market.world.hostnode_ids().len(), 0));
+        let truly = stand.market.world.hostnodes();
+        for host in &hosts.items {
+            assert!(
+                truly.iter().any(|true_one| true_one.free_ports.len() == host.free_ports.len()
+                    && true_one.supply == host.supply
+                    && true_one.id == host.id),
+                "{host:?}"
+            );
+        }
+        let bid = |price: &str| Bid { hostnode: SPOT.parse().unwrap(), shape: shape(), price: price.parse().unwrap() };
+        let ask = |stand: &mut Stand, price| {
+            let exchange = stand.dialect.validate(&bid(price)).unwrap();
+            stand.ask(&exchange).unwrap().as_str()
+        };
+        assert_eq!((ask(&mut stand, "0.20"), ask(&mut stand, "0.25")), ("refused", "accepted"));
+        let id = stand.deploy("a").unwrap();
+        stand.second = 3_600;
+        assert_eq!(stand.listed().unwrap(), ["a".parse().unwrap()]);
+        let exchange = stand.dialect.balance().unwrap();
+        let expected = Balance { amount: "99.74".parse().unwrap(), hourly_cost: Some("0.26".parse().unwrap()) };
+        assert_eq!(stand.ask(&exchange), Ok(expected));
+        assert_eq!(stand.ask(&stand.dialect.terminate(&id)), Ok(()));
+        let exchange = stand.dialect.instance(&id).unwrap();
+        assert_eq!(stand.ask(&exchange), Ok(Lookup::Gone));
+    }
+
+    #[test]
+    fn a_lost_request_makes_no_vm_and_a_lost_answer_makes_one() {
+        for (fault, vms) in [
+            (Fault::LostRequest, 0),
+            (Fault::Throttled, 0),
+            (Fault::ServerError(Effected::No), 0),
+            (Fault::Html(Effected::No), 0),
+            (Fault::Refused, 0),
+            (Fault::LostAnswer, 1),
+            (Fault::CutAnswer, 1),
+            (Fault::ServerError(Effected::Yes), 1),
+            (Fault::Html(Effected::Yes), 1),
+            (Fault::HalfJson, 1),
+        ] {
+            let mut stand = Stand::new();
+            stand.market.faults.script(Call::Deploy, fault);
+            assert!(stand.deploy("a").is_err(), "{fault:?}");
+            assert_eq!(stand.made(), vms, "{fault:?}");
+            assert_eq!(stand.market.handled(), &BTreeMap::from([((Call::Deploy, fault.as_str()), 1)]));
+        }
+    }
+
+    #[test]
+    fn a_late_vm_is_in_no_list_until_it_is_late_enough_and_by_id_at_once() {
+        let mut stand = Stand::new();
+        stand.market.faults.script(Call::Deploy, Fault::LateVm(Duration::from_secs(300)));
+        let id = stand.deploy("a").unwrap();
+        stand.second = 299;
+        assert_eq!(stand.listed().unwrap(), []);
+        let exchange = stand.dialect.instance(&id).unwrap();
+        assert!(matches!(stand.ask(&exchange), Ok(Lookup::Here(_))));
+        stand.second = 300;
+        assert_eq!(stand.listed().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn lists_come_back_empty_or_in_part_without_anything_being_gone() {
+        let mut stand = Stand::new();
+        for name in ["a", "b", "c"] {
+            stand.deploy(name).unwrap();
+        }
+        for (fault, shown) in [(Fault::EmptyList, 0), (Fault::PartialList, 2), (Fault::None, 3)] {
+            stand.market.faults.script(Call::Instances, fault);
+            assert_eq!(stand.listed().unwrap().len(), shown);
+        }
+    }
+
+    #[test]
+    fn an_unknown_api_and_wrong_credentials_are_told_so() {
+        let mut stand = Stand::new();
+        let Answer::Whole(answer) = stand.market.handle(at(0), &Request::get("/api/v9/list")).answer else { panic!() };
+        assert_eq!(answer.status, 404);
+        stand.dialect = dialect(Api::TensordockV0, Some("k".into()), "wrong".into());
+        assert_eq!(stand.ask(&stand.dialect.whoami()).unwrap_err().kind().as_str(), "unauthorized");
     }
 }

@@ -63,7 +63,7 @@ mod tests {
     fn a_seed_and_a_name_always_draw_the_same() {
         let mut dice = Seed(7).dice("prices");
         let drawn: Vec<u64> = (0..4).map(|_| dice.between(0, 999)).collect();
-        assert_eq!(drawn, [494, 776, 519, 797]);
+        assert_eq!(drawn, [463, 451, 779, 563]);
         assert_ne!(Seed(7).dice("floors"), Seed(7).dice("prices"));
         assert_ne!(Seed(8).dice("prices"), Seed(7).dice("prices"));
         assert_ne!(Seed(7).uuid("a"), Seed(7).uuid("b"));

@@ -9,7 +9,7 @@ use crate::io::{
     clock::Clock,
     net::{Method, Request, Response},
 };
-use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::BoxBody};
+use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     StatusCode,
     body::{Bytes, Frame, Incoming},
@@ -35,12 +35,15 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 /// After a failed accept (too many open files) so long until the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long after the first half of an answer its connection is dropped.
+const CUT_PAUSE: Duration = Duration::from_millis(20);
+
 /// The connection is to be closed instead of an answer, or in the middle of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is dropped")]
 struct Dropped;
 
-type Body = BoxBody<Bytes, Dropped>;
+type Body = UnsyncBoxBody<Bytes, Dropped>;
 
 /// Serves until `shutdown`, then finishes what is under way.
 pub async fn serve(
@@ -125,9 +128,10 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, u16> {
     let method: Method = head.method.as_str().parse().map_err(|_| 405u16)?;
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|_| 413u16)?.to_bytes();
     let query = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
-    let headers = head.headers.iter().filter_map(|(name, value)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-    });
+    let headers = head
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
     Ok(Request {
         method,
         path: head.uri.path().to_owned(),
@@ -151,7 +155,7 @@ fn head(response: &Response) -> hyper::Response<()> {
 fn whole(response: Response) -> Result<hyper::Response<Body>, Dropped> {
     let head = head(&response);
     let body = Full::new(Bytes::from(response.body)).map_err(|never: Infallible| match never {});
-    Ok(head.map(|()| body.boxed()))
+    Ok(head.map(|()| body.boxed_unsync()))
 }
 
 fn cut(response: Response) -> Result<hyper::Response<Body>, Dropped> {
@@ -159,6 +163,87 @@ fn cut(response: Response) -> Result<hyper::Response<Body>, Dropped> {
     let mut body = response.body;
     head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len().max(1)));
     body.truncate(body.len() / 2);
-    let frames = [Ok(Frame::data(Bytes::from(body))), Err(Dropped)];
-    Ok(head.map(|()| BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))))
+    // Between the half and the drop there is a moment in which the half is really sent.
+    let frames = futures_util::stream::unfold(Some(Bytes::from(body)), |state| async move {
+        match state {
+            Some(half) => Some((Ok(Frame::data(half)), None)),
+            None => {
+                tokio::time::sleep(CUT_PAUSE).await;
+                Some((Err(Dropped), None))
+            }
+        }
+    });
+    Ok(head.map(|()| StreamBody::new(frames).boxed_unsync()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Call, Fault, Faults, World, WorldOptions},
+        *,
+    };
+    use crate::io::clock::SystemClock;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    /// Starts a market, sends it one request as text for each fault, and returns all that came back each time.
+    async fn answers(request: &str, faults: &[Fault]) -> Vec<String> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::real());
+        let world = World::new(1, clock.now(), WorldOptions::lifelike("100".parse().unwrap()));
+        let mut market = Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"));
+        for fault in faults {
+            market.faults.script(Call::Whoami, *fault);
+        }
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(serve(listener, Arc::new(Mutex::new(market)), clock, shutdown.clone()));
+        let mut answers = Vec::new();
+        for _ in faults {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            answers.push(String::from_utf8_lossy(&answer).into_owned());
+        }
+        shutdown.cancel();
+        served.await.unwrap();
+        answers
+    }
+
+    fn whoami(body: &str) -> String {
+        format!(
+            "POST /api/v0/auth/test HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-type: \
+             application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_over_a_real_socket() {
+        let good = answers(&whoami("api_key=k&api_token=t"), &[Fault::None]).await;
+        assert!(good[0].starts_with("HTTP/1.1 200 OK") && good[0].ends_with(r#"{"success":true}"#), "{good:?}");
+        let bad = answers(&whoami("api_key=k&api_token=x"), &[Fault::None]).await;
+        assert!(bad[0].starts_with("HTTP/1.1 401"), "{bad:?}");
+        let query = "GET /api/v0/auth/test?api_key=k&api_token=t HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
+        assert!(answers(query, &[Fault::None]).await[0].contains("200 OK"));
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_is_a_connection_that_closes() {
+        let all =
+            answers(&whoami("api_key=k&api_token=t"), &[Fault::LostRequest, Fault::LostAnswer, Fault::CutAnswer]).await;
+        assert_eq!(all[..2], ["", ""]);
+        assert!(all[2].contains("content-length: 16") && all[2].ends_with("\r\n\r\n{\"succes"), "{all:?}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_a_request_is_told_so() {
+        let odd = "PATCH /api/v0/auth/test HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
+        assert!(answers(odd, &[Fault::None]).await[0].starts_with("HTTP/1.1 405"));
+        let large = whoami(&"x".repeat(BODY_BYTES_MAX + 1));
+        assert!(answers(&large, &[Fault::None]).await[0].starts_with("HTTP/1.1 413"));
+    }
 }

@@ -113,7 +113,7 @@ impl World {
                     found.push(format!("{}: {used} of {} {what} are in use", host.id, stock.free));
                 }
             }
-            let given = host.rivals.iter().filter(|rival| rival.inside).map(|rival| rival.ports.len()).sum::<usize>()
+            let given = host.rivals.iter().map(|rival| rival.ports.len()).sum::<usize>()
                 + self.vms.values().filter(|vm| vm.hostnode == host.id).map(|vm| vm.ports.len()).sum::<usize>();
             if given != ports.len() || !ports.is_subset(&host.ports) {
                 found.push(format!("{}: a port is given twice or does not exist", host.id));

@@ -389,3 +389,142 @@ fn seat_rivals(host: &mut Host, outcome: &Outcome, usage: &Usage) {
         rival.inside || rival.price_type == PriceType::Spot
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        market::{Backend, Stop, WorldOrder},
+        model::{VmName, time},
+    };
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn wild(seed: u64) -> World {
+        let options = WorldOptions { temper: Temper::Wild, ..WorldOptions::lifelike("60".parse().unwrap()) };
+        World::new(seed, Timestamp::UNIX_EPOCH, options)
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        time::after(Timestamp::UNIX_EPOCH, Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn the_same_seed_is_the_same_world_however_one_gets_there() {
+        let (mut at_once, mut in_pieces, mut other) = (wild(3), wild(3), wild(4));
+        at_once.advance(at(50_000));
+        for second in 0..=5_000 {
+            in_pieces.advance(at((second * 10 + second % 7).min(50_000)));
+            in_pieces.advance(at(second));
+        }
+        in_pieces.advance(at(50_000));
+        other.advance(at(50_000));
+        assert_eq!(at_once, in_pieces);
+        assert_ne!(at_once.hostnodes(), other.hostnodes());
+    }
+
+    #[test]
+    fn what_we_do_changes_no_rival_and_no_outage() {
+        let (mut idle, mut busy) = (wild(3), wild(3));
+        let host = busy.hostnodes().into_iter().find(|host| act(&mut busy, 0, &host.id, 1, 0)).unwrap();
+        idle.advance(at(40_000));
+        busy.advance(at(40_000));
+        let seen = |world: &World| -> Vec<_> {
+            let others = world.hosts.values().filter(|other| other.id != host.id);
+            others.map(|host| (host.absence, host.floor_ppm, host.rivals.clone())).collect()
+        };
+        assert_eq!(seen(&idle), seen(&busy));
+        let own = |world: &World| world.hosts.get(&host.id).map(|host| (host.absence, host.floor_ppm));
+        assert_eq!(own(&idle), own(&busy));
+    }
+
+    #[test]
+    fn a_year_asleep_is_bridged_in_bounded_work() {
+        let mut world = wild(5);
+        world.advance(at(365 * 86_400));
+        assert_eq!(world.now(), at(365 * 86_400));
+        assert_eq!(world.impossible(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_lifelike_month_has_a_market() {
+        let options = WorldOptions::lifelike("1000".parse().unwrap());
+        let mut world = World::new(11, Timestamp::UNIX_EPOCH, options);
+        let (mut free, mut away) = (Vec::new(), 0);
+        for hour in 0..24 * 14 {
+            world.advance(at(hour * 3_600));
+            let hosts = world.hostnodes();
+            away += world.hosts.len() - hosts.iter().filter(|host| host.online).count();
+            let models = world.hosts.values().flat_map(|host| host.racks.keys()).cloned();
+            let models: std::collections::BTreeSet<_> = models.collect();
+            free.push(hosts.iter().flat_map(|host| models.iter().map(|model| host.free_gpus(model))).sum::<u32>());
+        }
+        let mean = free.iter().sum::<u32>() / u32::try_from(free.len()).unwrap();
+        assert!((60..=150).contains(&mean), "{mean} GPUs are free on average");
+        assert!(free.iter().all(|free| *free >= 40));
+        assert!((20..2_000).contains(&away), "{away} host-hours of outage");
+    }
+
+    /// Does something at random; says whether the world did it.
+    fn act(world: &mut World, kind: u8, host: &HostnodeId, gpus: u32, size: u64) -> bool {
+        let Some(found) = world.hosts.get(host) else { return false };
+        let Some(gpu_model) = found.racks.keys().next().cloned() else { return false };
+        let ports = found.ports.iter().nth(usize::try_from(size % 7).unwrap()).map(|port| (*port, 22));
+        let shape = Shape { gpu_model, gpus, vcpus: 4 * gpus, ram_gb: 16 * gpus, storage_gb: 100 };
+        let bid = found.floor(&shape).share_ppm(900_000 + size * 10_000);
+        let mine: Vec<InstanceId> = world.vms.keys().cloned().collect();
+        let id = mine.get(usize::try_from(size).unwrap() % mine.len().max(1)).cloned();
+        let name: VmName = format!("vm-{size}").parse().unwrap();
+        match (kind, id) {
+            (0..=3, _) => {
+                let (price_type, bid) = match kind {
+                    0 => (PriceType::OnDemand, None),
+                    1..=3 => (PriceType::Spot, Some(bid)),
+                    4.. => unreachable!(),
+                };
+                let image = "Ubuntu 22.04 LTS".to_owned();
+                let ports = ports.into_iter().collect();
+                world.deploy(WorldOrder { name, hostnode: host.clone(), shape, price_type, bid, image, ports }).is_ok()
+            }
+            (4, Some(id)) => world.terminate(&id).is_ok(),
+            (5, Some(id)) => world.stop(&id, Stop::KeepGpu).is_ok(),
+            (6, Some(id)) => world.stop(&id, Stop::ReleaseGpu).is_ok(),
+            (7, Some(id)) => world.start(&id).is_ok(),
+            (8, Some(id)) => world.rebid(&id, bid).is_ok(),
+            (9.., _) => {
+                let absence = [Absence::Offline, Absence::Hidden, Absence::Dead][usize::from(kind) % 3];
+                world.vanish(host, absence, Duration::from_secs(size * 60));
+                true
+            }
+            (4..=8, None) => false,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        /// Nothing is oversold, no port is given twice, and what is gone from the balance is what the VMs were charged,
+        /// to the grain; the balance falls by the integral of the rate that the wallet names.
+        #[test]
+        fn whatever_is_done_the_world_stays_possible(
+            seed in 0u64..1_000,
+            acts in proptest::collection::vec((0u8..12, 0usize..100, 1u32..5, 0u64..60, 1u64..3_000), 1..60),
+        ) {
+            let mut world = wild(seed);
+            let hosts = world.hostnode_ids();
+            for (kind, host, gpus, size, wait) in acts {
+                act(&mut world, kind, &hosts[host % hosts.len()], gpus, size);
+                prop_assert_eq!(world.impossible(), Vec::<String>::new());
+                let (before, rate) = (world.balance, world.burn());
+                let to_the_next_step = u64::try_from(world.stepped_to + STEP_MS - world.now).unwrap() - 1;
+                let mut now = u64::try_from(world.now).unwrap() + to_the_next_step;
+                world.advance(Timestamp::from_millisecond(i64::try_from(now).unwrap()).unwrap());
+                if before > Grains::cost(rate, to_the_next_step) {
+                    prop_assert_eq!(world.balance, before.minus(Grains::cost(rate, to_the_next_step)));
+                }
+                now += wait * 1_000;
+                world.advance(Timestamp::from_millisecond(i64::try_from(now).unwrap()).unwrap());
+                prop_assert_eq!(world.impossible(), Vec::<String>::new());
+            }
+        }
+    }
+}

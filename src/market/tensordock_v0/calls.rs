@@ -117,10 +117,7 @@ impl Calls {
 
     /// Asks about a bid for an existing VM; may move it.
     pub fn validate_existing(&self, id: &InstanceId, price: HourlyRate) -> Request {
-        self.form(
-            "/api/v0/client/spot/validate/existing",
-            &[("server", id.as_str()), ("price", &price.to_string())],
-        )
+        self.form("/api/v0/client/spot/validate/existing", &[("server", id.as_str()), ("price", &price.to_string())])
     }
 
     /// Makes a VM. An order for spot without a bid bids nothing, rather than any price.
@@ -180,10 +177,7 @@ impl Calls {
             Stop::KeepGpu => "false",
             Stop::ReleaseGpu => "true",
         };
-        self.form(
-            "/api/v0/client/stop/single",
-            &[("server", id.as_str()), ("disassociate_resources", release)],
-        )
+        self.form("/api/v0/client/stop/single", &[("server", id.as_str()), ("disassociate_resources", release)])
     }
 
     /// Deletes a VM.

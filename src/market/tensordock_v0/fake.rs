@@ -12,7 +12,10 @@ mod views;
 use crate::{
     io::net::{Request, Response},
     market::{Backend, Fake, ORIGINAL_STATUS, Stop, WorldVm},
-    model::{Hostnode, InstanceId, InstanceStatus, Refusal, offer::{BidAnswer, Supply}},
+    model::{
+        Hostnode, InstanceId, InstanceStatus, Refusal,
+        offer::{BidAnswer, Supply},
+    },
 };
 use form::Form;
 use serde_json::{Map, Value, json};
@@ -110,7 +113,8 @@ type Call = fn(&mut dyn Backend, &Form) -> Result<Reply, Reply>;
 const ROUTES: &[(&str, Call)] = &[
     ("auth/test", |_, _| Ok(Reply::done())),
     ("auth/list", |_, _| {
-        let one = json!({"permissions": "All", "timestamp_creation": "2022-12-04 02:26:01.898472", "note": "simulated"});
+        let one =
+            json!({"permissions": "All", "timestamp_creation": "2022-12-04 02:26:01.898472", "note": "simulated"});
         Ok(Reply::ok(json!({"success": true, "authorizations": {"simulated": one}})))
     }),
     ("client/deploy/single", deploy),

@@ -1,0 +1,318 @@
+//! Every fixture goes through the dialect, and what comes out is compared with `fixtures/GOLDEN`, line by line.
+
+use super::*;
+use crate::{
+    market::ORIGINAL_STATUS,
+    model::{
+        Timestamp,
+        inventory::Dropped,
+        offer::{Rates, Resources, Stock, Supply},
+    },
+};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/market/tensordock_v0/fixtures")
+}
+
+pub(super) fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(folder().join(name)).unwrap()
+}
+
+fn dialect() -> TensordockV0 {
+    TensordockV0::new("a-key".into(), "a-token".into())
+}
+
+/// One fixture under one call: the file, HTTP status, the status behind the proxy, the call, and of what id.
+type Case = (&'static str, u16, u16, &'static str, &'static str);
+
+const NODE: &str = "02c65d45-6da5-4232-a8db-ee0e5bc76110";
+const VM: &str = "10873ec1-b418-4c14-871e-37b658bd0d42";
+
+const CASES: &[Case] = &[
+    ("auth_test.json", 200, 200, "whoami", ""),
+    ("success_string.json", 200, 200, "whoami", ""),
+    ("success_missing.json", 200, 200, "whoami", ""),
+    ("success_missing.json", 200, 200, "terminate", VM),
+    ("success_missing.json", 200, 200, "hostnodes", ""),
+    ("success_missing.json", 200, 200, "instances", ""),
+    ("success_missing.json", 200, 200, "deploy", ""),
+    ("auth_test.json", 200, 200, "hostnodes", ""),
+    ("auth_test.json", 200, 200, "instances", ""),
+    ("auth_test.json", 200, 200, "deploy", ""),
+    ("auth_test.json", 200, 200, "instance", VM),
+    ("auth_test.json", 200, 500, "start", VM),
+    ("unauthorized.json", 401, 401, "whoami", ""),
+    ("unauthorized.json", 200, 200, "instances", ""),
+    ("html_200.html", 200, 200, "instances", ""),
+    ("html_200.html", 200, 200, "deploy", ""),
+    ("html_200.html", 502, 502, "deploy", ""),
+    ("hostnodes.json", 200, 200, "hostnodes", ""),
+    ("openapi_hostnodes.json", 200, 200, "hostnodes", ""),
+    ("full_hostnodes_used_up.json", 200, 200, "hostnodes", ""),
+    ("odd_hostnodes.json", 200, 200, "hostnodes", ""),
+    ("hostnode.json", 200, 200, "hostnode", NODE),
+    ("hostnode.json", 200, 200, "hostnode", "e817be06-f7b7-4a14-8bb8-fe04569b25f8"),
+    ("full_hostnode.json", 200, 200, "hostnode", NODE),
+    ("openapi_hostnode.json", 200, 200, "hostnode", NODE),
+    ("list.json", 200, 200, "instances", ""),
+    ("sdk_list.json", 200, 200, "instances", ""),
+    ("openapi_list.json", 200, 200, "instances", ""),
+    ("odd_list.json", 200, 200, "instances", ""),
+    ("get.json", 200, 200, "instance", VM),
+    ("openapi_get.json", 200, 200, "instance", VM),
+    ("openapi_get.json", 200, 200, "instance", NODE),
+    ("get_gone.json", 404, 404, "instance", VM),
+    ("get_gone.json", 200, 200, "instance", VM),
+    ("get_gone.json", 500, 500, "instance", VM),
+    ("validate_new_accepted.json", 200, 200, "validate", ""),
+    ("validate_new_refused.json", 200, 500, "validate", ""),
+    ("openapi_validate.json", 200, 200, "validate", ""),
+    ("success_missing.json", 200, 200, "validate", ""),
+    ("validate_existing_accepted.json", 200, 200, "rebid", VM),
+    ("validate_existing_refused.json", 200, 500, "rebid", VM),
+    ("validate_existing_refused.json", 500, 500, "rebid", VM),
+    ("deploy.json", 200, 200, "deploy", ""),
+    ("deploy.json", 500, 500, "deploy", ""),
+    ("deploy.json", 200, 500, "deploy", ""),
+    ("openapi_deploy.json", 200, 200, "deploy", ""),
+    ("deploy_odd_vcpus.json", 400, 400, "deploy", ""),
+    ("start.json", 200, 200, "start", VM),
+    ("start_running.json", 200, 200, "start", VM),
+    ("stop.json", 200, 200, "stop", VM),
+    ("stop_released.json", 200, 200, "stop", VM),
+    ("delete.json", 200, 200, "terminate", VM),
+    ("delete_gone.json", 400, 400, "terminate", VM),
+    ("delete_gone.json", 200, 500, "terminate", VM),
+    ("delete_gone.json", 500, 500, "terminate", VM),
+    ("success_string.json", 500, 500, "terminate", VM),
+    ("balance.json", 200, 200, "balance", ""),
+    ("openapi_balance.json", 200, 200, "balance", ""),
+];
+
+fn read(case: &Case) -> String {
+    let (file, status, original, call, id) = *case;
+    let response = response(file, status, original);
+    let dialect = dialect();
+    let vm = || id.parse::<InstanceId>().unwrap();
+    match call {
+        "whoami" => told(dialect.whoami(), &response, |()| "done".into()),
+        "hostnodes" => told(dialect.hostnodes(), &response, |scan| listed(scan, show_hostnode)),
+        "hostnode" => told(dialect.hostnode(&id.parse().unwrap()).unwrap(), &response, |found| match found {
+            Lookup::Here(host) => format!("here\n  {}", show_hostnode(&host)),
+            Lookup::Gone => "gone".into(),
+        }),
+        "instances" => told(dialect.instances(), &response, |scan| listed(scan, show_instance)),
+        "instance" => told(dialect.instance(&vm()).unwrap(), &response, |found| match found {
+            Lookup::Here(vm) => format!("here\n  {}", show_instance(&vm)),
+            Lookup::Gone => "gone".into(),
+        }),
+        "validate" => told(dialect.validate(&bid()).unwrap(), &response, |answer| answer.to_string()),
+        "rebid" => told(dialect.rebid(&vm(), bid().price).unwrap(), &response, |answer| answer.to_string()),
+        "deploy" => told(dialect.deploy(&order()), &response, |made| {
+            let Deployed { id, quoted, address, ports } = made;
+            format!("made {id} {} at {} ports {ports:?}", rates(quoted), address.as_deref().unwrap_or("-"))
+        }),
+        "start" => told(dialect.start(&vm()).unwrap(), &response, |()| "done".into()),
+        "stop" => told(dialect.stop(&vm(), Stop::KeepGpu).unwrap(), &response, |()| "done".into()),
+        "terminate" => told(dialect.terminate(&vm()), &response, |()| "done".into()),
+        "balance" => told(dialect.balance().unwrap(), &response, |balance| {
+            format!(
+                "{} costs {}",
+                balance.amount,
+                balance.hourly_cost.map_or_else(|| "unsaid".into(), |rate| rate.to_string())
+            )
+        }),
+        other => panic!("no call {other}"),
+    }
+}
+
+fn response(file: &str, status: u16, original: u16) -> Response {
+    let mut response = Response::json(status, fixture(file));
+    response.headers.push((ORIGINAL_STATUS.into(), original.to_string()));
+    response
+}
+
+fn told<T>(exchange: Exchange<T>, response: &Response, show: impl Fn(T) -> String) -> String {
+    assert!(crate::market::CALLS.contains(&exchange.call));
+    match (exchange.read)(&exchange.request, response) {
+        Ok(value) => show(value),
+        Err(refusal) => refusal.to_string(),
+    }
+}
+
+fn listed<T>(scan: Scan<T>, show: impl Fn(&T) -> String) -> String {
+    let mut text = format!("{} items", scan.items.len());
+    for item in &scan.items {
+        write!(text, "\n  {}", show(item)).unwrap();
+    }
+    for Dropped { what, why } in &scan.dropped {
+        write!(text, "\n  dropped `{what}`: {why}").unwrap();
+    }
+    text
+}
+
+fn rates(rates: Option<Rates>) -> String {
+    rates.map_or_else(|| "unquoted".into(), |Rates { compute, storage }| format!("{compute}+{storage}"))
+}
+
+fn show_hostnode(host: &Hostnode) -> String {
+    let Hostnode { id, location, uptime_ppm, online, supply, spot, free_ports } = host;
+    let Supply::Resources(Resources { gpus, vcpus, ram_gb, storage_gb, restrictions, rule: _ }) = supply else {
+        panic!("v0 sells by resource")
+    };
+    let stock = |stock: &Stock| format!("{}x{}", stock.free, stock.price);
+    let gpus: Vec<String> = gpus.iter().map(|(model, each)| format!("{model} {}", stock(each))).collect();
+    let mut text = format!(
+        "{id} | {location} | {} | {} | {} | cpu {} ram {} disk {} | {} ports | {spot:?}",
+        if *online { "online" } else { "offline" },
+        uptime_ppm.map_or_else(|| "uptime unknown".into(), |ppm| format!("{ppm} ppm")),
+        gpus.join(", "),
+        stock(vcpus),
+        stock(ram_gb),
+        stock(storage_gb),
+        free_ports.len(),
+    );
+    for (gpus, limit) in restrictions {
+        let bounds = [limit.vcpus, limit.ram_gb, limit.storage_gb].map(|each| format!("{}-{}", each.min, each.max));
+        write!(text, " | {gpus} gpus {}", bounds.join(" ")).unwrap();
+    }
+    text
+}
+
+fn show_instance(vm: &Instance) -> String {
+    let Instance { id, name, status, hostnode, gpu_model, gpus, price_type, quoted, address, ports, created_at } = vm;
+    format!(
+        "{id} | {name} | {status:?} on {} | {gpus} x {} | {} {} billed {} | {} {ports:?} | {}",
+        hostnode.as_ref().map_or("-", |id| id.as_str()),
+        gpu_model.as_ref().map_or("-", |model| model.as_str()),
+        price_type.map_or("-", PriceType::as_str),
+        rates(*quoted),
+        rates(vm.billed()),
+        address.as_deref().unwrap_or("-"),
+        created_at.as_ref().map_or_else(|| "-".into(), Timestamp::to_string),
+    )
+}
+
+pub(super) use crate::model::{PriceType, Shape};
+
+pub(super) fn bid() -> Bid {
+    Bid {
+        hostnode: NODE.parse().unwrap(),
+        shape: Shape { gpu_model: "v100-pcie-16gb".parse().unwrap(), gpus: 2, vcpus: 8, ram_gb: 8, storage_gb: 200 },
+        price: "0.25".parse().unwrap(),
+    }
+}
+
+pub(super) fn order() -> Order {
+    Order {
+        name: "spotscale-train-k3x9-7".parse().unwrap(),
+        hostnode: bid().hostnode,
+        shape: bid().shape,
+        price_type: PriceType::Spot,
+        bid: Some(bid().price),
+        image: "Ubuntu 22.04 LTS".into(),
+        ports: [(30117, 22)].into(),
+        ssh_key: None,
+        cloud_init: None,
+        password: "Sup3r-random".into(),
+    }
+}
+
+#[test]
+fn every_fixture_reads_as_the_golden_file_says() {
+    let mut actual = String::new();
+    for case in CASES {
+        let (file, status, original, call, _) = case;
+        writeln!(actual, "{call} <- {file} {status}/{original}: {}", read(case)).unwrap();
+    }
+    let golden = String::from_utf8(fixture("GOLDEN")).unwrap();
+    assert!(actual == golden, "fixtures/GOLDEN differs; read was:\n{actual}");
+}
+
+#[test]
+fn every_fixture_is_read_and_has_a_marked_source() {
+    let files: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "SOURCES" && name != "GOLDEN")
+        .collect();
+    let sources = String::from_utf8(fixture("SOURCES")).unwrap();
+    let marked: BTreeSet<String> = sources
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (file, mark) = (words.next()?, words.next()?);
+            let known = file.contains('.') && ["recorded", "documented", "assumed"].contains(&mark);
+            known.then(|| file.to_owned())
+        })
+        .collect();
+    let read: BTreeSet<String> = CASES.iter().map(|(file, ..)| (*file).to_owned()).collect();
+    assert_eq!(files, marked);
+    assert_eq!(files, read);
+}
+
+mod mutated {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Bytes of the fixtures are replaced, removed and doubled: whatever comes out, nothing panics, and what is
+        /// believed is within bounds.
+        #[test]
+        fn no_mutation_of_a_fixture_panics(
+            case in 0..CASES.len(),
+            edits in proptest::collection::vec((any::<usize>(), 0usize..4, any::<u8>()), 0..12),
+        ) {
+            let (file, status, original, call, id) = CASES[case];
+            let mut response = super::response(file, status, original);
+            for (at, kind, byte) in edits {
+                let at = at % response.body.len().max(1);
+                let tokens: [&[u8]; 4] = [b"-1", b"1e999", b"null", b"{}"];
+                match kind {
+                    0 => response.body.insert(at, byte),
+                    1 if at < response.body.len() => { response.body.remove(at); }
+                    2 => { response.body.truncate(at); }
+                    _ => { response.body.splice(at..at, tokens[usize::from(byte % 4)].iter().copied()); }
+                }
+            }
+            let dialect = dialect();
+            match call {
+                "hostnodes" => {
+                    let exchange = dialect.hostnodes();
+                    let _ = (exchange.read)(&exchange.request, &response);
+                }
+                "instances" => {
+                    let exchange = dialect.instances();
+                    let _ = (exchange.read)(&exchange.request, &response);
+                }
+                "deploy" => {
+                    let exchange = dialect.deploy(&order());
+                    let _ = (exchange.read)(&exchange.request, &response);
+                }
+                _ => {
+                    let exchange = dialect.instance(&VM.parse().unwrap()).unwrap();
+                    let _ = (exchange.read)(&exchange.request, &response);
+                    if let Some(exchange) = id.parse().ok().and_then(|id| dialect.hostnode(&id)) {
+                        let _ = (exchange.read)(&exchange.request, &response);
+                    }
+                    for exchange in [dialect.terminate(&VM.parse().unwrap()), dialect.whoami()] {
+                        let _ = (exchange.read)(&exchange.request, &response);
+                    }
+                    let exchange = dialect.balance().unwrap();
+                    let _ = (exchange.read)(&exchange.request, &response);
+                }
+            }
+        }
+
+        /// A list that lost its end, or anything else, is never taken for a shorter one.
+        #[test]
+        fn a_cut_list_is_unreadable(at in 0usize..2_000) {
+            let mut response = super::response("list.json", 200, 200);
+            response.body.truncate(at % (response.body.len() - 2));
+            let exchange = dialect().instances();
+            let read = (exchange.read)(&exchange.request, &response);
+            prop_assert!(matches!(read, Err(Refusal::Malformed(_))), "{read:?}");
+        }
+    }
+}

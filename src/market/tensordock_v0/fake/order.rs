@@ -2,7 +2,7 @@
 //!
 //! The limits are the vendor's dashboard's (documented, FACTS) and the refusal for an odd number of vCPUs is recorded;
 //! the texts are ours. The world decides what is free and what a bid is worth; here it is only whether an order makes
-//! sense at all and would fit the machine as it is listed.
+//! sense at all and is of a size that the machine sells.
 
 use super::form::Form;
 use crate::{
@@ -120,9 +120,9 @@ pub fn order(form: &Form, hostnodes: &[Hostnode]) -> Result<WorldOrder, String> 
     let host = hostnodes.iter().find(|host| host.id.as_str() == id && host.online).ok_or("Hostnode not found")?;
     match host.price(&shape) {
         Ok((sold, _)) if sold == shape => {}
+        // What is taken may still be won by paying more for it: the world's to decide.
+        Err(Misfit::Gpus | Misfit::Resources) => {}
         Ok(_) | Err(Misfit::Restricted) => return Err("The hostnode does not sell this size for so many GPUs".into()),
-        Err(Misfit::Gpus) => return Err(format!("{} x {} is not available", shape.gpus, shape.gpu_model)),
-        Err(Misfit::Resources) => return Err("Not enough resources are available on this hostnode".into()),
     }
     let (price_type, bid) = match form.get("price_type") {
         None | Some("ondem") => (PriceType::OnDemand, None),

@@ -11,8 +11,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub const CONFIG_DEFAULT: &str = "/etc/spotscale/spotscale.toml";
 /// Nothing on a command line lasts longer than this.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 86_400);
-/// No fleet is larger than this; a target beyond it is a slip of the finger.
-const TARGET_GPUS_MAX: i64 = 100_000;
+/// No fleet is larger than this, in a policy or here; a target beyond it is a slip of the finger.
+const TARGET_GPUS_MAX: i64 = 10_000;
 
 /// spotscale keeps fleets of rented GPU machines at their target, at the least cost the market allows.
 #[derive(Debug, Parser)]
@@ -375,12 +375,13 @@ fn word(text: &str) -> Result<String, String> {
 /// The address of a daemon: `http://host:port`, without anything behind it.
 fn url(text: &str) -> Result<String, String> {
     let expected = "an address such as http://127.0.0.1:9746 is needed";
-    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).ok_or(expected)?;
-    let host = host.trim_end_matches('/');
-    if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) || text.parse::<axum::http::Uri>().is_err() {
-        return Err(expected.to_owned());
+    let url = reqwest::Url::parse(text).map_err(|_| expected)?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if ["http", "https"].contains(&url.scheme()) && url.has_host() && bare {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err(expected.to_owned())
     }
-    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// A duration as policies write it: whole numbers, each with one of `d`, `h`, `m`, `s`, in this order.
@@ -437,7 +438,8 @@ mod tests {
         for good in ["http://127.0.0.1:9746", "http://[::1]:9746/", "https://fleet.example"] {
             assert!(url(good).is_ok(), "{good}");
         }
-        for bad in ["127.0.0.1:9746", "ftp://x", "http://", "http://x/y", "http://a b", "http://u:p@x", "http://x:port"] {
+        for bad in ["127.0.0.1:9746", "ftp://x", "http://", "http://x/y", "http://a b", "http://u:p@x", "http://x:port"]
+        {
             assert!(url(bad).is_err(), "{bad}");
         }
     }

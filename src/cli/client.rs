@@ -64,10 +64,11 @@ impl From<DaemonError> for Failure {
                 Self::failed(format!("no daemon answers at {url}; start it, or say where it listens with --url"))
                     .because(source.to_string())
             }
-            DaemonError::Refused { status: 401 | 403, detail } => {
-                Self::failed(detail.clone()).because("the daemon wants the token of [http] token; is --config the daemon's?")
+            DaemonError::Refused { status: 401 | 403, detail } => Self::failed(detail.clone())
+                .because("the daemon wants the token of [http] token; is --config the daemon's?"),
+            DaemonError::Refused { .. } | DaemonError::Stranger { .. } | DaemonError::Unreadable { .. } => {
+                Self::failed(error.to_string())
             }
-            DaemonError::Refused { .. } | DaemonError::Stranger { .. } | DaemonError::Unreadable { .. } => Self::failed(error.to_string()),
         }
     }
 }
@@ -120,7 +121,12 @@ impl Client {
     ///
     /// # Errors
     /// See [`DaemonError`].
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value, deadline: Duration) -> Result<T, DaemonError> {
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        deadline: Duration,
+    ) -> Result<T, DaemonError> {
         self.send(with_body(Method::Post, path, body), deadline).await
     }
 
@@ -235,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_stranger_is_told_from_a_daemon() {
-        let html = Response { status: 200, headers: vec![("content-type".into(), "text/html".into())], body: b"<p>".to_vec() };
+        let html =
+            Response { status: 200, headers: vec![("content-type".into(), "text/html".into())], body: b"<p>".to_vec() };
         let told = "what answers at http://d is not a spotscale daemon (HTTP 200)";
         assert_eq!(pull(Ok(html)).0.unwrap_err().to_string(), told);
         let lost = pull(Err(NetError::NotSent("connection refused".into()))).0.unwrap_err();

@@ -130,9 +130,14 @@ fn limits(settings: &Settings, policies: &[Policy], report: &mut Report) {
     let floor = settings.limits.balance_floor;
     match settings.limits.max_hourly_rate {
         Some(limit) => {
-            report.ok("limits", format!("{limit} USD/h over all, policies may ask for {wanted}; the floor is {floor} USD"));
+            report.ok(
+                "limits",
+                format!("{limit} USD/h over all, policies may ask for {wanted}; the floor is {floor} USD"),
+            );
         }
-        None => report.ok("limits", format!("none over all; policies may ask for {wanted} USD/h; the floor is {floor} USD")),
+        None => {
+            report.ok("limits", format!("none over all; policies may ask for {wanted} USD/h; the floor is {floor} USD"))
+        }
     }
 }
 
@@ -161,7 +166,10 @@ fn daemon(settings: &Settings, url: &str, answers: bool, report: &mut Report) {
         (false, Ok(false)) => report.ok("daemon", format!("none runs: nobody answers at {url}, and the lock is free")),
         (false, Ok(true)) => report.remedy(
             "daemon",
-            format!("the lock of {} is held and nobody answers at {url}: it is starting, stuck, or listens elsewhere", settings.state.display()),
+            format!(
+                "the lock of {} is held and nobody answers at {url}: it is starting, stuck, or listens elsewhere",
+                settings.state.display()
+            ),
         ),
         (false, Err(error)) => report.remedy("daemon", error.to_string()),
     }
@@ -172,10 +180,14 @@ fn marketplaces(probed: &[(MarketplaceName, Probed)], report: &mut Report) {
         match taken {
             Ok(()) => report.ok("marketplace", format!("{marketplace} answers and takes the credentials")),
             Err(Refusal::Unauthorized(why)) => {
-                report.remedy("marketplace", format!("{marketplace} does not take the credentials ({why}); renew them"));
+                report
+                    .remedy("marketplace", format!("{marketplace} does not take the credentials ({why}); renew them"));
             }
             Err(Refusal::Unreachable(why)) => {
-                report.remedy("marketplace", format!("{marketplace} does not answer ({why}); mend base_url or the network"));
+                report.remedy(
+                    "marketplace",
+                    format!("{marketplace} does not answer ({why}); mend base_url or the network"),
+                );
             }
             Err(
                 refusal @ (Refusal::NoCapacity(_)
@@ -229,7 +241,11 @@ mod tests {
         let off = "remedy  clock         31s off from tensordock's; let the machine follow a time server";
         check_clock("2026-11-20T18:00:31Z", there, off);
         check_clock("2026-11-20T17:59:29Z", there, off);
-        check_clock("1970-01-01T00:00:09Z", there, "remedy  clock         it is not 1970-01-01T00:00:09Z; set the clock");
+        check_clock(
+            "1970-01-01T00:00:09Z",
+            there,
+            "remedy  clock         it is not 1970-01-01T00:00:09Z; set the clock",
+        );
     }
 
     #[test]

@@ -7,8 +7,8 @@
 pub mod decision;
 pub mod edits;
 pub mod events;
-pub mod law;
 pub mod export;
+pub mod law;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod status;

@@ -12,8 +12,8 @@
 
 #[macro_use]
 pub mod model;
-pub mod cli;
 pub mod admin;
+pub mod cli;
 pub mod engine;
 pub mod io;
 pub mod ledger;

@@ -3,16 +3,17 @@
 //! What can be refused without looking at anything is refused here: a duration that is none, a fleet's name that cannot
 //! be one, options that exclude each other. clap says so on stderr and exits with 2. Nothing here acts.
 
-use crate::model::{FleetName, HostnodeId, MarketplaceName};
+use crate::{
+    admin,
+    model::{FleetName, HostnodeId, MarketplaceName},
+};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Where the settings are read from when nobody says otherwise.
 pub const CONFIG_DEFAULT: &str = "/etc/spotscale/spotscale.toml";
-/// Nothing on a command line lasts longer than this.
-const DURATION_MAX: Duration = Duration::from_secs(366 * 86_400);
-/// No fleet is larger than this; a target beyond it is a slip of the finger.
-const TARGET_GPUS_MAX: i64 = 100_000;
+/// No fleet is larger than this, in a policy or here; a target beyond it is a slip of the finger.
+const TARGET_GPUS_MAX: i64 = 10_000;
 
 /// spotscale keeps fleets of rented GPU machines at their target, at the least cost the market allows.
 #[derive(Debug, Parser)]
@@ -375,33 +376,18 @@ fn word(text: &str) -> Result<String, String> {
 /// The address of a daemon: `http://host:port`, without anything behind it.
 fn url(text: &str) -> Result<String, String> {
     let expected = "an address such as http://127.0.0.1:9746 is needed";
-    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).ok_or(expected)?;
-    let host = host.trim_end_matches('/');
-    if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) || text.parse::<axum::http::Uri>().is_err() {
-        return Err(expected.to_owned());
+    let url = reqwest::Url::parse(text).map_err(|_| expected)?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if ["http", "https"].contains(&url.scheme()) && url.has_host() && bare {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err(expected.to_owned())
     }
-    Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// A duration as policies write it: whole numbers, each with one of `d`, `h`, `m`, `s`, in this order.
+/// A duration as policies write it, read as the window reads it.
 fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
-    let wrong = || "a duration is a whole number and one of s, m, h, d, such as 30s, 10m or 6h".to_owned();
-    let (mut rest, mut seconds, mut units) = (text, 0u64, UNITS.iter());
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(digits);
-        let unit = tail.chars().next().ok_or_else(wrong)?;
-        let (_, size) = units.find(|(letter, _)| *letter == unit).ok_or_else(wrong)?;
-        let count: u64 = number.parse().map_err(|_| wrong())?;
-        seconds = count.checked_mul(*size).and_then(|more| seconds.checked_add(more)).ok_or_else(wrong)?;
-        rest = &tail[unit.len_utf8()..];
-    }
-    let duration = Duration::from_secs(seconds);
-    if duration > DURATION_MAX { Err("nothing here lasts longer than 366d".to_owned()) } else { Ok(duration) }
+    admin::asked::duration(text).map_err(|problem| problem.detail)
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
@@ -422,13 +408,9 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_back_as_they_are_shown() {
-        for text in ["30s", "10m", "6h", "30d", "1h30m", "366d", "0s"] {
-            assert_eq!(crate::model::time::show(duration(text).unwrap()), text);
-        }
-        for text in ["", "30", "s", "5 parsecs", "1.5h", "-1h", "1m1h", "367d", "99999999999999999999d", "1hh", "2é"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
+    fn durations_are_read_as_the_window_reads_them() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert!(duration("5 parsecs").is_err());
         assert!(positive_duration("0s").is_err());
     }
 
@@ -437,7 +419,8 @@ mod tests {
         for good in ["http://127.0.0.1:9746", "http://[::1]:9746/", "https://fleet.example"] {
             assert!(url(good).is_ok(), "{good}");
         }
-        for bad in ["127.0.0.1:9746", "ftp://x", "http://", "http://x/y", "http://a b", "http://u:p@x", "http://x:port"] {
+        for bad in ["127.0.0.1:9746", "ftp://x", "http://", "http://x/y", "http://a b", "http://u:p@x", "http://x:port"]
+        {
             assert!(url(bad).is_err(), "{bad}");
         }
     }

@@ -1,7 +1,11 @@
 //! `check`: every fault of the settings and of all policies at once. Touches nothing; `--online` asks each marketplace
 //! whether it takes the credentials.
 
-use super::{Context, config, failure::{Ending, Failure}, probe};
+use super::{
+    Context, config,
+    failure::{Ending, Failure},
+    probe,
+};
 use crate::{engine::law, io::files::Disk, policy::Fault};
 
 /// Reads, checks and tells.
@@ -20,8 +24,8 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
     }
     let mut fleets = Vec::new();
     let mut strange = Vec::new();
-    if let (Some(policy_context), Some(settings)) = (checked.context(), checked.without_secrets()) {
-        match law::read_folder(&Disk, &settings.policies, &policy_context) {
+    if let Some(draft) = &checked.draft {
+        match law::read_folder(&Disk, &draft.policies, &draft.context) {
             Ok(policies) => {
                 for (_, policy) in policies {
                     faults.extend(policy.faults);
@@ -29,7 +33,9 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
                     fleets.extend(policy.policy.map(|policy| policy.fleet.to_string()));
                 }
             }
-            Err(reason) => strange.push(reason),
+            Err(reason) => {
+                strange.push(format!("{reason}; nothing would be held; make the folder, or mend `policies`"))
+            }
         }
     }
     for warning in config::lines(&warnings) {
@@ -38,18 +44,19 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
     if !faults.is_empty() || !strange.is_empty() {
         let mut lines = config::lines(&faults);
         lines.extend(strange);
-        return Err(Failure { ending: Ending::Wrong, lines, causes: Vec::new() });
+        return Err(Failure::faulty(lines));
     }
     let settings = checked.without_secrets().cloned();
     if let (true, Some(settings)) = (online, settings) {
         let _progress = context.terminal.progress("asking the marketplaces");
         let refused = context.block_on(probe::credentials(&settings))?;
-        let mut refused = refused.into_iter().filter_map(|(marketplace, probed)| Some((marketplace, probed.taken.err()?)));
+        let mut refused =
+            refused.into_iter().filter_map(|(marketplace, probed)| Some((marketplace, probed.taken.err()?)));
         if let Some((marketplace, refusal)) = refused.next() {
-            let first = Failure::failed(format!("{marketplace} does not take the credentials")).because(refusal.to_string());
-            return Err(refused.fold(first, |failure, (marketplace, refusal)| {
-                failure.because(format!("nor does {marketplace}: {refusal}"))
-            }));
+            let first = Failure::failed("not every marketplace takes its credentials");
+            let first = first.because(format!("{marketplace}: {refusal}"));
+            return Err(refused
+                .fold(first, |failure, (marketplace, refusal)| failure.because(format!("{marketplace}: {refusal}"))));
         }
     }
     let credentials = if online { "; every marketplace takes its credentials" } else { "" };

@@ -38,6 +38,8 @@ pub enum DaemonError {
         status: u16,
         /// Its words.
         detail: String,
+        /// What is wrong with what was sent, one line each.
+        faults: Vec<String>,
     },
     /// Something answers there, and it is no spotscale.
     #[error("what answers at {url} is not a spotscale daemon (HTTP {status})")]
@@ -64,10 +66,12 @@ impl From<DaemonError> for Failure {
                 Self::failed(format!("no daemon answers at {url}; start it, or say where it listens with --url"))
                     .because(source.to_string())
             }
-            DaemonError::Refused { status: 401 | 403, detail } => {
-                Self::failed(detail.clone()).because("the daemon wants the token of [http] token; is --config the daemon's?")
+            DaemonError::Refused { faults, .. } if !faults.is_empty() => Self::faulty(faults.clone()),
+            DaemonError::Refused { status: 401, detail, .. } => Self::failed(detail.clone())
+                .because("the daemon wants the token of [http] token; is --config the daemon's?"),
+            DaemonError::Refused { .. } | DaemonError::Stranger { .. } | DaemonError::Unreadable { .. } => {
+                Self::failed(error.to_string())
             }
-            DaemonError::Refused { .. } | DaemonError::Stranger { .. } | DaemonError::Unreadable { .. } => Self::failed(error.to_string()),
         }
     }
 }
@@ -120,7 +124,12 @@ impl Client {
     ///
     /// # Errors
     /// See [`DaemonError`].
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value, deadline: Duration) -> Result<T, DaemonError> {
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        deadline: Duration,
+    ) -> Result<T, DaemonError> {
         self.send(with_body(Method::Post, path, body), deadline).await
     }
 
@@ -155,7 +164,9 @@ impl Client {
         let problem: Value = serde_json::from_slice(body).map_err(|_| stranger())?;
         let word = |key: &str| problem.get(key).and_then(Value::as_str).map(shown);
         let detail = word("detail").or_else(|| word("title")).ok_or_else(stranger)?;
-        Err(DaemonError::Refused { status: *status, detail })
+        let faults = problem.get("faults").and_then(Value::as_array).into_iter().flatten();
+        let faults = faults.filter_map(Value::as_str).map(shown).collect();
+        Err(DaemonError::Refused { status: *status, detail, faults })
     }
 }
 
@@ -235,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_stranger_is_told_from_a_daemon() {
-        let html = Response { status: 200, headers: vec![("content-type".into(), "text/html".into())], body: b"<p>".to_vec() };
+        let html =
+            Response { status: 200, headers: vec![("content-type".into(), "text/html".into())], body: b"<p>".to_vec() };
         let told = "what answers at http://d is not a spotscale daemon (HTTP 200)";
         assert_eq!(pull(Ok(html)).0.unwrap_err().to_string(), told);
         let lost = pull(Err(NetError::NotSent("connection refused".into()))).0.unwrap_err();

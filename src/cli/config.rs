@@ -1,6 +1,6 @@
 //! Finds and reads the settings for a command, and says what is wrong with them the same way everywhere.
 
-use super::{Context, args::CONFIG_DEFAULT, failure::{Ending, Failure}};
+use super::{Context, args::CONFIG_DEFAULT, failure::Failure};
 use crate::{
     io::files::{Disk, Files},
     policy::Fault,
@@ -32,8 +32,8 @@ pub fn lines(faults: &[Fault]) -> Vec<String> {
 }
 
 /// Faults as the failure of a command.
-pub fn wrong(faults: &[Fault]) -> Failure {
-    Failure { ending: Ending::Wrong, lines: lines(faults), causes: Vec::new() }
+pub fn faulty(faults: &[Fault]) -> Failure {
+    Failure::faulty(lines(faults))
 }
 
 /// The settings with every secret in its place: for a daemon, and for whoever asks marketplaces.
@@ -43,7 +43,7 @@ pub fn wrong(faults: &[Fault]) -> Failure {
 pub fn complete(context: &Context) -> Result<Settings, Failure> {
     let checked = check(context)?;
     let faults: Vec<Fault> = checked.faults.iter().chain(&checked.unresolved).cloned().collect();
-    checked.complete().ok_or_else(|| wrong(&faults))
+    checked.complete().ok_or_else(|| faulty(&faults))
 }
 
 /// The settings for whoever only asks the daemon: the credentials of marketplaces may be beyond this user's reach.
@@ -52,5 +52,5 @@ pub fn complete(context: &Context) -> Result<Settings, Failure> {
 /// Every fault, one line each.
 pub fn to_ask_the_daemon(context: &Context) -> Result<Settings, Failure> {
     let checked = check(context)?;
-    checked.without_secrets().cloned().ok_or_else(|| wrong(&checked.faults))
+    checked.without_secrets().cloned().ok_or_else(|| faulty(&checked.faults))
 }

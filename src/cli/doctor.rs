@@ -71,7 +71,8 @@ pub fn doctor(context: &Context, reach: &Reach) -> Result<Ending, Failure> {
     let path = config::path(context);
     match checked.faults.as_slice() {
         [] => report.ok("settings", path.display().to_string()),
-        [first, rest @ ..] => report.remedy("settings", format!("{first}; and {} more, see `spotscale check`", rest.len())),
+        [first] => report.remedy("settings", first.to_string()),
+        [first, rest @ ..] => report.remedy("settings", format!("{first}; {} more, see `spotscale check`", rest.len())),
     }
     for fault in &checked.unresolved {
         report.remedy("credentials", fault.to_string());
@@ -86,7 +87,7 @@ pub fn doctor(context: &Context, reach: &Reach) -> Result<Ending, Failure> {
         journal(settings, &mut report);
         match answers {
             Ok((url, answers)) => daemon(settings, &url, answers, &mut report),
-            Err(failure) => report.remedy("daemon", failure.lines.join("; ")),
+            Err(failure) => report.remedy("daemon", failure.line),
         }
         let now = SystemClock::real().now();
         if checked.unresolved.is_empty() {
@@ -129,9 +130,14 @@ fn limits(settings: &Settings, policies: &[Policy], report: &mut Report) {
     let floor = settings.limits.balance_floor;
     match settings.limits.max_hourly_rate {
         Some(limit) => {
-            report.ok("limits", format!("{limit} USD/h over all, policies may ask for {wanted}; the floor is {floor} USD"));
+            report.ok(
+                "limits",
+                format!("{limit} USD/h over all, policies may ask for {wanted}; the floor is {floor} USD"),
+            );
         }
-        None => report.ok("limits", format!("none over all; policies may ask for {wanted} USD/h; the floor is {floor} USD")),
+        None => {
+            report.ok("limits", format!("none over all; policies may ask for {wanted} USD/h; the floor is {floor} USD"))
+        }
     }
 }
 
@@ -160,7 +166,10 @@ fn daemon(settings: &Settings, url: &str, answers: bool, report: &mut Report) {
         (false, Ok(false)) => report.ok("daemon", format!("none runs: nobody answers at {url}, and the lock is free")),
         (false, Ok(true)) => report.remedy(
             "daemon",
-            format!("the lock of {} is held and nobody answers at {url}: it is starting, stuck, or listens elsewhere", settings.state.display()),
+            format!(
+                "the lock of {} is held and nobody answers at {url}: it is starting, stuck, or listens elsewhere",
+                settings.state.display()
+            ),
         ),
         (false, Err(error)) => report.remedy("daemon", error.to_string()),
     }
@@ -171,10 +180,14 @@ fn marketplaces(probed: &[(MarketplaceName, Probed)], report: &mut Report) {
         match taken {
             Ok(()) => report.ok("marketplace", format!("{marketplace} answers and takes the credentials")),
             Err(Refusal::Unauthorized(why)) => {
-                report.remedy("marketplace", format!("{marketplace} does not take the credentials ({why}); renew them"));
+                report
+                    .remedy("marketplace", format!("{marketplace} does not take the credentials ({why}); renew them"));
             }
             Err(Refusal::Unreachable(why)) => {
-                report.remedy("marketplace", format!("{marketplace} does not answer ({why}); mend base_url or the network"));
+                report.remedy(
+                    "marketplace",
+                    format!("{marketplace} does not answer ({why}); mend base_url or the network"),
+                );
             }
             Err(
                 refusal @ (Refusal::NoCapacity(_)
@@ -228,7 +241,11 @@ mod tests {
         let off = "remedy  clock         31s off from tensordock's; let the machine follow a time server";
         check_clock("2026-11-20T18:00:31Z", there, off);
         check_clock("2026-11-20T17:59:29Z", there, off);
-        check_clock("1970-01-01T00:00:09Z", there, "remedy  clock         it is not 1970-01-01T00:00:09Z; set the clock");
+        check_clock(
+            "1970-01-01T00:00:09Z",
+            there,
+            "remedy  clock         it is not 1970-01-01T00:00:09Z; set the clock",
+        );
     }
 
     #[test]

@@ -6,11 +6,12 @@ use super::{
     args::Asking,
     failure::{Ending, Failure},
     offers,
-    source::Source,
+    source::{Source, Story},
     terminal::Terminal,
+    text,
 };
 use crate::{
-    admin::views::{DecisionView, DecisionsView, WhyNotView},
+    admin::views::{DecisionView, InstanceView, WhyNotView},
     model::{FleetName, HostnodeId},
 };
 
@@ -19,24 +20,27 @@ use crate::{
 /// # Errors
 /// When nobody can be asked, or nobody knows the id.
 pub fn explain(context: &Context, id: &str, asking: &Asking) -> Result<Ending, Failure> {
-    let view = {
+    let story = {
         let _progress = context.terminal.progress("looking");
         context.block_on(async { Source::open(context, asking).await?.explain(id).await })?
     };
     if asking.json {
-        context.print_json(&view)?;
-    } else if view.decisions.is_empty() {
-        return Err(Failure::failed(format!("nothing is known of {id}"))
-            .because("it is neither a VM of this journal nor a decision that is still kept"));
+        context.print_json(&story)?;
     } else {
-        println!("{}", story(&view));
+        println!("{}", told(&story));
     }
     Ok(Ending::Done)
 }
 
-/// In the order in which it happened.
-fn story(view: &DecisionsView) -> String {
-    view.decisions.iter().rev().map(chapter).collect::<Vec<_>>().join("\n")
+/// What it is now, and then what happened, in the order in which it happened.
+fn told(story: &Story) -> String {
+    let Story { instance, decisions } = story;
+    let now = instance.iter().map(|instance| {
+        let InstanceView { name, fleet, standing, gpus, gpu_model, marketplace, rate_usd_per_hour, why, .. } = instance;
+        let rate = text::rate(*rate_usd_per_hour);
+        format!("{name}: {standing}, {gpus} x {gpu_model} of {fleet} on {marketplace} at {rate} USD/h\n    rented because: {why}")
+    });
+    now.chain(decisions.iter().rev().map(chapter)).collect::<Vec<_>>().join("\n")
 }
 
 fn chapter(row: &DecisionView) -> String {
@@ -97,15 +101,16 @@ mod tests {
 
     #[test]
     fn a_story_is_told_from_its_beginning() {
-        let json = r#"{"decisions": [
+        let json = r#"[
             {"id": "9", "sequence": 9, "at": "2026-11-20T18:05:00Z", "kind": "deployed", "fleet": "train",
              "subject": "spotscale-train-k-1", "lines": ["made as vm-1"]},
-            {"id": "8", "sequence": 8, "at": "2026-11-20T18:04:59Z", "kind": "decision", "lines": []}]}"#;
+            {"id": "8", "sequence": 8, "at": "2026-11-20T18:04:59Z", "kind": "decision", "lines": []}]"#;
         let expected = "\
 2026-11-20T18:04:59Z  decision
 2026-11-20T18:05:00Z  deployed  train  spotscale-train-k-1
     made as vm-1";
-        assert_eq!(story(&serde_json::from_str(json).unwrap()), expected);
+        let story = Story { instance: None, decisions: serde_json::from_str(json).unwrap() };
+        assert_eq!(told(&story), expected);
     }
 
     #[test]

@@ -32,8 +32,10 @@ impl From<Ending> for ExitCode {
 pub struct Failure {
     /// With which code it ends.
     pub ending: Ending,
-    /// What was tried and what came of it, one line; or several faults, a line each.
-    pub lines: Vec<String>,
+    /// What is wrong with a file, a line each, beginning with its place.
+    pub faults: Vec<String>,
+    /// What was tried and what came of it, one line.
+    pub line: String,
     /// What led to it, nearest first.
     pub causes: Vec<String>,
 }
@@ -41,12 +43,21 @@ pub struct Failure {
 impl Failure {
     /// It was tried, and it failed.
     pub fn failed(line: impl Into<String>) -> Self {
-        Self { ending: Ending::Failed, lines: vec![line.into()], causes: Vec::new() }
+        Self { ending: Ending::Failed, faults: Vec::new(), line: line.into(), causes: Vec::new() }
     }
 
     /// What was asked makes no sense as it stands.
     pub fn wrong(line: impl Into<String>) -> Self {
-        Self { ending: Ending::Wrong, lines: vec![line.into()], causes: Vec::new() }
+        Self { ending: Ending::Wrong, faults: Vec::new(), line: line.into(), causes: Vec::new() }
+    }
+
+    /// What was read does not hold together.
+    pub fn faulty(faults: Vec<String>) -> Self {
+        let line = match faults.len() {
+            1 => "1 fault, see above".to_owned(),
+            count => format!("{count} faults, see above"),
+        };
+        Self { ending: Ending::Wrong, faults, line, causes: Vec::new() }
     }
 
     /// With one more cause.
@@ -69,10 +80,11 @@ impl Failure {
 /// As it stands on stderr.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ending: _, lines, causes } = self;
-        for line in lines {
-            writeln!(f, "error: {line}")?;
+        let Self { ending: _, faults, line, causes } = self;
+        for fault in faults {
+            writeln!(f, "{fault}")?;
         }
+        writeln!(f, "error: {line}")?;
         for cause in causes {
             writeln!(f, "  because: {cause}")?;
         }

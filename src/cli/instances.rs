@@ -85,10 +85,12 @@ fn ssh_config(view: &InstancesView) -> String {
     };
     let mut config = String::new();
     for instance in &view.instances {
-        let Some(address) = instance.address.as_deref().filter(|address| plain(address) && plain(&instance.name)) else {
+        let Some(address) = instance.address.as_deref().filter(|address| plain(address) && plain(&instance.name))
+        else {
             continue;
         };
-        let port = instance.ports.iter().find(|(_, inside)| **inside == SSH_PORT).map_or(SSH_PORT, |(outside, _)| *outside);
+        let port =
+            instance.ports.iter().find(|(_, inside)| **inside == SSH_PORT).map_or(SSH_PORT, |(outside, _)| *outside);
         config.push_str(&format!(
             "Host {}\n    HostName {address}\n    Port {port}\n    User user\n    # A rented machine's key is new each time.\n    \
              StrictHostKeyChecking accept-new\n\n",
@@ -124,7 +126,10 @@ spotscale-train-k3x9-7  train  running, protected  203.0.113.7  20022->22  2 x l
     #[test]
     fn openssh_finds_the_outside_port_and_nothing_is_smuggled_in() {
         let config = ssh_config(&view("203.0.113.7"));
-        assert!(config.starts_with("Host spotscale-train-k3x9-7\n    HostName 203.0.113.7\n    Port 20022\n"), "{config}");
+        assert!(
+            config.starts_with("Host spotscale-train-k3x9-7\n    HostName 203.0.113.7\n    Port 20022\n"),
+            "{config}"
+        );
         assert_eq!(ssh_config(&view("x\\n    ProxyCommand evil")), "");
     }
 }

@@ -8,10 +8,7 @@ use super::{
     failure::{Ending, Failure},
     reach,
 };
-use crate::{
-    io::net::Method,
-    model::{FleetName, time},
-};
+use crate::{io::net::Method, model::FleetName};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -20,6 +17,11 @@ fn pull(context: &Context, reach: &Reach, method: Method, path: &str, body: &Val
     let line = context.block_on(client.pull(method, path, body))?;
     println!("{line}");
     Ok(Ending::Done)
+}
+
+/// To the second, as the daemon reads it.
+fn span(lasting: Duration) -> String {
+    format!("{}s", lasting.as_secs())
 }
 
 /// `target FLEET N [--for …]` and `target FLEET --clear`.
@@ -32,7 +34,7 @@ pub fn target(context: &Context, arguments: &TargetArguments) -> Result<Ending, 
         Some(gpus) => {
             let mut body = json!({ "gpus": gpus });
             if let (Some(lasting), Some(fields)) = (arguments.lasting, body.as_object_mut()) {
-                fields.insert("for".into(), time::show(lasting).into());
+                fields.insert("for".into(), span(lasting).into());
             }
             pull(context, &arguments.reach, Method::Put, &path, &body)
         }
@@ -49,7 +51,7 @@ pub fn scoped(context: &Context, verb: &str, arguments: &ScopeArguments) -> Resu
     let (path, body) = match (fleet, marketplace) {
         (Some(fleet), _) => (format!("fleets/{fleet}/{verb}"), json!({})),
         (None, Some(marketplace)) => (verb.to_owned(), json!({ "marketplace": marketplace.as_str() })),
-        (None, None) => (verb.to_owned(), json!({ "all": true })),
+        (None, None) => (verb.to_owned(), json!({})),
     };
     pull(context, reach, Method::Post, &path, &body)
 }
@@ -61,7 +63,7 @@ pub fn scoped(context: &Context, verb: &str, arguments: &ScopeArguments) -> Resu
 pub fn evacuate(context: &Context, arguments: &EvacuateArguments) -> Result<Ending, Failure> {
     match &arguments.fleet {
         Some(fleet) => pull(context, &arguments.reach, Method::Post, &format!("fleets/{fleet}/evacuate"), &json!({})),
-        None => pull(context, &arguments.reach, Method::Post, "evacuate", &json!({ "all": true })),
+        None => pull(context, &arguments.reach, Method::Post, "evacuate", &json!({})),
     }
 }
 
@@ -88,7 +90,7 @@ pub fn adopt(context: &Context, reach: &Reach, instance: &str, fleet: &FleetName
 /// See [`target`].
 pub fn protect(context: &Context, reach: &Reach, instance: &str, lasting: Option<Duration>) -> Result<Ending, Failure> {
     let path = format!("instances/{}/protect", segment(instance));
-    let body = lasting.map_or_else(|| json!({}), |lasting| json!({ "for": time::show(lasting) }));
+    let body = lasting.map_or_else(|| json!({}), |lasting| json!({ "for": span(lasting) }));
     pull(context, reach, Method::Post, &path, &body)
 }
 

@@ -8,10 +8,8 @@ use super::{
 };
 use crate::{
     io::clock::{Clock, SystemClock},
-    market,
     model::Usd,
-    settings::Api,
-    sim::{Counter, Faults, Market, Severity, World, WorldOptions, serve::serve},
+    sim::{Faults, Market, Severity, World, WorldOptions, serve::serve},
 };
 use std::{
     io::Write,
@@ -35,11 +33,11 @@ const fn severity(level: FaultLevel) -> Severity {
 fn market(arguments: &MarketplaceArguments, clock: &dyn Clock) -> Market {
     let options =
         WorldOptions { hosts: arguments.hosts.map(|hosts| hosts as usize), ..WorldOptions::lifelike(OPENING_BALANCE) };
-    let fake = market::fake(Api::TensordockV0, arguments.key.clone(), arguments.token.clone());
-    Market::new(
+    Market::of_all_dialects(
         World::new(arguments.seed, clock.now(), options),
         Faults::new(arguments.seed, severity(arguments.faults)),
-        vec![Counter::tensordock_v0(fake)],
+        arguments.key.as_deref(),
+        arguments.token.as_deref(),
     )
 }
 
@@ -54,8 +52,7 @@ pub fn marketplace(context: &Context, arguments: &MarketplaceArguments) -> Resul
         let listener = TcpListener::bind(arguments.listen)
             .await
             .map_err(|error| Failure::failed(format!("cannot listen on {}", arguments.listen)).caused_by(&error))?;
-        let address =
-            listener.local_addr().map_err(|error| Failure::failed("cannot listen").caused_by(&error))?;
+        let address = listener.local_addr().map_err(|error| Failure::failed("cannot listen").caused_by(&error))?;
         let shutdown = CancellationToken::new();
         signals::cancel_on_stop(shutdown.clone())?;
         println!("simulated marketplace on http://{address} (tensordock-v0); stop it with Ctrl-C");

@@ -67,7 +67,10 @@ fn show(terminal: &Terminal, plan: &FleetPlanView) -> String {
         unasked_offers,
     } = plan;
     let mut lines = vec![
-        format!("{fleet}: target {}, {running_gpus} running, {planned_gpus} once this is done", text::count(u64::from(*target_gpus), "GPU")),
+        format!(
+            "{fleet}: target {}, {running_gpus} running, {planned_gpus} once this is done",
+            text::count(u64::from(*target_gpus), "GPU")
+        ),
         format!(
             "  {} USD/h now, {} once this is done, {} at most; these models cost {} at least",
             text::rate(rates.now),
@@ -112,7 +115,8 @@ fn row(action: &ActionView) -> Vec<Field> {
         (None, None) => None,
     };
     let takes_away = [ActionKind::Delete, ActionKind::Stop].iter().any(|kind| kind.as_str() == action.kind);
-    let why = action.detail.as_ref().map_or_else(|| action.reason.clone(), |detail| format!("{}: {detail}", action.reason));
+    let why =
+        action.detail.as_ref().map_or_else(|| action.reason.clone(), |detail| format!("{}: {detail}", action.reason));
     vec![
         Field::moody(format!("  {}", action.kind), if takes_away { Mood::Bad } else { Mood::Plain }),
         Field::from(&action.marketplace),

@@ -42,8 +42,13 @@ async fn ask(net: &dyn Net, marketplace: &MarketplaceSettings) -> Probed {
     match net.send(question.request.clone(), dialect.manners().read_deadline).await {
         Ok(answer) => Probed {
             taken: (question.read)(&question.request, &answer),
-            date: answer.header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp()),
+            date: answer
+                .header("date")
+                .and_then(|date| jiff::fmt::rfc2822::parse(date).ok())
+                .map(|date| date.timestamp()),
         },
-        Err(NetError::NotSent(why) | NetError::Lost(why)) => Probed { taken: Err(Refusal::Unreachable(why)), date: None },
+        Err(NetError::NotSent(why) | NetError::Lost(why)) => {
+            Probed { taken: Err(Refusal::Unreachable(why)), date: None }
+        }
     }
 }

@@ -29,7 +29,9 @@ pub fn daemon(context: &Context, reach: &Reach) -> Result<Client, Failure> {
     let url = match (&reach.url, &settings) {
         (Some(url), _) => url.clone(),
         (None, Some(settings)) => url_of(settings.http.listen),
-        (None, None) => return Err(Failure::wrong("say where the daemon is with --url, or where its settings are with --config")),
+        (None, None) => {
+            return Err(Failure::wrong("say where the daemon is with --url, or where its settings are with --config"));
+        }
     };
     let net = HttpNet::new(&url).map_err(|error| Failure::failed("cannot ask the daemon").caused_by(&error))?;
     Ok(Client::new(Box::new(net), url, token))

@@ -8,7 +8,7 @@ use crate::{
     admin::{
         history::{self, Wanted},
         show,
-        views::{DecisionsView, InstancesView, OffersView, PlanView, WhyNotView},
+        views::{DecisionView, DecisionsView, InstanceView, InstancesView, OffersView, PlanView, WhyNotView},
     },
     engine::Status,
     io::{
@@ -21,6 +21,7 @@ use crate::{
     policy::{self, Policy},
     settings::Settings,
 };
+use serde::Serialize;
 use serde_json::json;
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -92,22 +93,31 @@ impl Source {
     /// See [`Source::plan`]; every fault of the file.
     pub async fn plan_of(&self, context: &Context, file: &Path) -> Result<PlanView, Failure> {
         let source = gathered(file)?;
+        let settings = config::check(context).ok().and_then(|checked| checked.draft);
+        let checked = settings.map(|draft| policy::check(&source, &draft.context));
+        if let Some(checked) = &checked {
+            if !checked.faults.is_empty() {
+                return Err(config::faulty(&checked.faults));
+            }
+            for warning in config::lines(&checked.warnings) {
+                context.warn(&warning);
+            }
+        }
+        let edit = checked.and_then(|checked| checked.policy);
         match self {
             Self::Daemon { client, within } => {
-                let policy::Source { file, text, attachments, unread: _ } = &source;
-                let body = json!({ "policy": text, "file": file, "attachments": attachments });
-                Ok(client.post("plan", &body, *within).await?)
+                let body = json!({ "policy": source.text });
+                let mut plan: PlanView = client.post("plan", &body, *within).await?;
+                if let Some(edit) = edit {
+                    plan.fleets.retain(|fleet| fleet.fleet == edit.fleet.as_str());
+                }
+                Ok(plan)
             }
             Self::Offline(offline) => {
-                let checked = policy::check(&source, &offline.settings.policy_context());
-                let edit = checked.policy.ok_or_else(|| config::wrong(&checked.faults))?;
-                for warning in config::lines(&checked.warnings) {
-                    context.warn(&warning);
-                }
-                let fleet = edit.fleet.clone();
-                let looked = offline.look(Some(edit)).await?;
+                let fleet = edit.as_ref().map(|edit| edit.fleet.clone());
+                let looked = offline.look(edit).await?;
                 let (situation, plan) = offline.known(&looked)?;
-                Ok(show::plan(situation, plan, Some(&fleet)))
+                Ok(show::plan(situation, plan, fleet.as_ref()))
             }
         }
     }
@@ -194,25 +204,45 @@ impl Source {
     /// The story of a VM, by name or id, or of a decision.
     ///
     /// # Errors
-    /// See [`Source::plan`].
-    pub async fn explain(&self, id: &str) -> Result<DecisionsView, Failure> {
+    /// See [`Source::plan`]; when nobody knows the id.
+    pub async fn explain(&self, id: &str) -> Result<Story, Failure> {
         match self {
             Self::Daemon { client, within } => {
-                let path = format!("explain/{}", super::client::segment(id));
-                Ok(client.view(&path, Vec::new(), *within).await?)
+                let seen: InstancesView = client.view("instances", Vec::new(), *within).await?;
+                let is_meant = |instance: &InstanceView| instance.name == id || instance.id.as_deref() == Some(id);
+                let instance = seen.instances.into_iter().find(is_meant);
+                let subject = instance.as_ref().map_or(id, |instance| &instance.name).to_owned();
+                let query = vec![("subject".into(), subject), ("limit".into(), history::ROWS_MAX.to_string())];
+                let DecisionsView { decisions } = client.view("decisions", query, *within).await?;
+                if instance.is_some() || !decisions.is_empty() {
+                    return Ok(Story { instance, decisions });
+                }
+                let path = format!("decisions/{}", super::client::segment(id));
+                let DecisionsView { decisions } = client.view(&path, Vec::new(), *within).await?;
+                Ok(Story { instance, decisions })
             }
             Self::Offline(offline) => {
                 let subject = Some(id.to_owned());
-                let story = offline.told(&Wanted { subject, rows_max: history::ROWS_MAX, ..Wanted::default() })?;
-                if !story.decisions.is_empty() {
-                    return Ok(story);
+                let wanted = Wanted { subject, rows_max: history::ROWS_MAX, ..Wanted::default() };
+                let DecisionsView { mut decisions } = offline.told(&wanted)?;
+                if decisions.is_empty() {
+                    let found = history::find(&offline.store()?, id);
+                    decisions = found.map_err(|problem| Failure::failed(problem.detail))?;
                 }
-                let store = offline.store()?;
-                let decisions = history::find(&store, id).map_err(|problem| Failure::failed(problem.detail))?;
-                Ok(DecisionsView { decisions })
+                Ok(Story { instance: None, decisions })
             }
         }
     }
+}
+
+/// What is known of a VM or a decision.
+#[derive(Debug, Serialize)]
+pub struct Story {
+    /// The VM as it is now, where it is one and a daemon sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceView>,
+    /// What happened, newest first.
+    pub decisions: Vec<DecisionView>,
 }
 
 fn of(fleet: Option<&FleetName>) -> Vec<(String, String)> {

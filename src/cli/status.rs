@@ -185,12 +185,18 @@ fn notes(view: &FleetsView) -> Vec<String> {
         let name = &fleet.fleet;
         if let Some(target) = &fleet.operator_target {
             let until = target.until.map_or_else(|| "until cleared".to_owned(), |until| format!("until {until}"));
-            notes.push(format!("{name}: the operator's target of {} holds {until}", text::count(u64::from(target.gpus), "GPU")));
+            notes.push(format!(
+                "{name}: the operator's target of {} holds {until}",
+                text::count(u64::from(target.gpus), "GPU")
+            ));
         }
         let unmet = fleet.blocked.iter();
         notes.extend(unmet.map(|unmet| format!("{name}: {} short: {}: {}", unmet.gpus, unmet.reason, unmet.detail)));
         if fleet.strays > 0 {
-            notes.push(format!("{name}: {} not of this journal: adopt or delete", text::count(u64::from(fleet.strays), "stray")));
+            notes.push(format!(
+                "{name}: {} not of this journal: adopt or delete",
+                text::count(u64::from(fleet.strays), "stray")
+            ));
         }
         if fleet.policy.gone {
             notes.push(format!("{name}: {} is gone; the fleet stays as it is, paused", fleet.policy.file));
@@ -230,7 +236,7 @@ mod tests {
             "unexplained_usd_per_hour": 0, "runway_to_floor_s": 87000}"#;
         let document = Document { fleets, accounts: vec![serde_json::from_str(account).unwrap()] };
         let expected = "\
-up for 1h; 42 ticks, the newest 12s ago
+up for 1h12s; 42 ticks, the newest 12s ago
 
 FLEET  TARGET  RUNNING  COUNTED  USD/H  LIMIT  USD TODAY  STATE       BLOCKED
 train       8        5        6  3.100  6.000      12.34  on its way  2 no_offers

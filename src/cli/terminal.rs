@@ -94,9 +94,7 @@ impl Terminal {
         }
         table.set_header(columns.iter().map(|column| match column {
             Column::Text(name) => Cell::new(name).add_attribute(Attribute::Bold),
-            Column::Figure(name) => {
-                Cell::new(name).add_attribute(Attribute::Bold).set_alignment(CellAlignment::Right)
-            }
+            Column::Figure(name) => Cell::new(name).add_attribute(Attribute::Bold).set_alignment(CellAlignment::Right),
         }));
         for row in rows {
             table.add_row(row.into_iter().zip(columns).map(|(Field { text, mood }, column)| {
@@ -179,7 +177,7 @@ mod tests {
             vec!["batch".into(), "12.25".into()],
         ];
         let table = Terminal::default().table(&[Column::Text("FLEET"), Column::Figure("USD/H")], rows);
-        assert_eq!(table, "FLEET  USD/H\ntrain   8.50\na           -\nbatch  12.25");
+        assert_eq!(table, "FLEET  USD/H\ntrain   8.50\na          -\nbatch  12.25");
     }
 
     #[test]

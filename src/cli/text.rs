@@ -70,7 +70,8 @@ mod tests {
     fn shares_and_counts_read_as_words() {
         assert_eq!(percent(Ratio::from_ppm(999_999)), "99.99%");
         assert_eq!([count(1, "GPU"), count(0, "GPU"), count(8, "GPU")], ["1 GPU", "0 GPUs", "8 GPUs"]);
-        let counts = std::collections::BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 120), ("c".to_owned(), 5)]);
+        let counts =
+            std::collections::BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 120), ("c".to_owned(), 5)]);
         assert_eq!(tally(&counts), "120 b, 5 a, 5 c");
     }
 }

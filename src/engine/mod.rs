@@ -20,13 +20,8 @@ pub mod edits;
 pub mod events;
 pub mod export;
 pub mod law;
-pub mod levers;
-pub mod observe;
-pub mod publish;
-pub mod reload;
 #[cfg(test)]
 pub(crate) mod sample;
-pub mod situate;
 pub mod status;
 pub mod tick;
 pub mod wake;

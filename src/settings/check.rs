@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{AccountName, Usd},
     policy::{
-        Context, Fault, InstanceDefaults,
+        Context, Fault, InstanceDefaults, SpotOffered,
         check::size_bounds,
         fault::{At, Findings, nearest},
         source::{Attached, attach, named_files},
@@ -21,7 +21,7 @@ use crate::{
 use secrecy::SecretString;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 const NOT_YET: &str = "is not supported yet";
@@ -30,6 +30,8 @@ const NOT_YET: &str = "is not supported yet";
 #[derive(Clone, Debug)]
 pub struct Checked {
     settings: Option<Settings>,
+    /// What the policies can be checked by, faults or not; `None` while the file does not parse.
+    pub draft: Option<Draft>,
     /// All that stands against the text, in the order of their places.
     pub faults: Vec<Fault>,
     /// Secrets that could not be read. Where nothing is sent to a marketplace this may not matter: under systemd only the
@@ -37,6 +39,16 @@ pub struct Checked {
     pub unresolved: Vec<Fault>,
     /// All that may not be meant.
     pub warnings: Vec<Fault>,
+}
+
+/// Where the policies are and what they are checked against, as far as the settings can be read: so that their faults
+/// and the policies' can be told at once.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Folder of policy files.
+    pub policies: PathBuf,
+    /// What policies are checked against.
+    pub context: Context,
 }
 
 impl Checked {
@@ -99,17 +111,42 @@ pub fn check(
     }
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut doors = Doors { folder, environment, read, unresolved: Findings::default() };
-    let settings = settings(&raw, syntax, &mut doors, &mut findings).filter(|_| findings.is_clean());
+    let draft = draft(&raw, &mut doors, &mut findings);
+    let settings = settings(&raw, syntax, &draft, &mut doors, &mut findings).filter(|_| findings.is_clean());
     let (unresolved, _) = doors.unresolved.sorted();
     let (faults, warnings) = findings.sorted();
-    Checked { settings, faults, unresolved, warnings }
+    let draft = Some(draft).filter(|_| syntax == Syntax::Sound);
+    Checked { settings, draft, faults, unresolved, warnings }
 }
 
 fn or<T: Clone>(said: &Option<At<T>>, default: T) -> T {
     said.as_ref().map_or(default, |at| at.value.clone())
 }
 
-fn settings(raw: &Raw, syntax: Syntax, doors: &mut Doors<'_>, findings: &mut Findings) -> Option<Settings> {
+fn draft(raw: &Raw, doors: &mut Doors<'_>, findings: &mut Findings) -> Draft {
+    let (default_ssh_key, instance_defaults) = instance_defaults(raw, doors, findings);
+    let spot_offered = |said: &RawMarketplace| match said.api.as_ref().map(|api| api.value) {
+        Some(SaidApi::Now(api)) => api.spot_offered(),
+        Some(SaidApi::Later(_)) | None => SpotOffered::Yes,
+    };
+    Draft {
+        policies: doors.folder.join(or(&raw.policies, raw::POLICIES.to_owned())),
+        context: Context {
+            instance_prefix: or(&raw.instance_prefix, raw::INSTANCE_PREFIX.to_owned()),
+            default_ssh_key,
+            instance_defaults,
+            marketplaces: raw.marketplaces.iter().map(|said| (said.name.clone(), spot_offered(said))).collect(),
+        },
+    }
+}
+
+fn settings(
+    raw: &Raw,
+    syntax: Syntax,
+    draft: &Draft,
+    doors: &mut Doors<'_>,
+    findings: &mut Findings,
+) -> Option<Settings> {
     if !raw.has_marketplaces && syntax == Syntax::Sound {
         let remedy = "add [marketplaces.tensordock] with api, key and token";
         findings.missing(&raw.top, "marketplaces", "there is nowhere to rent", remedy);
@@ -122,7 +159,6 @@ fn settings(raw: &Raw, syntax: Syntax, doors: &mut Doors<'_>, findings: &mut Fin
         let why = "anybody who reaches it could pull the levers";
         findings.fault(at, "is not loopback and there is no http.token", why, "add token = { file = \"…\" } to [http]");
     }
-    let (default_ssh_key, instance_defaults) = instance_defaults(raw, doors, findings);
     let state = match or(&raw.state, State::Sqlite(raw::STATE.to_owned())) {
         State::Sqlite(path) => doors.folder.join(path),
         State::Postgres => {
@@ -135,9 +171,9 @@ fn settings(raw: &Raw, syntax: Syntax, doors: &mut Doors<'_>, findings: &mut Fin
     };
     Some(Settings {
         state,
-        policies: doors.folder.join(or(&raw.policies, raw::POLICIES.to_owned())),
+        policies: draft.policies.clone(),
         scan_interval: or(&raw.scan_interval, raw::SCAN_INTERVAL),
-        instance_prefix: or(&raw.instance_prefix, raw::INSTANCE_PREFIX.to_owned()),
+        instance_prefix: draft.context.instance_prefix.clone(),
         settle_grace: or(&raw.settle_grace, raw::SETTLE_GRACE),
         late_window: or(&raw.late_window, raw::LATE_WINDOW),
         http: HttpSettings { listen, token: raw.http_token.as_ref().and_then(|token| doors.secret(token)) },
@@ -146,8 +182,8 @@ fn settings(raw: &Raw, syntax: Syntax, doors: &mut Doors<'_>, findings: &mut Fin
             balance_floor: or(&raw.balance_floor, Usd::ZERO),
             mode: or(&raw.mode, raw::MODE),
         },
-        default_ssh_key,
-        instance_defaults,
+        default_ssh_key: draft.context.default_ssh_key.clone(),
+        instance_defaults: draft.context.instance_defaults.clone(),
         marketplaces: marketplaces
             .into_iter()
             .zip(&raw.marketplaces)

@@ -19,7 +19,7 @@ pub mod raw;
 pub mod secret;
 
 pub use change::changed_needing_restart;
-pub use check::{Checked, check};
+pub use check::{Checked, Draft, check};
 
 use crate::{
     model::{AccountName, HourlyRate, MarketplaceName, Usd},

@@ -1,3 +1,5 @@
+//! The client's promises: what is asked again, what is never sent twice, who waits for whom.
+
 use super::*;
 use crate::{
     io::{Awaited, net::Request},

@@ -160,7 +160,7 @@ fn journal(settings: &Settings, report: &mut Report) {
 }
 
 fn daemon(settings: &Settings, url: &str, answers: bool, report: &mut Report) {
-    let locked = SqliteStore::is_locked(&settings.state);
+    let locked = SqliteStore::is_in_use(&settings.state);
     match (answers, locked) {
         (true, _) => report.ok("daemon", format!("answers at {url} and holds the lock")),
         (false, Ok(false)) => report.ok("daemon", format!("none runs: nobody answers at {url}, and the lock is free")),

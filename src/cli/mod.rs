@@ -10,6 +10,7 @@ pub mod args;
 mod check;
 mod client;
 mod config;
+mod daemon;
 mod demo;
 mod doctor;
 pub mod environment;

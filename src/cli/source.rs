@@ -3,18 +3,26 @@
 //! Both give the same views. Without a daemon the state is opened read-only (one that does not exist yet is empty and is
 //! not made), the marketplaces are only read, and looking keeps to a time box.
 
-use super::{Context, args::Asking, client::Client, config, failure::Failure, reach};
+use super::{
+    Context,
+    args::Asking,
+    client::Client,
+    config,
+    daemon::{self, Making},
+    failure::Failure,
+    reach,
+};
 use crate::{
     admin::{
         history::{self, Wanted},
         show,
         views::{DecisionView, DecisionsView, InstanceView, InstancesView, OffersView, PlanView, WhyNotView},
     },
-    engine::Status,
+    engine::{Cause, Role, Status, what_if},
     io::{
         clock::{Clock, SystemClock},
         files::{Disk, Files},
-        store::sqlite::SqliteStore,
+        store::{Overlay, SqliteStore},
     },
     model::{FleetName, HostnodeId, Timestamp, time},
     plan::{Plan, Situation},
@@ -51,7 +59,6 @@ pub enum Source {
 pub struct Offline {
     settings: Settings,
     within: Duration,
-    url: Option<String>,
 }
 
 impl Source {
@@ -62,14 +69,13 @@ impl Source {
     pub async fn open(context: &Context, asking: &Asking) -> Result<Self, Failure> {
         let within = asking.within;
         if asking.offline {
-            return Ok(Self::Offline(Box::new(Offline { settings: config::complete(context)?, within, url: None })));
+            return Ok(Self::Offline(Box::new(Offline { settings: config::complete(context)?, within })));
         }
         let client = reach::daemon(context, &asking.reach)?;
         if asking.reach.url.is_some() || client.answers().await {
             return Ok(Self::Daemon { client, within });
         }
-        let url = Some(client.url().to_owned());
-        Ok(Self::Offline(Box::new(Offline { settings: config::complete(context)?, within, url })))
+        Ok(Self::Offline(Box::new(Offline { settings: config::complete(context)?, within })))
     }
 
     /// What would be done now.
@@ -266,12 +272,29 @@ impl Offline {
 
     /// One look at the market and what it leads to; nothing is changed. With an edit, as if that were in force.
     async fn look(&self, edit: Option<Policy>) -> Result<Arc<Status>, Failure> {
-        let Self { settings: _, within: _, url } = self;
-        drop(edit);
-        Err(Failure::failed(match url {
-            Some(url) => format!("no daemon answers at {url}"),
-            None => "cannot look without a daemon".to_owned(),
-        }))
+        let store = Overlay::over(Arc::new(self.store()?))
+            .map_err(|error| Failure::failed("cannot read the state").caused_by(&error))?;
+        let settings = self.settings.clone();
+        let mut daemon = daemon::assemble(Making {
+            role: Role::LookOnly,
+            clock: Arc::new(SystemClock::real()),
+            store: Arc::new(store),
+            reread: Box::new(move || Ok(settings.clone())),
+            tick_time_max: self.within,
+            settings: self.settings.clone(),
+        })
+        .await?;
+        // A look that takes longer than it may shows nothing: what was half seen must not be taken for a plan.
+        let _ = tokio::time::timeout(self.within.saturating_mul(2), daemon.engine.tick(Cause::Startup)).await;
+        let status = daemon.handle.status();
+        match (edit, &status.situation) {
+            (Some(policy), Some(situation)) => {
+                let (situation, plan) = what_if(situation, policy);
+                let status = Status { situation: Some(situation), plan: Some(plan), ..(*status).clone() };
+                Ok(Arc::new(status))
+            }
+            (Some(_) | None, _) => Ok(status),
+        }
     }
 
     fn known<'s>(&self, looked: &'s Status) -> Result<(&'s Situation, &'s Plan), Failure> {

@@ -64,7 +64,8 @@ pub struct Asked {
 /// Asks about bids: reads, side by side as the pace allows, for at most `within` by the clock.
 pub async fn ask(hands: &Hands<'_>, asks: Vec<(MarketplaceName, Bid)>, within: Duration) -> Asked {
     let answers = asks.into_iter().map(|(marketplace, bid)| async move {
-        let exchange = hands.clients.get(&marketplace).and_then(|(_, client)| Some((client, client.dialect().validate(&bid)?)));
+        let exchange =
+            hands.clients.get(&marketplace).and_then(|(_, client)| Some((client, client.dialect().validate(&bid)?)));
         let answer = match exchange {
             Some((client, exchange)) => tokio::select! {
                 biased;
@@ -250,9 +251,7 @@ async fn one(
                     let (answer, detail) = (BidAnswer::Refused, refusal.to_string());
                     (Record::RebidSettled { name, answer, detail }, Some(answer))
                 }
-                WriteOutcome::InDoubt(refusal) => {
-                    (Record::RebidInDoubt { name, detail: refusal.to_string() }, None)
-                }
+                WriteOutcome::InDoubt(refusal) => (Record::RebidInDoubt { name, detail: refusal.to_string() }, None),
             };
             if let Some(answer) = answer {
                 hands.metrics.bid_answered(marketplace, answer);

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Events waiting for the engine at most; more are refused, and the operator told.
 pub const EVENTS_MAX: usize = 64;
@@ -110,7 +111,7 @@ pub struct Handle {
     events: mpsc::Sender<Event>,
     status: watch::Receiver<Arc<Status>>,
     waiting: Arc<AtomicBool>,
-    stopping: Arc<AtomicBool>,
+    stopping: CancellationToken,
 }
 
 impl Handle {
@@ -119,7 +120,7 @@ impl Handle {
         events: mpsc::Sender<Event>,
         status: watch::Receiver<Arc<Status>>,
         waiting: Arc<AtomicBool>,
-        stopping: Arc<AtomicBool>,
+        stopping: CancellationToken,
     ) -> Self {
         Self { events, status, waiting, stopping }
     }
@@ -141,7 +142,7 @@ impl Handle {
 
     /// Stops the engine: the write that is under way is finished, nothing else is begun.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stopping.cancel();
         let _ = self.events.try_send(Event::Stop);
     }
 

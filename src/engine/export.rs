@@ -8,7 +8,7 @@ use super::Status;
 use crate::{
     ledger::Standing,
     metrics::{Limit, Metrics, Rows},
-    model::{HourlyRate, PriceType, Timestamp, reason::Rejected, time::elapsed},
+    model::{HourlyRate, MarketplaceName, PriceType, Timestamp, reason::Rejected, time::elapsed},
     plan::{Candidate, FleetReport, Order, Situation, Verdict, situation::FleetState},
 };
 use std::collections::BTreeMap;
@@ -287,5 +287,18 @@ mod tests {
         let text = metrics.text();
         assert!(!text.contains("fleet=\"train\""), "{text}");
         assert!(text.contains("fleet=\"serve\""));
+    }
+}
+
+/// Every request is counted.
+impl crate::market::client::Observer for Metrics {
+    fn called(
+        &self,
+        marketplace: &MarketplaceName,
+        call: &'static str,
+        result: &'static str,
+        took: std::time::Duration,
+    ) {
+        self.api_called(marketplace.as_str(), call, result, took);
     }
 }

@@ -20,8 +20,13 @@ pub mod edits;
 pub mod events;
 pub mod export;
 pub mod law;
+pub mod levers;
+pub mod observe;
+pub mod publish;
+pub mod reload;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod situate;
 pub mod status;
 pub mod tick;
 pub mod wake;
@@ -52,6 +57,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Mutex, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Reads the settings again; faults are lines for people.
 pub type Reread = Box<dyn Fn() -> Result<Settings, Vec<String>> + Send + Sync>;
@@ -65,6 +71,8 @@ pub enum Role {
     AsConfigured,
     /// `--observe`: never, whatever they say.
     ObserveOnly,
+    /// A look from outside: plans as the settings and policies say, and sends nothing but reads.
+    LookOnly,
 }
 
 /// What an engine is made of.
@@ -129,7 +137,7 @@ pub struct Engine {
     status: watch::Sender<Arc<Status>>,
     /// A lever waits, or the daemon stops: the lane ends after the write that is under way.
     waiting: Arc<AtomicBool>,
-    stopping: Arc<AtomicBool>,
+    stopping: CancellationToken,
 }
 
 impl Engine {
@@ -146,11 +154,14 @@ impl Engine {
             unread: BTreeMap::new(),
         });
         let law = Law::remembered(sources, &settings.policy_context());
-        let limits = book.ledger().limits().map_or_else(|| settings.limits.clone(), |limits| Limits {
-            max_hourly_rate: limits.max_hourly_rate,
-            balance_floor: limits.balance_floor,
-            mode: limits.mode,
-        });
+        let limits = book.ledger().limits().map_or_else(
+            || settings.limits.clone(),
+            |limits| Limits {
+                max_hourly_rate: limits.max_hourly_rate,
+                balance_floor: limits.balance_floor,
+                mode: limits.mode,
+            },
+        );
         let (sender, events) = mpsc::channel(events::EVENTS_MAX);
         let (status, watcher) = watch::channel(Arc::new(Status {
             at: None,
@@ -168,7 +179,7 @@ impl Engine {
             troubles: Vec::new(),
         }));
         let waiting = Arc::new(AtomicBool::new(false));
-        let stopping = Arc::new(AtomicBool::new(false));
+        let stopping = CancellationToken::new();
         let handle = Handle::new(sender, watcher, waiting.clone(), stopping.clone());
         let mut engine = Self {
             inventory: observe::nothing_seen(&clients, now),
@@ -211,7 +222,7 @@ impl Engine {
     fn mode(&self) -> Mode {
         match self.role {
             Role::ObserveOnly => Mode::Observe,
-            Role::AsConfigured => self.settings.limits.mode,
+            Role::AsConfigured | Role::LookOnly => self.settings.limits.mode,
         }
     }
 
@@ -226,6 +237,9 @@ impl Engine {
         loop {
             let began = self.clock.monotonic();
             self.tick(cause).await;
+            if self.stopping.is_cancelled() {
+                return;
+            }
             systemd::tell(&systemd::Notice::Alive);
             systemd::tell(&systemd::Notice::Status(self.summary()));
             if cause == Cause::Startup {
@@ -276,7 +290,7 @@ impl Engine {
                 }
                 Event::Housekeeping => self.keep_house().await,
             }
-            if self.stopping.load(Ordering::Relaxed) {
+            if self.stopping.is_cancelled() {
                 return None;
             }
         }
@@ -295,7 +309,9 @@ impl Engine {
     fn summary(&self) -> String {
         let fleets = self.plan.iter().flat_map(|plan| &plan.report);
         let parts: Vec<String> = fleets
-            .map(|(name, report)| format!("{name} {}/{} GPUs {} USD/h", report.running_gpus, report.target_gpus, report.rate_now))
+            .map(|(name, report)| {
+                format!("{name} {}/{} GPUs {} USD/h", report.running_gpus, report.target_gpus, report.rate_now)
+            })
             .collect();
         match parts.is_empty() {
             true => "no fleet yet".into(),

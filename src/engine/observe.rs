@@ -66,7 +66,8 @@ pub async fn observe(clients: &Clients, clock: &dyn Clock, inventory: &mut Inven
             view.lookups.clear();
         }
         if let Some((balance, at)) = balance {
-            let reading: &mut Reading<Balance> = inventory.balances.entry(account.clone()).or_insert_with(Reading::never);
+            let reading: &mut Reading<Balance> =
+                inventory.balances.entry(account.clone()).or_insert_with(Reading::never);
             reading.fold(at, balance);
         }
     }

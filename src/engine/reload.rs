@@ -4,15 +4,18 @@
 //! force in the next tick, when it is known what it would tear down.
 
 use super::{
-    Engine, LeverError,
-    act,
+    Engine, LeverError, act,
     edits::loss_by_limit,
     law::{self, Law},
     observe,
 };
 use crate::{
     io::systemd,
-    ledger::{Ledger, fleet::Stray, record::{Answer, Record}},
+    ledger::{
+        Ledger,
+        fleet::Stray,
+        record::{Answer, Record},
+    },
     market::client::WriteOutcome,
     metrics::PolicyReload,
     model::{FleetName, Refusal, VmName, reason::Teardown},
@@ -159,7 +162,10 @@ impl Engine {
             self.limits_held = None;
         } else if self.limits_held.as_ref().is_none_or(|(held, _)| *held != new) {
             let fleets: Vec<&str> = waits_for.iter().map(FleetName::as_str).collect();
-            tracing::warn!(fleets = fleets.join(", "), "an edit of [limits] is held until it is applied for these fleets");
+            tracing::warn!(
+                fleets = fleets.join(", "),
+                "an edit of [limits] is held until it is applied for these fleets"
+            );
             self.limits_held = Some((new, waits_for));
         }
     }
@@ -313,4 +319,3 @@ fn in_force(law: &Law, fleet: &FleetName) -> Option<Record> {
         attachments: text.source.attachments.clone(),
     })
 }
-

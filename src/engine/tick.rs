@@ -1,7 +1,7 @@
 //! One tick: look once, then plan and act in rounds until nothing is left to do.
 
 use super::{
-    Cause, Engine, act,
+    Cause, Engine, Role, act,
     decision::Step,
     observe,
     situate::{self, Known},
@@ -26,7 +26,15 @@ impl Engine {
     pub async fn tick(&mut self, cause: Cause) {
         let began = self.clock.monotonic();
         self.troubles.clear();
-        self.look().await;
+        let stopping = self.stopping.clone();
+        let looked = tokio::select! {
+            biased;
+            () = stopping.cancelled() => false,
+            () = self.look() => true,
+        };
+        if !looked {
+            return;
+        }
         let mut steps: Vec<Step> = Vec::new();
         let mut unanswered = BTreeMap::new();
         let time_max = self.clock.of_real(self.tick_time_max);
@@ -38,8 +46,7 @@ impl Engine {
             let forbidden = self.verified(&situation, &mut plan);
             let (asks, writes): (Vec<Action>, Vec<Action>) =
                 plan.actions.iter().cloned().partition(|action| matches!(action, Action::Ask { .. }));
-            let writes: Vec<Action> =
-                writes.into_iter().filter(|action| plan::permitted(&situation, action)).collect();
+            let writes: Vec<Action> = writes.into_iter().filter(|action| self.may(&situation, action)).collect();
             let idle = asks.is_empty() && writes.is_empty();
             let policies = situation.fleets.iter().map(|(name, fleet)| (name.clone(), fleet.policy.clone())).collect();
             self.situation = Some(situation);
@@ -53,7 +60,7 @@ impl Engine {
             let left = time_max.saturating_sub(self.clock.monotonic().saturating_sub(began));
             let asked = self.ask(asks, left, &mut unanswered).await;
             let late = self.clock.monotonic().saturating_sub(began) > time_max;
-            let interrupted = self.waiting.load(Ordering::Relaxed) || self.stopping.load(Ordering::Relaxed);
+            let interrupted = self.waiting.load(Ordering::Relaxed) || self.stopping.is_cancelled();
             if late || interrupted || (nothing_written && !asked) || round + 1 == ROUNDS_MAX {
                 // The newest plan must be of what is known now, not of what was known before acting.
                 self.settle().await;
@@ -69,6 +76,14 @@ impl Engine {
         self.metrics.ticked(self.clock.monotonic().saturating_sub(began));
         self.know();
         self.publish(true).await;
+    }
+
+    /// Whether a planned write is sent.
+    fn may(&self, situation: &Situation, action: &Action) -> bool {
+        match self.role {
+            Role::LookOnly => false,
+            Role::AsConfigured | Role::ObserveOnly => plan::permitted(situation, action),
+        }
     }
 
     /// One look at the world, and what it is evidence of.
@@ -178,9 +193,7 @@ impl Engine {
             book: &self.book,
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
-            interrupted: std::sync::Arc::new(move || {
-                waiting.load(Ordering::Relaxed) || stopping.load(Ordering::Relaxed)
-            }),
+            interrupted: std::sync::Arc::new(move || waiting.load(Ordering::Relaxed) || stopping.is_cancelled()),
         };
         let (steps, troubles) = act::write(&hands, writes, policies, &self.inventory).await;
         for step in &steps {
@@ -307,11 +320,9 @@ const fn serving(standing: crate::ledger::Standing) -> bool {
     use crate::ledger::Standing;
     match standing {
         Standing::Pending | Standing::Running | Standing::InDoubt => true,
-        Standing::Outbid
-        | Standing::StoppedKept
-        | Standing::StoppedReleased
-        | Standing::Leaving
-        | Standing::Lost => false,
+        Standing::Outbid | Standing::StoppedKept | Standing::StoppedReleased | Standing::Leaving | Standing::Lost => {
+            false
+        }
     }
 }
 

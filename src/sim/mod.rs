@@ -14,9 +14,9 @@
 //! makes it go wrong.
 
 mod backend;
-pub mod clock;
 pub mod call;
 pub mod catalogue;
+pub mod clock;
 pub mod contest;
 pub mod doors;
 pub mod faults;

@@ -23,7 +23,10 @@ async fn a_fleet_reaches_its_target_and_holds_it() {
     assert_eq!(fleet, ["train"]);
     let plan = status.plan.as_ref().expect("a plan");
     let report = plan.report.values().next().expect("a report");
-    eprintln!("{:?} {} {} {:?} {:?}", report.target_gpus, report.running_gpus, report.rate_now, report.rejected, report.blocked);
+    eprintln!(
+        "{:?} {} {} {:?} {:?}",
+        report.target_gpus, report.running_gpus, report.rate_now, report.rejected, report.blocked
+    );
     for action in &plan.actions {
         eprintln!("{action:?}");
     }

@@ -26,6 +26,8 @@ pub mod spec;
 pub mod views;
 
 mod answer;
+#[cfg(test)]
+mod dashboard;
 mod house;
 mod routes;
 mod server;

@@ -53,6 +53,7 @@ pub(crate) struct Open {
     /// What was pulled.
     pub levers: Arc<Mutex<Vec<Lever>>>,
     pub status: watch::Sender<Arc<Status>>,
+    pub metrics: Arc<Metrics>,
     pub shutdown: CancellationToken,
 }
 
@@ -97,9 +98,10 @@ impl Open {
                 let _ = reply.send(answer);
             }
         });
+        let metrics = Arc::new(Metrics::new("0.1.0", sample::now()));
         let window = Window {
             handle: Handle::new(events, seen),
-            metrics: Arc::new(Metrics::new("0.1.0", sample::now())),
+            metrics: Arc::clone(&metrics),
             store: Arc::new(pages()),
             clock: Arc::new(Standing),
             entropy: Arc::new(Guessable),
@@ -114,7 +116,7 @@ impl Open {
         };
         let shutdown = CancellationToken::new();
         tokio::spawn(serve(listener, window, shutdown.clone()));
-        Self { address, levers, status, shutdown }
+        Self { address, levers, status, metrics, shutdown }
     }
 
     /// Sends bytes as they are and reads the answer to its end.

@@ -4,6 +4,7 @@
 //! What it shows comes from the same views as the API. All text is escaped by `maud`; numbers are exact, as in JSON.
 
 use super::{
+    amount::Money,
     chart::{self, COLOURS, Samples},
     house::Said,
     show,
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::Status,
-    model::{FleetName, Timestamp, time::elapsed},
+    model::{FleetName, Timestamp, Usd, time::elapsed},
     plan::Situation,
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -31,6 +32,10 @@ const SAID_FOR: Duration = Duration::from_secs(120);
 const STYLE: &str = include_str!("style.css");
 /// One in millionths.
 const PPM: u64 = 1_000_000;
+/// Decimals of a millionth.
+const MICRO_DECIMALS: u32 = 6;
+/// Decimals of a price that is only read.
+const PRICE_DECIMALS: u32 = 4;
 
 /// What the page's forms need.
 #[derive(Clone, Copy, Debug)]
@@ -111,15 +116,32 @@ fn headline(all: &FleetsView) -> String {
     format!("{running} of {target} GPUs")
 }
 
+/// A duration for people: the longer, the coarser.
+fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let grain = if seconds >= 86_400 {
+        3_600
+    } else if seconds >= 3_600 {
+        60
+    } else {
+        1
+    };
+    crate::model::time::show(Duration::from_secs(seconds / grain * grain))
+}
+
 fn ago(at: Timestamp, now: Timestamp) -> String {
-    format!("{} ago", crate::model::time::show(elapsed(at, now)))
+    format!("{} ago", span(elapsed(at, now)))
 }
 
 fn lasts(seconds: Option<u64>) -> String {
-    seconds.map_or("no end".to_owned(), |seconds| {
-        let coarse = if seconds >= 3_600 { seconds / 3_600 * 3_600 } else { seconds };
-        crate::model::time::show(Duration::from_secs(coarse))
-    })
+    seconds.map_or("no end".to_owned(), |seconds| span(Duration::from_secs(seconds)))
+}
+
+/// To so many decimals, half up: for reading, where the exact figure is in the JSON.
+fn rounded(amount: Money, decimals: u32) -> Money {
+    let step = 10i64.pow(MICRO_DECIMALS.saturating_sub(decimals));
+    let micros = amount.usd().micros();
+    Money::from(Usd::from_micros(micros.saturating_add(step / 2).div_euclid(step).saturating_mul(step)))
 }
 
 fn top(all: &FleetsView, now: Timestamp, has_levers: bool) -> Markup {
@@ -134,7 +156,7 @@ fn top(all: &FleetsView, now: Timestamp, has_levers: bool) -> Markup {
                     Some(at) => { "looked " time datetime=(at.to_string()) { (ago(at, now)) } },
                     None => "looking for the first time",
                 }
-                " · up " (crate::model::time::show(elapsed(all.started_at, now)))
+                " · up " (span(elapsed(all.started_at, now)))
             }
             nav {
                 @if has_levers { a.button href="/" { "Back to the status" } }
@@ -195,11 +217,11 @@ fn card(scene: &Scene<'_>, fleet: &FleetView, place: usize) -> Markup {
                     dd { (rate.now) " of " (rate.limit) " USD/h" (meter(rate)) }
                 }
                 dt { "spent" }
-                dd { (fleet.totals.spend_usd) " USD, " (fleet.totals.spend_today_usd) " today" }
+                dd { (rounded(fleet.totals.spend_usd, 2)) " USD, " (rounded(fleet.totals.spend_today_usd, 2)) " today" }
                 @if let (Some(price), Some(list)) =
                     (fleet.totals.usd_per_gpu_hour, fleet.totals.on_demand_usd_per_gpu_hour) {
                     dt { "GPU-hour" }
-                    dd { (price) " USD" @if let Some(saved) = saved(price, list) { ", " (saved) " on demand" } }
+                    dd { (rounded(price, PRICE_DECIMALS)) " USD" @if let Some(saved) = saved(price, list) { ", " (saved) " on demand" } }
                 }
                 @if let Some(operator) = &fleet.operator_target {
                     dt { "operator" }
@@ -215,7 +237,7 @@ fn card(scene: &Scene<'_>, fleet: &FleetView, place: usize) -> Markup {
 }
 
 /// `62 % below`.
-fn saved(price: crate::admin::Money, list: crate::admin::Money) -> Option<String> {
+fn saved(price: Money, list: Money) -> Option<String> {
     let (price, list) = (price.hourly().micros(), list.hourly().micros());
     let ppm = price.saturating_mul(PPM).checked_div(list)?;
     Some(match PPM.checked_sub(ppm) {
@@ -248,7 +270,7 @@ fn bar(fleet: &FleetView) -> Markup {
             @for (state, gpus) in parts() {
                 span { span class=(format!("dot st-{state}")) {} (gpus) " " (state.replace('_', " ")) }
             }
-            @if fleet.strays > 0 { span { span.dot.st-lost {} (fleet.strays) " strays" } }
+            @if fleet.strays > 0 { span { span.dot.st-lost {} (fleet.strays) @if fleet.strays == 1 { " stray" } @else { " strays" } } }
         }
     }
 }
@@ -291,7 +313,7 @@ fn cost(scene: &Scene<'_>, all: &FleetsView) -> Markup {
     html! {
         section {
             h2 { "Cost over time" small { "committed, USD/h" } }
-            (chart::cost(scene.samples, &fleets))
+            div.scroll { (chart::cost(scene.samples, &fleets)) }
             p.legend {
                 @for (place, fleet) in fleets.iter().enumerate() {
                     span { span class=(format!("dot s{}", place.min(COLOURS - 1))) {} (fleet) }
@@ -310,20 +332,23 @@ fn instances(scene: &Scene<'_>) -> Markup {
                 div.scroll { table {
                     thead { tr {
                         th { "name" } th { "standing" } th { "GPUs" } th { "paid" } th.n { "USD/h" } th { "age" }
-                        th { "where" } th { "address" } th { "why" } @if scene.levers.is_some() { th { "levers" } }
+                        th { "where" } th { "address" }
                     } }
-                    tbody { @for vm in all.iter().take(INSTANCES) { tr {
+                    tbody { @for vm in all.iter().take(INSTANCES) {
+                    tr.vm {
                         td.mono { (vm.name) @if vm.protected { " " span.badge.info { "protected" } } }
                         td { span class=(format!("dot st-{}", vm.standing)) {} (vm.standing.replace('_', " ")) }
                         td { (vm.gpus) " × " (vm.gpu_model) }
                         td { (vm.price_type.as_deref().unwrap_or("").replace('_', " ")) }
                         td.n { (vm.rate_usd_per_hour) }
-                        td { (vm.age_s.map(|age| crate::model::time::show(Duration::from_secs(age))).unwrap_or_default()) }
+                        td { (vm.age_s.map(|age| span(Duration::from_secs(age))).unwrap_or_default()) }
                         td { (vm.location) }
                         td.mono { (vm.address.as_deref().unwrap_or("")) (ssh(vm)) }
-                        td.why { (vm.why) }
-                        @if let Some(levers) = &scene.levers { td { (instance_levers(levers, vm)) } }
-                    } } }
+                    }
+                    tr.why { td colspan="8" {
+                        (vm.why) @if let Some(levers) = &scene.levers { (instance_levers(levers, vm)) }
+                    } }
+                    } }
                 } }
                 @if all.len() > INSTANCES { p.quiet { "…and " (all.len() - INSTANCES) " more: /api/v1/instances" } }
             }
@@ -430,7 +455,7 @@ fn markets(all: &FleetsView) -> Markup {
                 thead { tr { th { "name" } th { "account" } th { "last read" } th.n { "hostnodes" } th.n { "in doubt" } th { "state" } } }
                 tbody { @for market in &all.marketplaces { tr {
                     td { (market.marketplace) } td { (market.account.as_deref().unwrap_or("")) }
-                    td { @match market.age_s { Some(age) => { (crate::model::time::show(Duration::from_secs(age))) " ago" }, None => "never" } }
+                    td { @match market.age_s { Some(age) => { (span(Duration::from_secs(age))) " ago" }, None => "never" } }
                     td.n { (market.hostnodes) } td.n { (market.in_doubt) }
                     td {
                         @if let Some(bench) = &market.bench { span.badge.bad { (bench.replace('_', " ")) } " " }
@@ -448,7 +473,7 @@ fn proofs(levers: &Levers<'_>) -> Markup {
     html! {
         input type="hidden" name="csrf" value=(levers.csrf);
         @if levers.needs_token {
-            input type="password" name="access_token" placeholder="token" required autocomplete="off" aria-label="token";
+            input.short type="password" name="access_token" placeholder="token" required autocomplete="off" aria-label="token";
         }
     }
 }
@@ -553,7 +578,7 @@ mod tests {
             "66 % below on demand",
             "spotscale-train-k3x9-1",
             "192.0.2.1:20000",
-            "strays",
+            "</span>1 stray</span>",
             "price above cap <b>120</b>",
             "somebody pays more",
             "Committed cost per hour over time",

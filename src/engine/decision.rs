@@ -4,7 +4,8 @@
 //! it is old. Money is decimal text, so that a figure reads back as it was.
 
 use crate::{
-    model::{Timestamp, VmName, reason::ActionKind},
+    ledger::record::Record,
+    model::{FleetName, VmName, reason::ActionKind},
     plan::{Action, FleetReport, Plan, Verdict},
 };
 use serde::{Deserialize, Serialize};
@@ -13,19 +14,19 @@ use std::collections::BTreeMap;
 /// Candidates kept per fleet and decision, best first.
 const CANDIDATES_MAX: usize = 12;
 
-/// What one tick decided.
+/// What one tick decided for one fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// Its id: grows with time.
     pub id: String,
-    /// When, RFC 3339.
-    pub at: String,
+    /// Whose.
+    pub fleet: String,
     /// What made the tick happen.
     pub cause: String,
     /// What was done, in order.
     pub actions: Vec<Step>,
-    /// What was weighed, by fleet.
-    pub fleets: BTreeMap<String, Weighed>,
+    /// What was weighed.
+    pub weighed: Weighed,
 }
 
 /// One step.
@@ -227,17 +228,45 @@ impl Weighed {
 }
 
 impl Decision {
-    /// What a tick decided: the steps it tried, and the newest report.
-    pub fn of(id: String, at: Timestamp, cause: super::Cause, steps: Vec<Step>, plan: &Plan) -> Self {
-        let fleets = plan.report.iter().map(|(fleet, report)| (fleet.to_string(), Weighed::of(report))).collect();
-        Self { id, at: at.to_string(), cause: cause.to_string(), actions: steps, fleets }
+    /// What a tick decided for each fleet of the report: the steps it tried, and what was weighed.
+    pub fn of(tick: &str, cause: super::Cause, steps: &[Step], plan: &Plan) -> Vec<Self> {
+        let of = |(fleet, report): (&FleetName, &FleetReport)| Self {
+            id: format!("{tick}-{fleet}"),
+            fleet: fleet.to_string(),
+            cause: cause.to_string(),
+            actions: steps.iter().filter(|step| step.fleet == fleet.as_str()).cloned().collect(),
+            weighed: Weighed::of(report),
+        };
+        plan.report.iter().map(of).collect()
     }
 
-    /// What must be worth a row of its own when it changes, even if nothing was done: why targets are not met.
-    pub fn blocks(&self) -> Vec<(String, String)> {
-        let of = |(fleet, weighed): (&String, &Weighed)| {
-            weighed.blocked.iter().map(|(_, reason, _)| (fleet.clone(), reason.clone())).collect::<Vec<_>>()
-        };
-        self.fleets.iter().flat_map(of).collect()
+    /// What is worth a row of its own when it changes, even if nothing was done: why the target is not met.
+    pub fn blocks(&self) -> Vec<(u32, String)> {
+        self.weighed.blocked.iter().map(|(gpus, reason, _)| (*gpus, reason.clone())).collect()
+    }
+
+    /// As the journal keeps it.
+    pub fn record(&self) -> Option<Record> {
+        Some(Record::Decision {
+            id: self.id.clone(),
+            fleet: self.fleet.parse().ok(),
+            cause: self.cause.clone(),
+            report: serde_json::to_string(&self.weighed).ok()?,
+            actions: serde_json::to_string(&self.actions).ok()?,
+        })
+    }
+
+    /// From what the journal kept; `None` where that is not a decision of ours.
+    pub fn from_record(record: &Record) -> Option<Self> {
+        match record {
+            Record::Decision { id, fleet, cause, report, actions } => Some(Self {
+                id: id.clone(),
+                fleet: fleet.as_ref().map(ToString::to_string).unwrap_or_default(),
+                cause: cause.clone(),
+                actions: serde_json::from_str(actions).ok()?,
+                weighed: serde_json::from_str(report).ok()?,
+            }),
+            _ => None,
+        }
     }
 }

@@ -1,8 +1,15 @@
 //! The closed set of things that can happen to the engine, and the handle by which others make them happen.
 
 use super::Status;
-use crate::model::{FleetName, MarketplaceName};
-use std::{sync::Arc, time::Duration};
+pub use crate::ledger::levers::Scope;
+use crate::model::FleetName;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Events waiting for the engine at most; more are refused, and the operator told.
@@ -20,17 +27,6 @@ labels! {
         /// A policy or setting changed.
         Reload = "reload",
     }
-}
-
-/// What a pause or resume is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// One fleet.
-    Fleet(FleetName),
-    /// Renting on one marketplace.
-    Marketplace(MarketplaceName),
-    /// Everything.
-    All,
 }
 
 /// The operator's levers.
@@ -113,12 +109,19 @@ pub enum Event {
 pub struct Handle {
     events: mpsc::Sender<Event>,
     status: watch::Receiver<Arc<Status>>,
+    waiting: Arc<AtomicBool>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Handle {
-    /// From both ends.
-    pub const fn new(events: mpsc::Sender<Event>, status: watch::Receiver<Arc<Status>>) -> Self {
-        Self { events, status }
+    /// From all ends. `waiting` and `stopping` make a tick end after the write that is under way.
+    pub const fn new(
+        events: mpsc::Sender<Event>,
+        status: watch::Receiver<Arc<Status>>,
+        waiting: Arc<AtomicBool>,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
+        Self { events, status, waiting, stopping }
     }
 
     /// What was known after the newest tick.
@@ -136,6 +139,12 @@ impl Handle {
         let _ = self.events.try_send(event);
     }
 
+    /// Stops the engine: the write that is under way is finished, nothing else is begun.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let _ = self.events.try_send(Event::Stop);
+    }
+
     /// Moves a lever and waits for what came of it.
     ///
     /// # Errors
@@ -145,6 +154,7 @@ impl Handle {
         self.events
             .try_send(Event::Lever(lever, reply))
             .map_err(|_| LeverError::Failed("the engine is busy or stopping; try again".into()))?;
+        self.waiting.store(true, Ordering::Relaxed);
         answer.await.map_err(|_| LeverError::Failed("the engine stopped before it answered".into()))?
     }
 }

@@ -1,9 +1,20 @@
 //! The hands: observe, plan, verify, act, settle, and again.
 //!
-//! The engine is one actor. Everything that can happen to it is an [`event`](events), everything it knows is published
-//! after each tick as one immutable [`Status`], and everything it changes was journalled before it was sent. It decides
+//! The engine is one actor. Everything that can happen to it is an [`Event`], everything it knows is published after
+//! each tick as one immutable [`Status`], and everything it changes was journalled before it was sent. It decides
 //! nothing: `plan` does.
+//!
+//! ```text
+//! tick:  inventory <- observe                     all marketplaces at once
+//!        up to ROUNDS_MAX times:
+//!          settle     what the look proves: adopted, gone, given up, late   -> journal
+//!          enact      edits of policies that would not tear down too much   -> journal
+//!          situate -> plan -> verify              pure
+//!          write      what verify passed, each intent durable before it is sent
+//!          ask        about bids; the answers belong to the next round
+//! ```
 
+pub mod act;
 pub mod decision;
 pub mod edits;
 pub mod events;
@@ -12,8 +23,301 @@ pub mod law;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod status;
+pub mod tick;
 pub mod wake;
+pub mod what_if;
 
 pub use decision::Decision;
 pub use events::{Cause, Event, Handle, Lever, LeverError, Scope};
 pub use status::Status;
+pub use what_if::what_if;
+
+use crate::{
+    io::{clock::Clock, entropy::Entropy, files::Files, systemd},
+    ledger::{Evidence, Journal, Patience, fleet::Fleet},
+    metrics::Metrics,
+    model::{AccountName, FleetName, HourlyRate, Inventory, MarketplaceName, Timestamp},
+    plan::{Plan, Situation},
+    policy::{Source, terms::Mode},
+    settings::{Limits, Settings},
+};
+use law::Law;
+use observe::Clients;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Mutex, mpsc, watch};
+
+/// Reads the settings again; faults are lines for people.
+pub type Reread = Box<dyn Fn() -> Result<Settings, Vec<String>> + Send + Sync>;
+/// Makes the clients that some settings name.
+pub type Connect = Box<dyn Fn(&Settings) -> Clients + Send + Sync>;
+
+/// Whether anything is ever changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// As the settings and policies say.
+    AsConfigured,
+    /// `--observe`: never, whatever they say.
+    ObserveOnly,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// As checked.
+    pub settings: Settings,
+    /// Whether anything is ever changed.
+    pub role: Role,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Passwords.
+    pub entropy: Arc<dyn Entropy>,
+    /// Policies.
+    pub files: Arc<dyn Files>,
+    /// Counters and gauges.
+    pub metrics: Arc<Metrics>,
+    /// Journal and ledger.
+    pub book: Journal,
+    /// Reads the settings again.
+    pub reread: Reread,
+    /// Makes the clients.
+    pub connect: Connect,
+    /// No new round of a tick begins, and no bid is waited for, after so long in real time.
+    pub tick_time_max: Duration,
+}
+
+/// The engine.
+pub struct Engine {
+    settings: Settings,
+    role: Role,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    files: Arc<dyn Files>,
+    metrics: Arc<Metrics>,
+    book: Arc<Mutex<Journal>>,
+    reread: Reread,
+    connect: Connect,
+    tick_time_max: Duration,
+
+    clients: Clients,
+    law: Law,
+    /// `[limits]` in force, and an edit of them that waits, with the fleets it waits for.
+    limits: Limits,
+    limits_held: Option<(Limits, BTreeSet<FleetName>)>,
+    evidence: Evidence,
+    inventory: Inventory,
+
+    /// The newest join.
+    fleets: BTreeMap<FleetName, Fleet>,
+    complete: BTreeMap<MarketplaceName, bool>,
+    foreign: BTreeMap<AccountName, HourlyRate>,
+    situation: Option<Situation>,
+    plan: Option<Plan>,
+
+    started_at: Timestamp,
+    ticks: u64,
+    decision: Option<String>,
+    blocks: BTreeMap<String, Vec<(u32, String)>>,
+    settings_faults: Vec<String>,
+    troubles: Vec<String>,
+
+    status: watch::Sender<Arc<Status>>,
+    /// A lever waits, or the daemon stops: the lane ends after the write that is under way.
+    waiting: Arc<AtomicBool>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Engine {
+    /// An engine at rest, and the handle by which others talk to it. The policies that were in force when the daemon last
+    /// ran are in force again; what is on disk now is judged by the first tick.
+    pub async fn new(parts: Parts) -> (Self, mpsc::Receiver<Event>, Handle) {
+        let Parts { settings, role, clock, entropy, files, metrics, book, reread, connect, tick_time_max } = parts;
+        let now = clock.now();
+        let clients = connect(&settings);
+        let sources = book.ledger().policies().values().map(|text| Source {
+            file: text.file.clone(),
+            text: text.text.clone(),
+            attachments: text.attachments.clone(),
+            unread: BTreeMap::new(),
+        });
+        let law = Law::remembered(sources, &settings.policy_context());
+        let limits = book.ledger().limits().map_or_else(|| settings.limits.clone(), |limits| Limits {
+            max_hourly_rate: limits.max_hourly_rate,
+            balance_floor: limits.balance_floor,
+            mode: limits.mode,
+        });
+        let (sender, events) = mpsc::channel(events::EVENTS_MAX);
+        let (status, watcher) = watch::channel(Arc::new(Status {
+            at: None,
+            started_at: now,
+            ticks: 0,
+            decision: None,
+            mode: settings.limits.mode,
+            scan_interval: settings.scan_interval,
+            situation: None,
+            plan: None,
+            fleets: BTreeMap::new(),
+            markets: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            settings_faults: Vec::new(),
+            troubles: Vec::new(),
+        }));
+        let waiting = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let handle = Handle::new(sender, watcher, waiting.clone(), stopping.clone());
+        let mut engine = Self {
+            inventory: observe::nothing_seen(&clients, now),
+            clients,
+            law,
+            limits,
+            limits_held: None,
+            evidence: Evidence::new(),
+            fleets: BTreeMap::new(),
+            complete: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            situation: None,
+            plan: None,
+            started_at: now,
+            ticks: 0,
+            decision: None,
+            blocks: BTreeMap::new(),
+            settings_faults: Vec::new(),
+            troubles: Vec::new(),
+            status,
+            waiting,
+            stopping,
+            settings,
+            role,
+            clock,
+            entropy,
+            files,
+            metrics,
+            book: Arc::new(Mutex::new(book)),
+            reread,
+            connect,
+            tick_time_max,
+        };
+        engine.read_policies().await;
+        engine.know();
+        (engine, events, handle)
+    }
+
+    /// `Observe` when it is over every policy's own.
+    fn mode(&self) -> Mode {
+        match self.role {
+            Role::ObserveOnly => Mode::Observe,
+            Role::AsConfigured => self.settings.limits.mode,
+        }
+    }
+
+    /// `[limits]` in force, `--observe` included. A change of mode is never held: it tears nothing down.
+    fn limits(&self) -> Limits {
+        Limits { mode: self.mode(), ..self.limits.clone() }
+    }
+
+    /// Runs until it is told to stop. What is under way then is finished or stays journalled as in doubt; VMs keep running.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        let mut cause = Cause::Startup;
+        loop {
+            let began = self.clock.monotonic();
+            self.tick(cause).await;
+            systemd::tell(&systemd::Notice::Alive);
+            systemd::tell(&systemd::Notice::Status(self.summary()));
+            if cause == Cause::Startup {
+                systemd::tell(&systemd::Notice::Ready);
+            }
+            let rest = self.settings.scan_interval.saturating_sub(self.clock.monotonic().saturating_sub(began));
+            match self.rest(&mut events, rest.max(self.clock.of_real(TICKS_APART_MIN))).await {
+                Some(next) => cause = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Waits for the next tick, doing what happens meanwhile; `None` when it is time to stop.
+    async fn rest(&mut self, events: &mut mpsc::Receiver<Event>, rest: Duration) -> Option<Cause> {
+        let mut due = self.clock.sleep(rest);
+        let mut cause = None;
+        loop {
+            // All that waits is done before the next tick, so that levers moved together take effect together.
+            let event = match cause {
+                Some(cause) => match events.try_recv() {
+                    Ok(event) => event,
+                    Err(_) => {
+                        self.waiting.store(false, Ordering::Relaxed);
+                        return Some(cause);
+                    }
+                },
+                None => tokio::select! {
+                    biased;
+                    event = events.recv() => event?,
+                    () = &mut due => return Some(Cause::Schedule),
+                },
+            };
+            match event {
+                Event::Stop => return None,
+                Event::Wake(why) => {
+                    if why == Cause::Reload {
+                        self.reload().await;
+                    }
+                    cause = Some(why);
+                }
+                Event::Lever(lever, reply) => {
+                    let answer = self.pull(lever).await;
+                    if answer.is_ok() {
+                        cause = Some(Cause::Operator);
+                    }
+                    let _ = reply.send(answer);
+                }
+                Event::Housekeeping => self.keep_house().await,
+            }
+            if self.stopping.load(Ordering::Relaxed) {
+                return None;
+            }
+        }
+    }
+
+    /// Prunes what only told a story and is old.
+    async fn keep_house(&mut self) {
+        let before = crate::model::time::before(self.clock.now(), HISTORY_KEPT);
+        match self.book.lock().await.prune(before) {
+            Ok(rows) => tracing::info!(rows, "pruned the history"),
+            Err(error) => tracing::warn!(%error, "the history was not pruned"),
+        }
+    }
+
+    /// One line for `systemctl status`.
+    fn summary(&self) -> String {
+        let fleets = self.plan.iter().flat_map(|plan| &plan.report);
+        let parts: Vec<String> = fleets
+            .map(|(name, report)| format!("{name} {}/{} GPUs {} USD/h", report.running_gpus, report.target_gpus, report.rate_now))
+            .collect();
+        match parts.is_empty() {
+            true => "no fleet yet".into(),
+            false => parts.join(" · "),
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { settle_grace: self.settings.settle_grace, late_window: self.settings.late_window }
+    }
+
+    /// Tells the metrics which fleets and marketplaces there are.
+    fn know(&self) {
+        let fleets = self.law.statutes.keys().chain(self.fleets.keys()).cloned().collect();
+        let marketplaces = self.clients.keys().cloned().collect();
+        self.metrics.know(&fleets, &marketplaces);
+    }
+}
+
+/// Decisions, events and old totals are kept so long.
+const HISTORY_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// In the daemon, a tick takes no longer than about this: the world must be looked at again.
+pub const TICK_TIME_MAX: Duration = Duration::from_secs(90);
+/// Real time between two ticks at least, however short the scan interval and however long a tick took.
+const TICKS_APART_MIN: Duration = Duration::from_millis(20);

@@ -8,7 +8,7 @@
 
 use crate::model::{
     AccountName, FleetName, HostnodeId, HourlyRate, Instance, InstanceId, MarketplaceName, PriceType, Shape, Timestamp,
-    VmName, offer::Rates,
+    VmName, offer::Rates, reason::Teardown,
 };
 use std::collections::BTreeMap;
 
@@ -48,6 +48,17 @@ impl Standing {
             | Self::Lost => self.as_str(),
         }
     }
+}
+
+/// What was last tried with a member, so that a write is repeated only with reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// Its newest delete: when it was intended, and why.
+    pub delete: Option<(Timestamp, Teardown)>,
+    /// When its newest start was intended.
+    pub start: Option<Timestamp>,
+    /// When a rebid was refused, since it was outbid.
+    pub rebid_refused: Option<Timestamp>,
 }
 
 /// One VM of ours, as far as it may still cost or serve.
@@ -93,6 +104,8 @@ pub struct Member {
     pub write_in_doubt: bool,
     /// When its newest rebid was accepted, and not read back as running since.
     pub rebid_accepted_at: Option<Timestamp>,
+    /// What was last tried with it.
+    pub attempts: Attempts,
     /// The operator wants it left alone, but for money.
     pub protected: bool,
     /// Where it can be reached.
@@ -192,6 +205,8 @@ pub struct Late {
     pub gpus: u32,
     /// What it is billed or was to cost at most, whichever is more.
     pub rate: HourlyRate,
+    /// When its delete was acknowledged, less than a settle grace ago: it need not be sent again.
+    pub delete_acked_at: Option<Timestamp>,
 }
 
 /// The ledger of one fleet, joined with an inventory.

@@ -25,5 +25,5 @@ pub use inventory::{Balance, Inventory, Lookup, MarketView, Reading, Scan};
 pub use money::{HourlyRate, Usd};
 pub use name::{AccountName, FleetName, HostnodeId, InstanceId, MarketplaceName, VmName};
 pub use offer::{Hostnode, Offer, PriceType, Shape};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, RefusalKind};
 pub use time::Timestamp;

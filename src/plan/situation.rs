@@ -8,7 +8,10 @@ use crate::{
         name::Namer,
         offer::Quote,
     },
-    policy::Policy,
+    policy::{
+        Policy,
+        terms::{Mode, Quantity},
+    },
     settings::Limits,
 };
 use std::{
@@ -123,4 +126,58 @@ pub struct Situation {
     pub accounts: BTreeMap<AccountName, AccountState>,
     /// By account and id.
     pub hosts: BTreeMap<(AccountName, HostnodeId), HostMemory>,
+}
+
+impl FleetState {
+    /// What is started stays within this.
+    pub fn rate_limit(&self) -> HourlyRate {
+        self.policy.max_hourly_rate.min(self.rate_ceiling)
+    }
+
+    /// The effective target; a paused fleet's is the one that `resume` would bring back.
+    pub const fn target_gpus(&self) -> u32 {
+        match self.order {
+            Order::Evacuate => 0,
+            Order::Pause(gpus) | Order::Hold(gpus) => gpus,
+        }
+    }
+
+    /// GPUs beyond the target that may stand while a replacement stands beside what it replaces.
+    pub fn surge_gpus(&self) -> u32 {
+        match self.policy.disruption.max_surge {
+            Quantity::Count(vms) => vms.saturating_mul(self.policy.instance.gpus.max),
+            Quantity::SharePpm(_) => self.policy.disruption.max_surge.of(self.target_gpus()),
+        }
+    }
+}
+
+impl Situation {
+    /// Whether a fleet only watches.
+    pub fn is_observing(&self, state: &FleetState) -> bool {
+        match (self.limits.mode, state.policy.mode) {
+            (Mode::Act, Mode::Act) => false,
+            (Mode::Observe, Mode::Act | Mode::Observe) | (Mode::Act, Mode::Observe) => true,
+        }
+    }
+
+    /// The floor under what a fleet may start.
+    pub fn floor(&self, state: &FleetState) -> Usd {
+        state.floor.max(state.policy.balance_floor).max(self.limits.balance_floor)
+    }
+
+    /// A machine as listed.
+    pub fn hostnode(&self, marketplace: &MarketplaceName, id: &HostnodeId) -> Option<&Hostnode> {
+        self.markets.get(marketplace)?.hostnodes.iter().find(|hostnode| hostnode.id == *id)
+    }
+
+    /// Fleets in the order in which they are served: those that act before those that only watch (where not all do), so
+    /// that watching takes nothing from anyone; then by descending priority; then by name.
+    pub fn order(&self) -> Vec<&FleetName> {
+        let mut names: Vec<_> = self.fleets.iter().collect();
+        names.sort_by_key(|(name, state)| {
+            let watching = self.limits.mode == Mode::Act && self.is_observing(state);
+            (watching, std::cmp::Reverse(state.policy.priority), *name)
+        });
+        names.into_iter().map(|(name, _)| name).collect()
+    }
 }

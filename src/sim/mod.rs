@@ -14,6 +14,7 @@
 //! makes it go wrong.
 
 mod backend;
+pub mod clock;
 pub mod call;
 pub mod catalogue;
 pub mod contest;

@@ -5,12 +5,14 @@
 //! same behaviour. **Invariant:** when `append` returns, all its rows are durable and in order, or none is there.
 
 pub mod memory;
+pub mod overlay;
 pub mod sqlite;
 
 #[cfg(test)]
 mod conformance;
 
 pub use memory::MemoryStore;
+pub use overlay::Overlay;
 pub use sqlite::SqliteStore;
 
 use std::fmt;

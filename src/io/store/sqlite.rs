@@ -88,12 +88,12 @@ impl SqliteStore {
         }
     }
 
-    /// Whether a daemon holds this state now. Takes nothing and makes nothing.
+    /// Whether a daemon has this state open: for looking, it holds nothing and makes nothing.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn is_locked(path: &Path) -> Result<bool, StoreError> {
-        let beside = lock_path(path);
+    pub fn is_in_use(path: &Path) -> Result<bool, StoreError> {
+        let beside = lock_file(path);
         let file = match File::open(&beside) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -116,8 +116,8 @@ impl SqliteStore {
     }
 }
 
-/// Where the lock is: `<state>.lock`.
-fn lock_path(path: &Path) -> PathBuf {
+/// `<state>.lock`.
+fn lock_file(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     PathBuf::from(name)
@@ -125,7 +125,7 @@ fn lock_path(path: &Path) -> PathBuf {
 
 /// Takes the daemon's lock.
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let beside = lock_path(path);
+    let beside = lock_file(path);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(FILE_MODE).open(&beside);
     let file = file.map_err(|error| failed(Doing::Open, &beside, &error))?;
     match file.try_lock() {
@@ -316,13 +316,16 @@ mod tests {
     fn one_daemon_per_journal_and_readers_beside_it() {
         let folder = folder();
         let path = folder.path().join("state.db");
+        assert_eq!(SqliteStore::is_in_use(&path), Ok(false));
         let store = SqliteStore::open(&path).unwrap();
         store.append(&[new_row("event")]).unwrap();
+        assert_eq!(SqliteStore::is_in_use(&path), Ok(true));
         let refused = SqliteStore::open(&path).unwrap_err();
         assert_eq!(refused, StoreError::Locked(path.display().to_string()));
         assert!(refused.to_string().starts_with("another spotscale runs on this state ("), "{refused}");
         assert_eq!(SqliteStore::open_read_only(&path).unwrap().read(0, 9).unwrap().len(), 1);
         drop(store);
+        assert_eq!(SqliteStore::is_in_use(&path), Ok(false));
         SqliteStore::open(&path).unwrap();
     }
 

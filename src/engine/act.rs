@@ -1,0 +1,402 @@
+//! Does what a plan says, and writes down what came of it.
+//!
+//! One lane of writes per marketplace, in the plan's order; the lanes run side by side. Around each write stand two
+//! records: the intent, durable before the first byte is sent, and the outcome. Nothing here chooses: a step whose moment
+//! has passed (a stale quote, a lever that waits, a stop) is left for the next plan.
+
+use super::{decision::Step, observe::Clients};
+use crate::{
+    io::{clock::Clock, entropy::Entropy},
+    ledger::{
+        Journal, Phase,
+        record::{Answer, Intent, Record},
+    },
+    market::{Order, Stop, client::WriteOutcome},
+    metrics::{DeployResult, Metrics},
+    model::{
+        AccountName, Inventory, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
+        offer::{Bid, BidAnswer, Quote},
+        reason::Teardown,
+    },
+    plan::{Action, Deploy, Subject},
+    policy::Policy,
+};
+use futures_util::future::join_all;
+use secrecy::SecretString;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::Mutex;
+
+/// Letters of a VM's password.
+const PASSWORD_ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789";
+/// Random letters of a VM's password: 48 × 5.8 bits.
+const PASSWORD_LENGTH: usize = 48;
+
+/// What the hands need.
+pub struct Hands<'a> {
+    /// The marketplaces.
+    pub clients: &'a Clients,
+    /// Time.
+    pub clock: &'a dyn Clock,
+    /// Passwords.
+    pub entropy: &'a dyn Entropy,
+    /// Journal and ledger.
+    pub book: &'a Mutex<Journal>,
+    /// Counters.
+    pub metrics: &'a Metrics,
+    /// How old a quote may be when its deploy is sent, by this clock.
+    pub quote_age_max: Duration,
+    /// Whether to stop before the next write: a lever waits, or the daemon stops.
+    pub interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// What was asked and answered.
+pub struct Asked {
+    /// By marketplace.
+    pub quotes: BTreeMap<MarketplaceName, Vec<Quote>>,
+    /// Bids whose answer could not be had.
+    pub unanswered: Vec<(MarketplaceName, Bid, Refusal)>,
+}
+
+/// Asks about bids: reads, side by side as the pace allows, for at most `within` by the clock.
+pub async fn ask(hands: &Hands<'_>, asks: Vec<(MarketplaceName, Bid)>, within: Duration) -> Asked {
+    let answers = asks.into_iter().map(|(marketplace, bid)| async move {
+        let exchange = hands.clients.get(&marketplace).and_then(|(_, client)| Some((client, client.dialect().validate(&bid)?)));
+        let answer = match exchange {
+            Some((client, exchange)) => tokio::select! {
+                biased;
+                answer = client.read(exchange) => answer,
+                () = hands.clock.sleep(within) => Err(Refusal::Unreachable("there was no time left to ask".into())),
+            },
+            None => Err(Refusal::Refused("bids cannot be asked about there".into())),
+        };
+        (marketplace, bid, answer, hands.clock.now())
+    });
+    let mut asked = Asked { quotes: BTreeMap::new(), unanswered: Vec::new() };
+    for (marketplace, bid, answer, at) in join_all(answers).await {
+        let answer = match answer {
+            Ok(answer) => Ok(answer),
+            // Both say no to this very bid.
+            Err(Refusal::BidTooLow(_) | Refusal::NoCapacity(_)) => Ok(BidAnswer::Refused),
+            Err(refusal) => Err(refusal),
+        };
+        match answer {
+            Ok(answer) => {
+                hands.metrics.bid_answered(&marketplace, answer);
+                asked.quotes.entry(marketplace).or_default().push(Quote { at, bid, answer });
+            }
+            Err(refusal) => {
+                asked.unanswered.push((marketplace, bid, refusal));
+            }
+        }
+    }
+    asked
+}
+
+/// Writes in the plan's order, a lane for each marketplace. Returns the steps that were tried, with their outcomes, and
+/// what could not even be recorded.
+pub async fn write(
+    hands: &Hands<'_>,
+    actions: Vec<Action>,
+    policies: &BTreeMap<crate::model::FleetName, Policy>,
+    inventory: &Inventory,
+) -> (Vec<Step>, Vec<String>) {
+    let mut lanes: BTreeMap<MarketplaceName, Vec<Action>> = BTreeMap::new();
+    for action in actions {
+        let marketplace = match &action {
+            Action::Ask { .. } => continue,
+            Action::Deploy(deploy) => &deploy.marketplace,
+            Action::Rebid { subject, .. }
+            | Action::Start { subject, .. }
+            | Action::Stop { subject, .. }
+            | Action::Delete { subject, .. } => &subject.marketplace,
+        };
+        lanes.entry(marketplace.clone()).or_default().push(action);
+    }
+    let lanes = lanes.into_iter().map(|(marketplace, actions)| async move {
+        let mut steps = Vec::new();
+        let mut troubles = Vec::new();
+        let mut spent: BTreeSet<AccountName> = BTreeSet::new();
+        for action in actions {
+            if (hands.interrupted)() {
+                break;
+            }
+            if let Action::Deploy(deploy) = &action
+                && (spent.contains(&deploy.account) || !is_still_quoted(hands, deploy, inventory))
+            {
+                continue;
+            }
+            let mut step = Step::planned(&action);
+            match one(hands, &marketplace, &action, policies).await {
+                Ok(done) => {
+                    // A broke account refuses all that follows too: no use in asking so often.
+                    if done.refusal == Some(RefusalKind::Broke)
+                        && let Action::Deploy(deploy) = &action
+                    {
+                        spent.insert(deploy.account.clone());
+                    }
+                    step.outcome = Some(done.told);
+                }
+                Err(trouble) => {
+                    step.outcome = Some("not done: it could not be recorded".into());
+                    troubles.push(trouble);
+                    steps.push(step);
+                    break;
+                }
+            }
+            steps.push(step);
+        }
+        (steps, troubles)
+    });
+    let (steps, troubles): (Vec<_>, Vec<_>) = join_all(lanes).await.into_iter().unzip();
+    (steps.concat(), troubles.concat())
+}
+
+/// Whether the quote that a spot deploy rests on is still fresh.
+fn is_still_quoted(hands: &Hands<'_>, deploy: &Deploy, inventory: &Inventory) -> bool {
+    let Some(bid) = deploy.bid.filter(|_| deploy.price_type == PriceType::Spot) else { return true };
+    let oldest = crate::model::time::before(hands.clock.now(), hands.quote_age_max);
+    let quotes = inventory.markets.get(&deploy.marketplace).map(|view| view.quotes.as_slice()).unwrap_or_default();
+    let bid = Bid { hostnode: deploy.hostnode.clone(), shape: deploy.shape.clone(), price: bid };
+    quotes.iter().any(|quote| quote.at >= oldest && quote.answer == BidAnswer::Accepted && quote.bid == bid)
+}
+
+/// What came of one step.
+struct Done {
+    told: String,
+    refusal: Option<RefusalKind>,
+}
+
+impl Done {
+    fn of<T>(outcome: &WriteOutcome<T>) -> Self {
+        match outcome {
+            WriteOutcome::Settled(Ok(_)) => Self { told: "done".into(), refusal: None },
+            WriteOutcome::Settled(Err(refusal)) => Self { told: refusal.to_string(), refusal: Some(refusal.kind()) },
+            WriteOutcome::InDoubt(refusal) => Self { told: format!("in doubt: {refusal}"), refusal: None },
+        }
+    }
+}
+
+async fn note(hands: &Hands<'_>, records: Vec<Record>) -> Result<Timestamp, String> {
+    let now = hands.clock.now();
+    hands.book.lock().await.append(now, records).map_err(|error| error.to_string())?;
+    Ok(now)
+}
+
+async fn one(
+    hands: &Hands<'_>,
+    marketplace: &MarketplaceName,
+    action: &Action,
+    policies: &BTreeMap<crate::model::FleetName, Policy>,
+) -> Result<Done, String> {
+    let Some((_, client)) = hands.clients.get(marketplace) else {
+        return Ok(Done { told: format!("the marketplace {marketplace} is not configured"), refusal: None });
+    };
+    let cannot = || Ok(Done { told: format!("{marketplace} cannot do that"), refusal: None });
+    match action {
+        Action::Ask { .. } => cannot(),
+        Action::Deploy(deploy) => {
+            let Some(policy) = policies.get(&deploy.fleet) else { return cannot() };
+            note(hands, vec![Record::DeployIntended(Box::new(intent(deploy)))]).await?;
+            let outcome = client.write(client.dialect().deploy(&order(hands.entropy, deploy, policy))).await;
+            let done = Done::of(&outcome);
+            let name = deploy.name.clone();
+            let (records, result) = match outcome {
+                WriteOutcome::Settled(Ok(made)) => {
+                    let host = (deploy.account.clone(), deploy.hostnode.clone());
+                    let served = Record::HostServed { account: host.0, hostnode: host.1 };
+                    let (id, quoted, address, ports) = (made.id, made.quoted, made.address, made.ports);
+                    (vec![Record::Deployed { name, id, quoted, address, ports }, served], DeployResult::Made)
+                }
+                WriteOutcome::Settled(Err(refusal)) => {
+                    let cooldown = policy.disruption.cooldown_up;
+                    let mut records = Vec::new();
+                    if blames_the_host(refusal.kind()) {
+                        records.push(Record::HostFailed {
+                            account: deploy.account.clone(),
+                            hostnode: deploy.hostnode.clone(),
+                            refusal: refusal.kind(),
+                            cooldown_ms: u64::try_from(cooldown.as_millis()).unwrap_or(u64::MAX),
+                        });
+                    }
+                    let (kind, detail) = (refusal.kind(), refusal.to_string());
+                    records.push(Record::DeployRefused { name, refusal: kind, detail });
+                    (records, DeployResult::from(&refusal))
+                }
+                WriteOutcome::InDoubt(refusal) => {
+                    (vec![Record::DeployInDoubt { name, detail: refusal.to_string() }], DeployResult::InDoubt)
+                }
+            };
+            hands.metrics.deployed(&deploy.fleet, marketplace, result);
+            note(hands, records).await?;
+            Ok(done)
+        }
+        Action::Delete { subject, reason, why } => delete(hands, client, subject, *reason, why).await,
+        Action::Rebid { subject, from, to, why } => {
+            let Some(exchange) = client.dialect().rebid(&subject.id, *to) else { return cannot() };
+            let name = subject.name.clone();
+            let why = why.clone();
+            note(hands, vec![Record::RebidIntended { name: name.clone(), from: *from, to: *to, why }]).await?;
+            let outcome = client.write(exchange).await;
+            let done = Done::of(&outcome);
+            let (record, answer) = match outcome {
+                WriteOutcome::Settled(Ok(answer)) => {
+                    (Record::RebidSettled { name, answer, detail: String::new() }, Some(answer))
+                }
+                WriteOutcome::Settled(Err(refusal)) => {
+                    let (answer, detail) = (BidAnswer::Refused, refusal.to_string());
+                    (Record::RebidSettled { name, answer, detail }, Some(answer))
+                }
+                WriteOutcome::InDoubt(refusal) => {
+                    (Record::RebidInDoubt { name, detail: refusal.to_string() }, None)
+                }
+            };
+            if let Some(answer) = answer {
+                hands.metrics.bid_answered(marketplace, answer);
+            }
+            note(hands, vec![record]).await?;
+            Ok(done)
+        }
+        Action::Start { subject, why } => {
+            let Some(exchange) = client.dialect().start(&subject.id) else { return cannot() };
+            let name = subject.name.clone();
+            note(hands, vec![Record::StartIntended { name: name.clone(), why: why.clone() }]).await?;
+            let outcome = client.write(exchange).await;
+            let done = Done::of(&outcome);
+            let record = match outcome {
+                WriteOutcome::Settled(Ok(())) => {
+                    Record::StartSettled { name, answer: Answer::Done, detail: String::new() }
+                }
+                WriteOutcome::Settled(Err(refusal)) => {
+                    Record::StartSettled { name, answer: Answer::Refused, detail: refusal.to_string() }
+                }
+                WriteOutcome::InDoubt(refusal) => Record::StartInDoubt { name, detail: refusal.to_string() },
+            };
+            note(hands, vec![record]).await?;
+            Ok(done)
+        }
+        Action::Stop { subject, reason, why } => {
+            let Some(exchange) = client.dialect().stop(&subject.id, Stop::ReleaseGpu) else { return cannot() };
+            let name = subject.name.clone();
+            let intended = Record::StopIntended { name: name.clone(), reason: *reason, why: why.clone() };
+            note(hands, vec![intended]).await?;
+            hands.metrics.torn_down(&subject.fleet, *reason);
+            let outcome = client.write(exchange).await;
+            let done = Done::of(&outcome);
+            let record = match outcome {
+                WriteOutcome::Settled(Ok(())) => {
+                    Record::StopSettled { name, answer: Answer::Done, detail: String::new() }
+                }
+                WriteOutcome::Settled(Err(refusal)) => {
+                    Record::StopSettled { name, answer: Answer::Refused, detail: refusal.to_string() }
+                }
+                WriteOutcome::InDoubt(refusal) => Record::StopInDoubt { name, detail: refusal.to_string() },
+            };
+            note(hands, vec![record]).await?;
+            Ok(done)
+        }
+    }
+}
+
+async fn delete(
+    hands: &Hands<'_>,
+    client: &crate::market::client::Client,
+    subject: &Subject,
+    reason: Teardown,
+    why: &str,
+) -> Result<Done, String> {
+    let (name, id) = (subject.name.clone(), subject.id.clone());
+    let intended = Record::DeleteIntended { name: name.clone(), id: id.clone(), reason, why: why.to_owned() };
+    let again = {
+        let book = hands.book.lock().await;
+        let late = book.ledger().late().get(&(name.clone(), id.clone()));
+        let held = book.ledger().holdings().get(&name).filter(|holding| holding.id.as_ref() == Some(&id));
+        late.is_some_and(|late| late.delete.is_some()) || held.is_some_and(|holding| holding.phase == Phase::Leaving)
+    };
+    note(hands, vec![intended]).await?;
+    if !again {
+        hands.metrics.torn_down(&subject.fleet, reason);
+    }
+    let outcome = client.write(client.dialect().terminate(&id)).await;
+    let done = Done::of(&outcome);
+    let record = match outcome {
+        WriteOutcome::Settled(Ok(()) | Err(Refusal::Gone)) => {
+            Record::DeleteSettled { name, id, answer: Answer::Done, detail: String::new() }
+        }
+        WriteOutcome::Settled(Err(refusal)) => {
+            Record::DeleteSettled { name, id, answer: Answer::Refused, detail: refusal.to_string() }
+        }
+        WriteOutcome::InDoubt(refusal) => Record::DeleteInDoubt { name, id, detail: refusal.to_string() },
+    };
+    note(hands, vec![record]).await?;
+    Ok(done)
+}
+
+/// Whether a refused deploy says something about the machine, and not about us or the network.
+const fn blames_the_host(kind: RefusalKind) -> bool {
+    match kind {
+        RefusalKind::NoCapacity | RefusalKind::BidTooLow | RefusalKind::Refused | RefusalKind::Gone => true,
+        RefusalKind::Throttled
+        | RefusalKind::Unauthorized
+        | RefusalKind::Broke
+        | RefusalKind::Malformed
+        | RefusalKind::Unreachable => false,
+    }
+}
+
+fn intent(deploy: &Deploy) -> Intent {
+    let Deploy {
+        name,
+        fleet,
+        marketplace,
+        account,
+        hostnode,
+        location,
+        shape,
+        price_type,
+        bid,
+        agreed,
+        on_demand,
+        image,
+        ports,
+        replaces,
+        why,
+    } = deploy.clone();
+    Intent {
+        name,
+        fleet,
+        marketplace,
+        account,
+        hostnode,
+        location,
+        shape,
+        price_type,
+        bid,
+        agreed,
+        on_demand,
+        image,
+        ports,
+        replaces,
+        why,
+    }
+}
+
+fn order(entropy: &dyn Entropy, deploy: &Deploy, policy: &Policy) -> Order {
+    // An upper-case letter and a digit are demanded (documented): the ends see to that whatever was drawn.
+    let drawn = crate::io::entropy::text(entropy, PASSWORD_ALPHABET, PASSWORD_LENGTH);
+    Order {
+        name: deploy.name.clone(),
+        hostnode: deploy.hostnode.clone(),
+        shape: deploy.shape.clone(),
+        price_type: deploy.price_type,
+        bid: deploy.bid,
+        image: deploy.image.clone(),
+        ports: deploy.ports.clone(),
+        ssh_key: policy.instance.ssh_key.clone(),
+        cloud_init: policy.instance.cloud_init.clone(),
+        password: SecretString::from(format!("A{drawn}7")),
+    }
+}

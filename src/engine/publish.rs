@@ -1,0 +1,137 @@
+//! Makes the [`Status`] of a tick: a pure function of what the engine holds.
+
+use super::{
+    Engine,
+    situate::committed_by_account,
+    status::{AccountStatus, FleetStatus, Levers, MarketStatus, PolicyStatus, Status, Totals},
+};
+use crate::{
+    ledger::{Ledger, fleet::Standing, spend::Tally},
+    model::{AccountName, FleetName, HourlyRate, MarketView, MarketplaceName, Timestamp, Usd, inventory::Dated, time},
+};
+use std::collections::BTreeMap;
+
+/// Lines about unreadable items, at most.
+const DROPPED_MAX: usize = 20;
+
+impl Engine {
+    pub(super) async fn publish(&mut self, finished: bool) {
+        let now = self.clock.now();
+        let book = self.book.clone();
+        let book = book.lock().await;
+        let ledger = book.ledger();
+        if finished {
+            self.ticks += 1;
+        }
+        let names = self.law.statutes.keys().chain(self.fleets.keys());
+        let status = Status {
+            at: (self.ticks > 0).then_some(now),
+            started_at: self.started_at,
+            ticks: self.ticks,
+            decision: self.decision.clone(),
+            mode: self.mode(),
+            scan_interval: self.settings.scan_interval,
+            situation: self.situation.clone(),
+            plan: self.plan.clone(),
+            fleets: names.map(|name| (name.clone(), self.fleet_status(ledger, name, now))).collect(),
+            markets: self.inventory.markets.iter().map(|(name, view)| self.market_status(name, view)).collect(),
+            accounts: self.account_statuses(now),
+            settings_faults: self.settings_faults.iter().chain(&self.law.strangers).cloned().collect(),
+            troubles: self.troubles.clone(),
+        };
+        crate::engine::export::export(&self.metrics, &status, now);
+        self.status.send_replace(std::sync::Arc::new(status));
+    }
+
+    fn fleet_status(&self, ledger: &Ledger, name: &FleetName, now: Timestamp) -> FleetStatus {
+        let statute = self.law.statutes.get(name);
+        let gone = statute.is_none_or(|statute| statute.gone);
+        let tally = ledger.spend().fleets().get(name);
+        FleetStatus {
+            policy: PolicyStatus {
+                file: statute.map(|statute| statute.in_force.source.file.clone()).unwrap_or_default(),
+                sha256: statute.map(|statute| statute.in_force.digest.clone()).unwrap_or_default(),
+                faults: statute.map(|statute| statute.faults.clone()).unwrap_or_default(),
+                gone,
+                held: statute.and_then(|statute| statute.held.as_ref()).map(|held| {
+                    let told = format!(
+                        "it would let go {} VMs with {} GPUs; `spotscale apply {name}` lets it pass",
+                        held.loss.vms, held.loss.gpus
+                    );
+                    (held.text.digest.clone(), told)
+                }),
+            },
+            levers: Levers {
+                target: ledger.levers().target(name, now).map(|target| (target.gpus, target.until)),
+                paused: gone || ledger.levers().is_paused(name),
+                evacuating: ledger.levers().is_evacuating(name),
+            },
+            totals: Totals {
+                spend: tally.map(|tally| tally.usd).unwrap_or_default(),
+                gpu_seconds: tally.map_or(0, Tally::gpu_seconds),
+                on_demand_equivalent: tally.map(|tally| tally.on_demand_equivalent).unwrap_or_default(),
+                spend_today: ledger.spend().on_day_of(now, name),
+            },
+        }
+    }
+
+    fn market_status(&self, name: &MarketplaceName, view: &MarketView) -> (MarketplaceName, MarketStatus) {
+        let dropped_of = |dropped: &[crate::model::inventory::Dropped], of: &str| -> Vec<String> {
+            dropped.iter().map(|dropped| format!("{of} {}: {}", dropped.what, dropped.why)).collect()
+        };
+        let instances = view.instances.last.as_ref().map(|scan| dropped_of(&scan.value.dropped, "instance"));
+        let hostnodes = view.hostnodes.last.as_ref().map(|scan| dropped_of(&scan.value.dropped, "hostnode"));
+        let in_doubt = self.fleets.values().flat_map(|fleet| fleet.members.values());
+        let in_doubt =
+            in_doubt.filter(|member| member.marketplace == *name && member.standing == Standing::InDoubt).count();
+        let status = MarketStatus {
+            hostnodes_at: view.hostnodes.last.as_ref().map(|dated| dated.at),
+            failed: view.instances.failed.clone().or_else(|| view.hostnodes.failed.clone()),
+            dropped: instances.into_iter().chain(hostnodes).flatten().take(DROPPED_MAX).collect(),
+            in_doubt: u32::try_from(in_doubt).unwrap_or(u32::MAX),
+        };
+        (name.clone(), status)
+    }
+
+    fn account_statuses(&self, now: Timestamp) -> BTreeMap<AccountName, AccountStatus> {
+        let mut ours: BTreeMap<AccountName, HourlyRate> = BTreeMap::new();
+        for (account, rate) in self.fleets.values().flat_map(committed_by_account) {
+            let sum = ours.entry(account).or_default();
+            *sum = sum.plus(rate);
+        }
+        let floor = |account: &AccountName| -> Usd {
+            let rents_there = |name: &FleetName| {
+                let policy = &self.law.statutes.get(name)?.in_force.policy;
+                let there = |marketplace: &MarketplaceName| {
+                    self.inventory.markets.get(marketplace).is_some_and(|view| view.account == *account)
+                };
+                let all = policy.marketplaces.is_none();
+                (all || policy.marketplaces.iter().flatten().any(there)).then_some(policy.balance_floor)
+            };
+            let floors = self.law.statutes.keys().filter_map(rents_there);
+            floors.fold(self.limits().balance_floor, Usd::max)
+        };
+        let status = |(name, reading): (&AccountName, &crate::model::Reading<crate::model::Balance>)| {
+            let known = ours.get(name).copied().unwrap_or_default();
+            let known = known.plus(self.foreign.get(name).copied().unwrap_or_default());
+            let balance = reading.last.as_ref();
+            let vendor = balance.and_then(|dated| dated.value.hourly_cost).unwrap_or_default();
+            let hourly_cost = known.max(vendor);
+            let floor = floor(name);
+            let left = balance.map(|dated| {
+                let burnt = hourly_cost.cost(time::elapsed(dated.at, now));
+                dated.value.amount.minus(burnt)
+            });
+            let status = AccountStatus {
+                balance: balance.map(|dated| Dated { at: dated.at, value: dated.value.amount }),
+                floor,
+                hourly_cost,
+                unexplained: vendor.minus(known),
+                runway_to_floor: left.and_then(|left| left.minus(floor).lasts(hourly_cost)),
+                runway_to_zero: left.and_then(|left| left.lasts(hourly_cost)),
+            };
+            (name.clone(), status)
+        };
+        self.inventory.balances.iter().map(status).collect()
+    }
+}

@@ -1,0 +1,316 @@
+//! Settings and policies, read again: at start, on SIGHUP, on a change in the folder, and when the operator says so.
+//!
+//! Whatever does not load changes nothing, and says so. What loads is proposed to the [`law`](super::law), and comes into
+//! force in the next tick, when it is known what it would tear down.
+
+use super::{
+    Engine, LeverError,
+    act,
+    edits::loss_by_limit,
+    law::{self, Law},
+    observe,
+};
+use crate::{
+    io::systemd,
+    ledger::{Ledger, fleet::Stray, record::{Answer, Record}},
+    market::client::WriteOutcome,
+    metrics::PolicyReload,
+    model::{FleetName, Refusal, VmName, reason::Teardown},
+    plan::{Action, Subject},
+    policy::Policy,
+    settings,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Engine {
+    /// Reads settings and policies again.
+    pub(super) async fn reload(&mut self) {
+        systemd::tell(&systemd::Notice::Reloading);
+        match (self.reread)() {
+            Ok(new) => {
+                self.settings_faults = settings::changed_needing_restart(&self.settings, &new);
+                if self.settings_faults.is_empty() {
+                    self.take_settings(new);
+                } else {
+                    for fault in &self.settings_faults {
+                        tracing::warn!(%fault, "the new settings wait for a restart");
+                    }
+                }
+            }
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!(%fault, "the settings on disk are not in force");
+                }
+                self.settings_faults = faults;
+            }
+        }
+        self.read_policies().await;
+        self.judge_limits();
+        systemd::tell(&systemd::Notice::Ready);
+    }
+
+    fn take_settings(&mut self, new: settings::Settings) {
+        let clients = (self.connect)(&new);
+        let mut inventory = observe::nothing_seen(&clients, self.clock.now());
+        // What was seen of a marketplace that stays is still what was seen.
+        for (name, view) in &mut inventory.markets {
+            if let Some(seen) = self.inventory.markets.remove(name) {
+                *view = seen;
+            }
+        }
+        for (name, reading) in &mut inventory.balances {
+            if let Some(seen) = self.inventory.balances.remove(name) {
+                *reading = seen;
+            }
+        }
+        self.inventory = inventory;
+        self.clients = clients;
+        self.law.recheck(&new.policy_context());
+        self.settings = new;
+    }
+
+    /// Reads the folder of policies and proposes what is there.
+    pub(super) async fn read_policies(&mut self) {
+        let context = self.settings.policy_context();
+        let folder = match law::read_folder(&*self.files, &self.settings.policies, &context) {
+            Ok(folder) => folder,
+            Err(why) => {
+                tracing::error!(%why, "the policies could not be read; what was in force stays in force");
+                self.settings_faults.push(format!("{why}; what was in force stays in force"));
+                return;
+            }
+        };
+        for (_, checked) in &folder {
+            for fault in checked.faults.iter().chain(&checked.warnings) {
+                tracing::warn!("{fault}");
+            }
+            if checked.policy.is_none() {
+                self.metrics.policy_reloaded(PolicyReload::Invalid);
+            }
+        }
+        let book = self.book.lock().await;
+        let before: BTreeSet<FleetName> = gone(&self.law);
+        self.law.propose(folder, &|fleet| has_vms(book.ledger(), fleet));
+        for fleet in gone(&self.law).difference(&before) {
+            tracing::warn!(%fleet, "its policy file is gone: the fleet is left as it is, paused");
+        }
+    }
+
+    /// Puts proposed texts into force and records them. `false` when that could not be recorded.
+    pub(super) async fn enact(&mut self) -> bool {
+        let now = self.clock.now();
+        let book = self.book.clone();
+        let mut book = book.lock().await;
+        let targets = |name: &FleetName, policy: &Policy| {
+            let operator = book.ledger().levers().target(name, now).map(|target| target.gpus);
+            operator.unwrap_or(policy.target_gpus)
+        };
+        let held_before: BTreeSet<FleetName> = held(&self.law);
+        let enacted = self.law.enact(&self.fleets, &targets);
+        for fleet in held(&self.law).difference(&held_before) {
+            tracing::warn!(%fleet, "an edit would tear down more than max_scale_down; it is held until it is applied");
+            self.metrics.policy_reloaded(PolicyReload::Held);
+        }
+        let records: Vec<Record> = enacted.iter().filter_map(|fleet| in_force(&self.law, fleet)).collect();
+        for fleet in &enacted {
+            tracing::info!(%fleet, "its policy is in force");
+            self.metrics.policy_reloaded(PolicyReload::Applied);
+        }
+        let forgotten: Vec<FleetName> = self
+            .law
+            .statutes
+            .iter()
+            .filter(|(name, statute)| statute.gone && !has_vms(book.ledger(), name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let gone = forgotten.iter().map(|fleet| Record::PolicyGone { fleet: fleet.clone() });
+        if let Err(error) = book.append(now, records.into_iter().chain(gone).collect()) {
+            self.troubles.push(error.to_string());
+            return false;
+        }
+        for fleet in &forgotten {
+            self.law.forget(fleet);
+        }
+        drop(book);
+        self.enact_limits().await
+    }
+
+    /// `[limits]` on disk come into force unless they would tear down too much.
+    pub(super) fn judge_limits(&mut self) {
+        let new = self.settings.limits.clone();
+        let in_force = self.limits.max_hourly_rate;
+        let losses = match new.max_hourly_rate {
+            Some(rate) if in_force.is_none_or(|old| rate < old) => loss_by_limit(&self.fleets, rate),
+            Some(_) | None => BTreeMap::new(),
+        };
+        let waits_for: BTreeSet<FleetName> = losses
+            .into_iter()
+            .filter(|(fleet, loss)| {
+                let statute = self.law.statutes.get(fleet);
+                statute.is_some_and(|statute| {
+                    let policy = &statute.in_force.policy;
+                    loss.is_too_much(policy, policy.target_gpus)
+                })
+            })
+            .map(|(fleet, _)| fleet)
+            .collect();
+        if waits_for.is_empty() {
+            self.limits = new;
+            self.limits_held = None;
+        } else if self.limits_held.as_ref().is_none_or(|(held, _)| *held != new) {
+            let fleets: Vec<&str> = waits_for.iter().map(FleetName::as_str).collect();
+            tracing::warn!(fleets = fleets.join(", "), "an edit of [limits] is held until it is applied for these fleets");
+            self.limits_held = Some((new, waits_for));
+        }
+    }
+
+    async fn enact_limits(&mut self) -> bool {
+        // At start the fleets are known only now: what was last in force is compared with what is on disk.
+        if self.limits != self.settings.limits && self.limits_held.is_none() {
+            self.judge_limits();
+        }
+        let now = self.clock.now();
+        let mut book = self.book.lock().await;
+        let limits = &self.limits;
+        let recorded = book.ledger().limits().map(|text| (text.max_hourly_rate, text.balance_floor, text.mode));
+        if recorded == Some((limits.max_hourly_rate, limits.balance_floor, limits.mode)) {
+            return true;
+        }
+        let record = Record::LimitsInForce {
+            max_hourly_rate: limits.max_hourly_rate,
+            balance_floor: limits.balance_floor,
+            mode: limits.mode,
+        };
+        match book.append(now, vec![record]) {
+            Ok(()) => true,
+            Err(error) => {
+                self.troubles.push(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// The operator lets a held edit pass.
+    pub(super) async fn apply(&mut self, fleet: &FleetName) -> Result<String, LeverError> {
+        let of_limits = match &mut self.limits_held {
+            Some((_, waits_for)) => waits_for.remove(fleet),
+            None => false,
+        };
+        if self.limits_held.as_ref().is_some_and(|(_, waits_for)| waits_for.is_empty())
+            && let Some((limits, _)) = self.limits_held.take()
+        {
+            self.limits = limits;
+        }
+        let of_policy = self.law.apply(fleet);
+        if !of_policy && !of_limits {
+            return Err(LeverError::Refused(format!("{fleet}: no edit is held")));
+        }
+        let now = self.clock.now();
+        let mut records: Vec<Record> = Vec::new();
+        if of_policy {
+            records.extend(in_force(&self.law, fleet));
+        }
+        let detail = "the operator let a held edit pass".to_owned();
+        records.push(Record::Event { fleet: Some(fleet.clone()), subject: None, what: "applied".into(), detail });
+        self.book.lock().await.append(now, records).map_err(|error| LeverError::Failed(error.to_string()))?;
+        self.metrics.policy_reloaded(PolicyReload::Applied);
+        Ok(format!("{fleet}: the held edit is in force"))
+    }
+
+    /// The operator deletes one of ours.
+    pub(super) async fn delete_member(&mut self, name: &VmName) -> Result<String, LeverError> {
+        let member = self.fleets.values().find_map(|fleet| fleet.members.get(name)).cloned();
+        let Some(member) = member else {
+            return Err(LeverError::NotFound(format!("{name} is not an instance of ours")));
+        };
+        let Some(id) = member.id.clone() else {
+            return Err(LeverError::Refused(format!(
+                "{name} is in doubt: the marketplace has not shown it yet, so there is nothing to delete"
+            )));
+        };
+        let subject = Subject { name: name.clone(), fleet: member.fleet.clone(), marketplace: member.marketplace, id };
+        let why = "the operator said so".to_owned();
+        let action = Action::Delete { subject, reason: Teardown::Operator, why };
+        let waiting = std::sync::Arc::new(|| false);
+        let hands = act::Hands {
+            clients: &self.clients,
+            clock: &*self.clock,
+            entropy: &*self.entropy,
+            book: &self.book,
+            metrics: &self.metrics,
+            quote_age_max: self.quote_age_max(),
+            interrupted: waiting,
+        };
+        let (steps, troubles) = act::write(&hands, vec![action], &BTreeMap::new(), &self.inventory).await;
+        if let Some(trouble) = troubles.into_iter().next() {
+            return Err(LeverError::Failed(trouble));
+        }
+        let outcome = steps.into_iter().next().and_then(|step| step.outcome).unwrap_or_default();
+        Ok(format!("{name}: delete {outcome}"))
+    }
+
+    /// The operator deletes a VM that is only named like one of ours.
+    pub(super) async fn delete_stray(&mut self, stray: &Stray, fleet: FleetName) -> Result<String, LeverError> {
+        let Some((_, client)) = self.clients.get(&stray.marketplace) else {
+            return Err(LeverError::NotFound(format!("the marketplace {} is not configured", stray.marketplace)));
+        };
+        let (name, id) = (stray.instance.name.clone(), stray.instance.id.clone());
+        let intended = Record::StrayDeleteIntended {
+            fleet: fleet.clone(),
+            marketplace: stray.marketplace.clone(),
+            name: name.clone(),
+            id: id.clone(),
+        };
+        let failed = |error: String| LeverError::Failed(error);
+        let append = |records| async {
+            let now = self.clock.now();
+            self.book.lock().await.append(now, records).map_err(|error| failed(error.to_string()))
+        };
+        append(vec![intended]).await?;
+        let outcome = client.write(client.dialect().terminate(&id)).await;
+        let shown = name.clone();
+        let (record, told) = match outcome {
+            WriteOutcome::Settled(Ok(()) | Err(Refusal::Gone)) => {
+                let answer = Answer::Done;
+                (Record::StrayDeleteSettled { fleet, name, id, answer, detail: String::new() }, "deleted".to_owned())
+            }
+            WriteOutcome::Settled(Err(refusal)) => {
+                let (answer, detail) = (Answer::Refused, refusal.to_string());
+                let told = format!("not deleted: {detail}");
+                (Record::StrayDeleteSettled { fleet, name, id, answer, detail }, told)
+            }
+            WriteOutcome::InDoubt(refusal) => {
+                let detail = refusal.to_string();
+                let told = format!("in doubt: {detail}");
+                (Record::StrayDeleteInDoubt { fleet, name, id, detail }, told)
+            }
+        };
+        append(vec![record]).await?;
+        Ok(format!("{shown}: {told}"))
+    }
+}
+
+/// Whether a fleet has anything left: the journal holds a VM, or an intent that may still become one.
+fn has_vms(ledger: &Ledger, fleet: &FleetName) -> bool {
+    ledger.holdings().values().any(|holding| holding.intent.fleet == *fleet)
+}
+
+fn gone(law: &Law) -> BTreeSet<FleetName> {
+    law.statutes.iter().filter(|(_, statute)| statute.gone).map(|(name, _)| name.clone()).collect()
+}
+
+fn held(law: &Law) -> BTreeSet<FleetName> {
+    law.statutes.iter().filter(|(_, statute)| statute.held.is_some()).map(|(name, _)| name.clone()).collect()
+}
+
+fn in_force(law: &Law, fleet: &FleetName) -> Option<Record> {
+    let text = &law.statutes.get(fleet)?.in_force;
+    Some(Record::PolicyInForce {
+        fleet: fleet.clone(),
+        file: text.source.file.clone(),
+        digest: text.digest.clone(),
+        text: text.source.text.clone(),
+        attachments: text.source.attachments.clone(),
+    })
+}
+

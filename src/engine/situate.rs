@@ -1,0 +1,165 @@
+//! Puts all that is known into one [`Situation`]: a pure function, so that `run`, `plan` and a test see the same.
+
+use super::law::{Law, Statute};
+use crate::{
+    ledger::{Ledger, fleet::Fleet},
+    model::{
+        AccountName, FleetName, HostnodeId, HourlyRate, Inventory, MarketView, MarketplaceName, RefusalKind, Timestamp,
+        time,
+    },
+    plan::{AccountState, Bench, FleetState, HostMemory, MarketState, Order, Situation},
+    settings::Limits,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Hostnodes that were listed longer ago than so many scan intervals are stale.
+const STALE_AFTER_SCANS: u32 = 3;
+/// And never sooner than this, however often is scanned.
+const STALE_AFTER_MIN: Duration = Duration::from_secs(90);
+
+/// All that a situation is made of.
+pub struct Known<'a> {
+    /// The moment.
+    pub now: Timestamp,
+    /// Between two looks.
+    pub scan_interval: Duration,
+    /// How old a quote may be, by this clock.
+    pub quote_age_max: Duration,
+    /// In force over all fleets, `--observe` included.
+    pub limits: &'a Limits,
+    /// What binds new VMs while an edit of the limits is held.
+    pub start_rate_ceiling: Option<HourlyRate>,
+    /// The policies in force.
+    pub law: &'a Law,
+    /// The memory.
+    pub ledger: &'a Ledger,
+    /// The memory joined with the newest look.
+    pub fleets: &'a BTreeMap<FleetName, Fleet>,
+    /// Marketplaces whose newest list of instances is complete.
+    pub complete: &'a BTreeMap<MarketplaceName, bool>,
+    /// What VMs that are not ours cost, by account.
+    pub foreign: &'a BTreeMap<AccountName, HourlyRate>,
+    /// The newest look.
+    pub inventory: &'a Inventory,
+    /// Hostnodes about which nothing could be asked in this tick.
+    pub unanswered: &'a BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>,
+}
+
+/// The effective order: the first that applies.
+pub fn order(ledger: &Ledger, name: &FleetName, statute: &Statute, now: Timestamp) -> Order {
+    let operator = ledger.levers().target(name, now).map(|target| target.gpus);
+    let target = operator.unwrap_or(statute.in_force.policy.target_gpus);
+    if ledger.levers().is_evacuating(name) {
+        Order::Evacuate
+    } else if ledger.levers().is_paused(name) || statute.gone {
+        Order::Pause(target)
+    } else {
+        Order::Hold(target)
+    }
+}
+
+/// All that a plan may know.
+pub fn situate(known: &Known<'_>) -> Situation {
+    let fleets = known.law.statutes.iter().map(|(name, statute)| (name.clone(), fleet_state(known, name, statute)));
+    let mut orphaned: BTreeMap<AccountName, HourlyRate> = BTreeMap::new();
+    for (name, fleet) in known.fleets {
+        if !known.law.statutes.contains_key(name) {
+            for (account, rate) in committed_by_account(fleet) {
+                let sum = orphaned.entry(account).or_default();
+                *sum = sum.plus(rate);
+            }
+        }
+    }
+    let markets = known.inventory.markets.iter().map(|(name, view)| (name.clone(), market_state(known, name, view)));
+    let accounts = known.inventory.balances.iter().map(|(name, reading)| {
+        let foreign = known.foreign.get(name).copied().unwrap_or_default();
+        (name.clone(), AccountState { balance: reading.last.clone(), foreign })
+    });
+    let hosts = known.ledger.hosts(known.now).into_iter().map(|(key, memory)| {
+        let crate::ledger::HostMemory { cooldown_until, quarantined, uptime_ppm } = memory;
+        (key, HostMemory { cooldown_until, quarantined, uptime_ppm })
+    });
+    Situation {
+        now: known.now,
+        quote_age_max: known.quote_age_max,
+        limits: known.limits.clone(),
+        namer: known.ledger.namer(),
+        fleets: fleets.collect(),
+        orphaned,
+        markets: markets.collect(),
+        accounts: accounts.collect(),
+        hosts: hosts.collect(),
+    }
+}
+
+fn fleet_state(known: &Known<'_>, name: &FleetName, statute: &Statute) -> FleetState {
+    let start = statute.start_limits();
+    FleetState {
+        policy: statute.in_force.policy.clone(),
+        order: order(known.ledger, name, statute, known.now),
+        rate_ceiling: start.max_hourly_rate.min(known.start_rate_ceiling.unwrap_or(start.max_hourly_rate)),
+        floor: start.balance_floor.max(known.limits.balance_floor),
+        fleet: known.fleets.get(name).cloned().unwrap_or_default(),
+        missing_since: known.ledger.missing_since(name),
+        scaled_down_at: known.ledger.scaled_down_at(name),
+        edit_held: statute.held.is_some(),
+        policy_broken: !statute.faults.is_empty() || statute.gone,
+    }
+}
+
+/// What a fleet commits, by who pays.
+pub fn committed_by_account(fleet: &Fleet) -> BTreeMap<AccountName, HourlyRate> {
+    let members = fleet.members.values().map(|member| (&member.account, member.committed()));
+    let strays = fleet.strays.iter().map(|stray| (&stray.account, stray.rate()));
+    let late = fleet.late.iter().map(|late| (&late.account, late.rate));
+    let reserved = fleet.reserved.iter().map(|reserved| (&reserved.account, reserved.rate));
+    let mut sums: BTreeMap<AccountName, HourlyRate> = BTreeMap::new();
+    for (account, rate) in members.chain(strays).chain(late).chain(reserved) {
+        let sum = sums.entry(account.clone()).or_default();
+        *sum = sum.plus(rate);
+    }
+    sums
+}
+
+fn market_state(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> MarketState {
+    let hostnodes = view.hostnodes.last.as_ref();
+    MarketState {
+        account: view.account.clone(),
+        bench: bench(known, name, view),
+        hostnodes: hostnodes.map(|dated| dated.value.items.clone()).unwrap_or_default(),
+        hostnodes_at: hostnodes.map(|dated| dated.at),
+        list_complete: known.complete.get(name).copied().unwrap_or(false),
+        quotes: view.quotes.clone(),
+        unanswered: known.unanswered.get(name).cloned().unwrap_or_default(),
+    }
+}
+
+fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option<Bench> {
+    if known.ledger.is_benched(name) {
+        return Some(Bench::Paused);
+    }
+    let failures = [view.instances.failed.as_ref(), view.hostnodes.failed.as_ref()];
+    let kinds = failures.into_iter().flatten().map(|dated| dated.value.kind());
+    for kind in kinds {
+        match kind {
+            RefusalKind::Unauthorized => return Some(Bench::Unauthorized),
+            RefusalKind::Throttled => return Some(Bench::Throttled),
+            RefusalKind::NoCapacity
+            | RefusalKind::BidTooLow
+            | RefusalKind::Gone
+            | RefusalKind::Broke
+            | RefusalKind::Refused
+            | RefusalKind::Malformed
+            | RefusalKind::Unreachable => {}
+        }
+    }
+    let stale_after = known.scan_interval.saturating_mul(STALE_AFTER_SCANS).max(STALE_AFTER_MIN);
+    let fresh = |dated: &crate::model::inventory::Dated<_>| time::elapsed(dated.at, known.now) <= stale_after;
+    match &view.hostnodes.last {
+        Some(dated) if fresh(dated) => None,
+        Some(_) | None => Some(Bench::Stale),
+    }
+}

@@ -1,0 +1,319 @@
+//! One tick: look once, then plan and act in rounds until nothing is left to do.
+
+use super::{
+    Cause, Engine, act,
+    decision::Step,
+    observe,
+    situate::{self, Known},
+};
+use crate::{
+    ledger::{Journal, accrue, join, record::Record, settle},
+    model::{FleetName, HostnodeId, MarketplaceName, Timestamp, time},
+    plan::{self, Action, Order, Plan, Situation, verify},
+    policy::Policy,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+/// Rounds of planning and acting in one tick, at most. Searching a least accepted bid takes up to `asks_max` of them.
+const ROUNDS_MAX: usize = 16;
+
+impl Engine {
+    /// Looks, plans, acts, and publishes what it knew.
+    pub async fn tick(&mut self, cause: Cause) {
+        let began = self.clock.monotonic();
+        self.troubles.clear();
+        self.look().await;
+        let mut steps: Vec<Step> = Vec::new();
+        let mut unanswered = BTreeMap::new();
+        let time_max = self.clock.of_real(self.tick_time_max);
+        for round in 0..ROUNDS_MAX {
+            if !self.settle().await {
+                break;
+            }
+            let Some((situation, mut plan)) = self.think(&unanswered).await else { break };
+            let forbidden = self.verified(&situation, &mut plan);
+            let (asks, writes): (Vec<Action>, Vec<Action>) =
+                plan.actions.iter().cloned().partition(|action| matches!(action, Action::Ask { .. }));
+            let writes: Vec<Action> =
+                writes.into_iter().filter(|action| plan::permitted(&situation, action)).collect();
+            let idle = asks.is_empty() && writes.is_empty();
+            let policies = situation.fleets.iter().map(|(name, fleet)| (name.clone(), fleet.policy.clone())).collect();
+            self.situation = Some(situation);
+            self.plan = Some(plan);
+            if idle || forbidden {
+                break;
+            }
+            let written = self.write(writes, &policies).await;
+            let nothing_written = written.is_empty();
+            steps.extend(written);
+            let left = time_max.saturating_sub(self.clock.monotonic().saturating_sub(began));
+            let asked = self.ask(asks, left, &mut unanswered).await;
+            let late = self.clock.monotonic().saturating_sub(began) > time_max;
+            let interrupted = self.waiting.load(Ordering::Relaxed) || self.stopping.load(Ordering::Relaxed);
+            if late || interrupted || (nothing_written && !asked) || round + 1 == ROUNDS_MAX {
+                // The newest plan must be of what is known now, not of what was known before acting.
+                self.settle().await;
+                if let Some((situation, plan)) = self.think(&unanswered).await {
+                    self.situation = Some(situation);
+                    self.plan = Some(plan);
+                }
+                break;
+            }
+        }
+        self.accrue().await;
+        self.decide(cause, &steps).await;
+        self.metrics.ticked(self.clock.monotonic().saturating_sub(began));
+        self.know();
+        self.publish(true).await;
+    }
+
+    /// One look at the world, and what it is evidence of.
+    pub(super) async fn look(&mut self) {
+        observe::observe(&self.clients, &*self.clock, &mut self.inventory).await;
+        let patience = self.patience();
+        let wanted = {
+            let book = self.book.lock().await;
+            self.evidence.observe(book.ledger(), &self.inventory, patience);
+            self.evidence.lookups_wanted(book.ledger(), &self.inventory)
+        };
+        observe::look_up(&self.clients, &*self.clock, &mut self.inventory, wanted).await;
+        let not_before = time::before(self.clock.now(), self.quote_age_max().saturating_mul(2));
+        observe::forget_stale_quotes(&mut self.inventory, not_before);
+        let book = self.book.lock().await;
+        self.evidence.observe(book.ledger(), &self.inventory, patience);
+    }
+
+    pub(super) fn quote_age_max(&self) -> Duration {
+        self.clock.of_real(QUOTE_AGE_MAX)
+    }
+
+    /// Records what the newest look proves, and joins memory and look. `false` when it could not be recorded: then nothing
+    /// must be done on top of it.
+    pub(super) async fn settle(&mut self) -> bool {
+        let now = self.clock.now();
+        let book = self.book.clone();
+        let mut book = book.lock().await;
+        let proven = settle(book.ledger(), &self.evidence, &self.inventory, self.patience());
+        self.count(&proven, book.ledger());
+        if let Err(error) = book.append(now, proven) {
+            self.troubles.push(error.to_string());
+            return false;
+        }
+        self.join(&book, now);
+        true
+    }
+
+    fn join(&mut self, book: &Journal, now: Timestamp) {
+        let known: BTreeSet<FleetName> = self.law.statutes.keys().cloned().collect();
+        let joined = join(book.ledger(), &self.evidence, &self.inventory, &known, now, self.patience());
+        self.fleets = joined.fleets;
+        self.complete = joined.complete;
+        self.foreign = joined.foreign;
+    }
+
+    /// Brings edits into force, then plans on all that is known.
+    async fn think(
+        &mut self,
+        unanswered: &BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>,
+    ) -> Option<(Situation, Plan)> {
+        if !self.enact().await {
+            return None;
+        }
+        self.note_missing().await;
+        let situation = self.situate(unanswered).await;
+        let plan = plan::plan(&situation);
+        Some((situation, plan))
+    }
+
+    pub(super) async fn situate(&self, unanswered: &BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>) -> Situation {
+        let book = self.book.lock().await;
+        let limits = self.limits();
+        let held = self.limits_held.as_ref().and_then(|(held, _)| held.max_hourly_rate);
+        situate::situate(&Known {
+            now: self.clock.now(),
+            scan_interval: self.settings.scan_interval,
+            quote_age_max: self.quote_age_max(),
+            limits: &limits,
+            start_rate_ceiling: held,
+            law: &self.law,
+            ledger: book.ledger(),
+            fleets: &self.fleets,
+            complete: &self.complete,
+            foreign: &self.foreign,
+            inventory: &self.inventory,
+            unanswered,
+        })
+    }
+
+    /// Takes out of the plan what the checker does not pass, and says so loudly. Returns whether anything was.
+    fn verified(&mut self, situation: &Situation, plan: &mut Plan) -> bool {
+        let violations = verify::verify(situation, plan);
+        for violation in &violations {
+            self.metrics.invariant_violated(violation.invariant.as_str());
+            tracing::error!(invariant = %violation.invariant, detail = %violation.detail, "a planned action was refused");
+            self.troubles.push(format!("refused a planned action: {}: {}", violation.invariant, violation.detail));
+        }
+        let refused: BTreeSet<usize> = violations.iter().map(|violation| violation.action).collect();
+        let mut index = 0;
+        plan.actions.retain(|_| {
+            index += 1;
+            !refused.contains(&(index - 1))
+        });
+        !refused.is_empty() && plan.actions.is_empty()
+    }
+
+    async fn write(&mut self, writes: Vec<Action>, policies: &BTreeMap<FleetName, Policy>) -> Vec<Step> {
+        if writes.is_empty() {
+            return Vec::new();
+        }
+        let (waiting, stopping) = (self.waiting.clone(), self.stopping.clone());
+        let hands = act::Hands {
+            clients: &self.clients,
+            clock: &*self.clock,
+            entropy: &*self.entropy,
+            book: &self.book,
+            metrics: &self.metrics,
+            quote_age_max: self.quote_age_max(),
+            interrupted: std::sync::Arc::new(move || {
+                waiting.load(Ordering::Relaxed) || stopping.load(Ordering::Relaxed)
+            }),
+        };
+        let (steps, troubles) = act::write(&hands, writes, policies, &self.inventory).await;
+        for step in &steps {
+            tracing::info!(
+                kind = %step.kind, fleet = %step.fleet, instance = step.instance, hostnode = step.hostnode,
+                rate = step.rate, outcome = step.outcome, reason = %step.reason, "acted"
+            );
+        }
+        self.troubles.extend(troubles);
+        steps
+    }
+
+    /// Asks, and folds the answers into the inventory. Returns whether anything was answered.
+    async fn ask(
+        &mut self,
+        asks: Vec<Action>,
+        left: Duration,
+        unanswered: &mut BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>,
+    ) -> bool {
+        let bids = asks.into_iter().filter_map(|action| match action {
+            Action::Ask { marketplace, bid, .. } => Some((marketplace, bid)),
+            _ => None,
+        });
+        let hands = act::Hands {
+            clients: &self.clients,
+            clock: &*self.clock,
+            entropy: &*self.entropy,
+            book: &self.book,
+            metrics: &self.metrics,
+            quote_age_max: self.quote_age_max(),
+            interrupted: std::sync::Arc::new(|| false),
+        };
+        let asked = act::ask(&hands, bids.collect(), left).await;
+        let any = !asked.quotes.is_empty();
+        for (marketplace, quotes) in asked.quotes {
+            if let Some(view) = self.inventory.markets.get_mut(&marketplace) {
+                view.quotes.extend(quotes);
+            }
+        }
+        for (marketplace, bid, refusal) in asked.unanswered {
+            tracing::warn!(%marketplace, hostnode = %bid.hostnode, %refusal, "a bid was not answered");
+            unanswered.entry(marketplace).or_default().insert(bid.hostnode);
+        }
+        any
+    }
+
+    /// Counts what happened to us since the last look.
+    fn count(&self, proven: &[Record], ledger: &crate::ledger::Ledger) {
+        for record in proven {
+            match record {
+                Record::Late { marketplace, name, .. } => {
+                    tracing::warn!(%name, %marketplace, "a VM turned up after its deploy had been given up");
+                    self.metrics.late(marketplace);
+                }
+                Record::Standing { name, cause, from, to } => {
+                    tracing::info!(%name, %from, %to, %cause, "an instance stands differently");
+                    if let (Some(cause), Some(holding)) = (cause.interruption(), ledger.holdings().get(name)) {
+                        self.metrics.interrupted(&holding.intent.fleet, &holding.intent.marketplace, cause);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Remembers since when GPUs have been missing from each target.
+    async fn note_missing(&mut self) {
+        let now = self.clock.now();
+        let mut book = self.book.lock().await;
+        let mut records = Vec::new();
+        for (name, statute) in &self.law.statutes {
+            let wanted = match situate::order(book.ledger(), name, statute, now) {
+                Order::Evacuate | Order::Pause(_) => 0,
+                Order::Hold(target) => target,
+            };
+            let there: u32 = self.fleets.get(name).map_or(0, |fleet| {
+                fleet.members.values().filter(|member| serving(member.standing)).map(|member| member.shape.gpus).sum()
+            });
+            let missing_since = book.ledger().missing_since(name);
+            match (there < wanted, missing_since) {
+                (true, None) => records.push(Record::Missing { fleet: name.clone(), since: Some(now) }),
+                (false, Some(_)) => records.push(Record::Missing { fleet: name.clone(), since: None }),
+                (true, Some(_)) | (false, None) => {}
+            }
+        }
+        if let Err(error) = book.append(now, records) {
+            self.troubles.push(error.to_string());
+        }
+    }
+
+    /// What the fleets cost since they were last counted.
+    async fn accrue(&mut self) {
+        let now = self.clock.now();
+        let mut book = self.book.lock().await;
+        let accrued = accrue(book.ledger(), &self.fleets, now);
+        if let Err(error) = book.append(now, accrued) {
+            self.troubles.push(error.to_string());
+        }
+    }
+
+    /// Keeps the tick in the history where something was done, or targets are missed for other reasons than before.
+    async fn decide(&mut self, cause: Cause, steps: &[Step]) {
+        let Some(plan) = &self.plan else { return };
+        let now = self.clock.now();
+        let tick = format!("d{}", now.as_millisecond());
+        let mut records = Vec::new();
+        for decision in super::Decision::of(&tick, cause, steps, plan) {
+            let blocks = decision.blocks();
+            let changed = self.blocks.get(&decision.fleet) != Some(&blocks);
+            if !decision.actions.is_empty() || changed {
+                self.decision = Some(decision.id.clone());
+                self.blocks.insert(decision.fleet.clone(), blocks);
+                records.extend(decision.record());
+            }
+        }
+        if let Err(error) = self.book.lock().await.append(now, records) {
+            self.troubles.push(error.to_string());
+        }
+    }
+}
+
+/// Whether a GPU that stands so is there, or on its way, as far as a fallback is concerned.
+const fn serving(standing: crate::ledger::Standing) -> bool {
+    use crate::ledger::Standing;
+    match standing {
+        Standing::Pending | Standing::Running | Standing::InDoubt => true,
+        Standing::Outbid
+        | Standing::StoppedKept
+        | Standing::StoppedReleased
+        | Standing::Leaving
+        | Standing::Lost => false,
+    }
+}
+
+/// What is deployed was asked for at that very bid less than this ago, in real time (CONTRACT, "Spot").
+pub const QUOTE_AGE_MAX: Duration = Duration::from_secs(60);

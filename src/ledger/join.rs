@@ -1,0 +1,236 @@
+//! The ledger side by side with an inventory: every fleet as it stands.
+//!
+//! Settle first (see [`settle`](super::settle())): what a look at the world proves is in the ledger then, and here each
+//! member only gets what it was seen to stand as. A member that a list lacks keeps the standing that it was last seen in,
+//! until it is proven otherwise.
+
+use super::{
+    Closed, Evidence, Holding, LateVm, Ledger, Patience, Phase,
+    fleet::{Attempts, Fleet, Late, Member, Reserved, Standing, Stray},
+    settle::observed,
+};
+use crate::model::{
+    AccountName, FleetName, HourlyRate, Instance, InstanceId, Inventory, Lookup, MarketplaceName, Timestamp, VmName,
+    name::claimed_fleet,
+    time::{after, before, elapsed},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One VM as one marketplace's newest readable list (or its answer by id) shows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting<'a> {
+    pub(super) marketplace: &'a MarketplaceName,
+    pub(super) account: &'a AccountName,
+    pub(super) at: Timestamp,
+    pub(super) instance: &'a Instance,
+}
+
+/// All VMs that are seen, each once: two marketplaces of one account show the same ones.
+#[derive(Debug, Default)]
+pub(super) struct Sights<'a> {
+    by_id: BTreeMap<(&'a AccountName, &'a InstanceId), Sighting<'a>>,
+    by_name: BTreeMap<(&'a AccountName, &'a VmName), BTreeSet<&'a InstanceId>>,
+}
+
+impl<'a> Sights<'a> {
+    pub(super) fn of(inventory: &'a Inventory) -> Self {
+        let mut sights = Self::default();
+        for (marketplace, view) in &inventory.markets {
+            let Some(list) = &view.instances.last else { continue };
+            let listed = list.value.items.iter().map(|instance| (list.at, instance));
+            let looked_up = view.lookups.values().filter_map(|reading| {
+                let answer = reading.current().filter(|answer| answer.at >= list.at)?;
+                match &answer.value {
+                    Lookup::Here(instance) => Some((answer.at, instance)),
+                    Lookup::Gone => None,
+                }
+            });
+            for (at, instance) in listed.chain(looked_up) {
+                sights.add(Sighting { marketplace, account: &view.account, at, instance });
+            }
+        }
+        sights
+    }
+
+    /// The newest sighting of an instance counts.
+    fn add(&mut self, sighting: Sighting<'a>) {
+        let Sighting { account, at, instance, marketplace: _ } = sighting;
+        let known = self.by_id.entry((account, &instance.id)).or_insert(sighting);
+        if known.at < at {
+            *known = sighting;
+        }
+        self.by_name.entry((account, &instance.name)).or_default().insert(&instance.id);
+    }
+
+    pub(super) fn with_id(&self, account: &'a AccountName, id: &'a InstanceId) -> Option<Sighting<'a>> {
+        self.by_id.get(&(account, id)).copied()
+    }
+
+    pub(super) fn named(&self, account: &'a AccountName, name: &'a VmName) -> impl Iterator<Item = Sighting<'a>> {
+        let ids = self.by_name.get(&(account, name)).into_iter().flatten();
+        ids.filter_map(move |id| self.by_id.get(&(account, *id)).copied())
+    }
+
+    pub(super) fn all(&self) -> Vec<Sighting<'a>> {
+        self.by_id.values().copied().collect()
+    }
+}
+
+/// Everything as it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// Every fleet that is known or has something left, by name.
+    pub fleets: BTreeMap<FleetName, Fleet>,
+    /// What VMs that are not ours cost per hour, by account, as far as the lists say.
+    pub foreign: BTreeMap<AccountName, HourlyRate>,
+    /// Whether each marketplace's newest list is complete: nothing is rented where it is not.
+    pub complete: BTreeMap<MarketplaceName, bool>,
+}
+
+/// Joins the ledger with a look at the world. `known` are the fleets that have a policy: they are there even when empty,
+/// and a VM named after one of them is a stray even if the journal never heard of that fleet.
+pub fn join(
+    ledger: &Ledger,
+    evidence: &Evidence,
+    inventory: &Inventory,
+    known: &BTreeSet<FleetName>,
+    now: Timestamp,
+    patience: Patience,
+) -> Joined {
+    let sights = Sights::of(inventory);
+    let mut fleets: BTreeMap<FleetName, Fleet> = known.iter().map(|fleet| (fleet.clone(), Fleet::default())).collect();
+
+    for (name, holding) in ledger.holdings() {
+        let member = member(name, holding, &sights, now, patience);
+        fleets.entry(member.fleet.clone()).or_default().members.insert(name.clone(), member);
+    }
+    for ((name, id), vm) in ledger.late() {
+        fleets.entry(vm.fleet.clone()).or_default().late.push(late(name, id, vm, &sights, now, patience));
+    }
+    for (name, past) in ledger.closed_since(before(now, patience.late_window)) {
+        if past.closed == Closed::Abandoned && !past.turned_up {
+            let intent = &past.holding.intent;
+            fleets.entry(intent.fleet.clone()).or_default().reserved.push(Reserved {
+                name: name.clone(),
+                account: intent.account.clone(),
+                marketplace: intent.marketplace.clone(),
+                rate: past.holding.rate_max(),
+                until: after(past.at, patience.late_window),
+            });
+        }
+    }
+
+    let mut foreign: BTreeMap<AccountName, HourlyRate> =
+        inventory.markets.values().map(|view| (view.account.clone(), HourlyRate::ZERO)).collect();
+    let claimants: BTreeSet<&FleetName> = known.iter().chain(ledger.fleets()).collect();
+    for Sighting { marketplace, account, instance, at: _ } in sights.all() {
+        if is_known(ledger, account, &instance.name) {
+            continue;
+        }
+        match claimed_fleet(ledger.prefix(), claimants.iter().copied(), &instance.name) {
+            Some(fleet) => fleets.entry(fleet.clone()).or_default().strays.push(Stray {
+                marketplace: marketplace.clone(),
+                account: account.clone(),
+                instance: instance.clone(),
+            }),
+            None => {
+                let rate = foreign.entry(account.clone()).or_default();
+                *rate = rate.plus(instance.billed().unwrap_or_default().total());
+            }
+        }
+    }
+
+    let complete = |marketplace: &MarketplaceName| evidence.is_complete(ledger, inventory, marketplace, patience);
+    let complete = inventory.markets.keys().map(|marketplace| (marketplace.clone(), complete(marketplace))).collect();
+    Joined { fleets, foreign, complete }
+}
+
+/// Whether the journal gave this name to a VM of this account.
+fn is_known(ledger: &Ledger, account: &AccountName, name: &VmName) -> bool {
+    let holding = ledger.holdings().get(name).or_else(|| ledger.past(name).map(|past| &past.holding));
+    holding.is_some_and(|holding| holding.intent.account == *account)
+}
+
+fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Timestamp, patience: Patience) -> Member {
+    let intent = &holding.intent;
+    let sighting = holding.id.as_ref().and_then(|id| sights.with_id(&intent.account, id));
+    let standing = match holding.phase {
+        Phase::Intended | Phase::InDoubt => Standing::InDoubt,
+        Phase::Leaving => Standing::Leaving,
+        Phase::Live => sighting.map_or(holding.standing, |sighting| observed(sighting.instance, holding).0),
+    };
+    let seen_at = sighting.map_or(holding.since, |sighting| sighting.at);
+    let since = if standing == holding.standing { holding.since } else { seen_at };
+    let runs_now = (standing == Standing::Running).then_some(seen_at);
+    let instance = sighting.map(|sighting| sighting.instance);
+    Member {
+        name: name.clone(),
+        fleet: intent.fleet.clone(),
+        marketplace: intent.marketplace.clone(),
+        account: intent.account.clone(),
+        id: holding.id.clone(),
+        hostnode: intent.hostnode.clone(),
+        location: intent.location.clone(),
+        shape: intent.shape.clone(),
+        price_type: intent.price_type,
+        bid: holding.bid,
+        agreed: holding.agreed,
+        on_demand: intent.on_demand,
+        quoted: instance.and_then(|instance| instance.quoted).or(holding.quoted),
+        standing,
+        since,
+        intended_at: holding.intended_at,
+        running_since: holding.running_since.or(runs_now),
+        replaces: intent.replaces.clone(),
+        write_in_doubt: is_write_in_doubt(holding, sighting, now, patience),
+        rebid_accepted_at: holding.rebid_accepted_at,
+        attempts: Attempts {
+            delete: holding.delete.as_ref().map(|delete| (delete.sent_at, delete.reason)),
+            start: holding.start_intended_at,
+            rebid_refused: holding.rebid_refused_at,
+        },
+        protected: holding.is_protected(now),
+        address: instance.and_then(|instance| instance.address.clone()).or_else(|| holding.address.clone()),
+        ports: instance
+            .map(|instance| &instance.ports)
+            .filter(|ports| !ports.is_empty())
+            .unwrap_or(&holding.ports)
+            .clone(),
+        why: intent.why.clone(),
+    }
+}
+
+/// A delete is in doubt until it is acknowledged, and again when the VM is still listed a settle grace later: both are for
+/// sending it again. What else was written is in doubt until a later list shows what became of it.
+fn is_write_in_doubt(holding: &Holding, sighting: Option<Sighting<'_>>, now: Timestamp, patience: Patience) -> bool {
+    match &holding.delete {
+        Some(delete) => delete.acked_at.is_none_or(|acked| {
+            sighting.is_some_and(|sighting| sighting.at > acked) && elapsed(acked, now) >= patience.settle_grace
+        }),
+        None => {
+            holding.unanswered_write_at.is_some_and(|written| sighting.is_none_or(|sighting| sighting.at <= written))
+        }
+    }
+}
+
+fn late<'a>(
+    name: &VmName,
+    id: &'a InstanceId,
+    vm: &'a LateVm,
+    sights: &Sights<'a>,
+    now: Timestamp,
+    patience: Patience,
+) -> Late {
+    let sighting = sights.with_id(&vm.account, id);
+    let billed = sighting.and_then(|sighting| sighting.instance.billed()).unwrap_or_default().total();
+    let acked_at = vm.delete.as_ref().and_then(|delete| delete.acked_at);
+    Late {
+        name: name.clone(),
+        marketplace: vm.marketplace.clone(),
+        account: vm.account.clone(),
+        id: id.clone(),
+        gpus: vm.gpus,
+        rate: vm.rate.max(billed),
+        delete_acked_at: acked_at.filter(|acked| elapsed(*acked, now) < patience.settle_grace),
+    }
+}

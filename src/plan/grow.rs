@@ -1,0 +1,857 @@
+//! What to rent: ask for prices, deploy what is best, fall back to on demand, and give fallbacks back.
+//!
+//! One fleet at a time, in descending priority. A candidate whose bid was accepted a moment ago is deployed; one that
+//! would be chosen at its expected price is asked about first, and the next round of the same tick knows more. What is
+//! being asked for takes its place in the plan: its resources and the most it may cost are held back from lower
+//! priorities.
+
+use super::{
+    Deploy, Draft, FleetState, Order, Situation, Verdict,
+    eligible::{Listed, eligible},
+    headroom::{Need, Short},
+    price::{Priced, price},
+    score::standing_score,
+    shrink::base_gpus,
+    solve::{Room, choose, is_fillable},
+};
+use crate::{
+    ledger::{Member, Standing},
+    model::{
+        FleetName, HourlyRate, PriceType,
+        offer::{Bid, Rates},
+        reason::{Blocked, Rejected},
+        time::{elapsed, show},
+    },
+    policy::terms::{OnDemandUse, Quantity, Revert},
+};
+use std::{collections::BTreeSet, time::Duration};
+
+/// So many offers are asked about beside those that would be chosen, so that a refusal costs no round.
+const ALTERNATIVES_MAX: usize = 2;
+/// No fleet asks more than this in one round.
+const ASKS_PER_ROUND_MAX: usize = 16;
+/// A stopped VM whose start did not work is passed over for this long.
+const RESTART_AGAIN: Duration = Duration::from_secs(600);
+
+/// What one pass came to.
+#[derive(Default)]
+struct Pass {
+    /// GPUs deployed or started.
+    rented: u32,
+    /// GPUs whose bids are being asked about.
+    asking: u32,
+    /// The first limit on money that was hit, and the rate per GPU it kept out.
+    short: Option<(Short, HourlyRate)>,
+    /// A limit on places was hit.
+    spread: bool,
+}
+
+impl Pass {
+    fn and(self, later: Self) -> Self {
+        Self {
+            rented: self.rented + later.rented,
+            asking: self.asking + later.asking,
+            short: self.short.or(later.short),
+            spread: self.spread || later.spread,
+        }
+    }
+
+    const fn gpus(&self) -> u32 {
+        self.rented.saturating_add(self.asking)
+    }
+}
+
+/// Plans one fleet's growth, and says what keeps it from its target.
+pub(super) fn grow(draft: &mut Draft<'_>, fleet: &FleetName) {
+    let situation = draft.situation;
+    let Some((fleet, state)) = situation.fleets.get_key_value(fleet) else { return };
+    let listed = offers(draft, fleet, state);
+    let priced = price(situation, fleet, state, &listed, &draft.headroom);
+    let mut growth = Growth { draft, fleet, state, priced };
+    match state.order {
+        Order::Hold(target) => growth.to(target),
+        Order::Pause(target) => growth.paused(target),
+        Order::Evacuate => {}
+    }
+    growth.note();
+}
+
+fn offers(draft: &mut Draft<'_>, fleet: &FleetName, state: &FleetState) -> Vec<Listed> {
+    let closed: std::collections::BTreeMap<_, _> =
+        draft.situation.markets.keys().filter_map(|name| Some((name.clone(), draft.renting(name).err()?))).collect();
+    let mut notes = std::mem::take(draft.notes(fleet));
+    let gpus_max = state.target_gpus();
+    let closed = |marketplace: &_| closed.get(marketplace).cloned();
+    let listed = eligible(draft.situation, state, &draft.stock, gpus_max, closed, &mut notes);
+    *draft.notes(fleet) = notes;
+    listed
+}
+
+struct Growth<'d, 'a> {
+    draft: &'d mut Draft<'a>,
+    fleet: &'a FleetName,
+    state: &'a FleetState,
+    priced: Vec<Priced>,
+}
+
+impl<'a> Growth<'_, 'a> {
+    fn situation(&self) -> &'a Situation {
+        self.draft.situation
+    }
+
+    fn to(&mut self, target: u32) {
+        let want = target.saturating_sub(self.draft.headroom.gpus(self.fleet));
+        let in_doubt = self.gpus_standing(Standing::InDoubt).min(target);
+        let detail = "deploys that were not answered may still turn up".to_owned();
+        self.draft.blocked(self.fleet, in_doubt, Short { reason: Blocked::InDoubt, detail });
+        if want == 0 {
+            self.revert(target);
+            return;
+        }
+        let started = self.restart(want);
+        let want = want - started;
+        let base = base_gpus(self.state, target).saturating_sub(self.on_demand_gpus()).min(want);
+        let mut pass = self.pass(PriceType::OnDemand, base.min(self.on_demand_left(target)), None);
+        let usage = self.state.policy.on_demand.usage;
+        match usage {
+            OnDemandUse::Never | OnDemandUse::Fallback => {
+                // What is short of the base is not filled by bid.
+                let rest = want.saturating_sub(base.max(pass.gpus()));
+                pass = pass.and(self.pass(PriceType::Spot, rest, None));
+            }
+            OnDemandUse::Always => {}
+        }
+        let rest = want.saturating_sub(pass.gpus());
+        let falls_back = match usage {
+            OnDemandUse::Never => false,
+            OnDemandUse::Fallback => pass.asking == 0 && self.may_fall_back(),
+            OnDemandUse::Always => true,
+        };
+        if falls_back {
+            let rest = rest.min(self.on_demand_left(target));
+            pass = pass.and(self.pass(PriceType::OnDemand, rest, None));
+        }
+        self.explain(want.saturating_sub(pass.gpus()), started, &pass);
+    }
+
+    fn paused(&mut self, target: u32) {
+        let missing = target.saturating_sub(self.draft.headroom.gpus(self.fleet));
+        let (reason, detail) = if self.state.policy_broken {
+            (Blocked::PolicyInvalid, "the policy file is gone: the fleet stays as it is")
+        } else {
+            (Blocked::Paused, "paused until `resume`")
+        };
+        self.draft.blocked(self.fleet, missing, Short { reason, detail: detail.to_owned() });
+    }
+
+    fn gpus_standing(&self, standing: Standing) -> u32 {
+        let members = self.state.fleet.members.values();
+        members.filter(|member| member.standing == standing).map(Member::counted_gpus).sum()
+    }
+
+    /// GPUs rented on demand, what is planned included.
+    fn on_demand_gpus(&self) -> u32 {
+        let on_demand = |price_type| price_type == PriceType::OnDemand;
+        let members = self.state.fleet.members.values().filter(|member| on_demand(member.price_type));
+        let planned = self.draft.actions.iter().filter_map(|action| match action {
+            super::Action::Deploy(deploy) if deploy.fleet == *self.fleet && on_demand(deploy.price_type) => {
+                Some(deploy.shape.gpus)
+            }
+            _ => None,
+        });
+        members.map(Member::counted_gpus).chain(planned).sum()
+    }
+
+    fn on_demand_left(&self, target: u32) -> u32 {
+        let most = self.state.policy.on_demand.max_gpus.unwrap_or(target).min(target);
+        most.saturating_sub(self.on_demand_gpus())
+    }
+
+    fn may_fall_back(&self) -> bool {
+        let waited = self.state.missing_since.map(|since| elapsed(since, self.situation().now)).unwrap_or_default();
+        waited >= self.state.policy.on_demand.after
+    }
+
+    /// Starts what we stopped ourselves, before anything new is rented.
+    fn restart(&mut self, want: u32) -> u32 {
+        let now = self.situation().now;
+        let mut started = 0;
+        for member in self.state.fleet.members.values() {
+            let gpus = match member.standing {
+                // Billed in full and serving nobody: its GPUs are counted already.
+                Standing::StoppedKept => 0,
+                Standing::StoppedReleased => member.shape.gpus,
+                Standing::Pending
+                | Standing::Running
+                | Standing::Outbid
+                | Standing::Leaving
+                | Standing::InDoubt
+                | Standing::Lost => continue,
+            };
+            let lately = member.attempts.start.is_some_and(|at| elapsed(at, now) < RESTART_AGAIN);
+            if lately || member.write_in_doubt || gpus > want - started || self.draft.is_going(member) {
+                continue;
+            }
+            let full = member.quoted.map_or(member.agreed, |quoted| quoted.max(member.agreed)).total();
+            let rate = full.max(member.bid.unwrap_or_default().plus(member.agreed.storage)).minus(member.committed());
+            let cap = self.state.policy.model(&member.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
+            let affordable = cap.is_none_or(|price| full <= price.times(member.shape.gpus));
+            let need = Need { fleet: self.fleet, account: &member.account, gpus, rate, surge_gpus: 0 };
+            if affordable
+                && self.draft.renting(&member.marketplace).is_ok()
+                && self.draft.headroom.admits(need).is_ok()
+                && self.draft.start(member, gpus, rate, "stopped, and wanted again".to_owned())
+            {
+                started += gpus;
+            }
+        }
+        started
+    }
+
+    /// Rents or asks for up to `want` GPUs paid for in one way.
+    fn pass(&mut self, price_type: PriceType, want: u32, replaces: Option<&Member>) -> Pass {
+        let mut pass = Pass::default();
+        if want == 0 {
+            return pass;
+        }
+        let is_fit = |priced: &Priced| {
+            let candidate = &priced.candidate;
+            candidate.price_type == price_type && replaces.is_none_or(|member| self.is_better(priced, member))
+        };
+        let open: Vec<usize> =
+            (0..self.priced.len()).filter(|&at| self.priced[at].is_open() && is_fit(&self.priced[at])).collect();
+        let surge_gpus = if replaces.is_some() { self.state.surge_gpus() } else { 0 };
+        let Draft { situation, headroom, stock, actions, .. } = &*self.draft;
+        let room = Room::new(situation, self.fleet, self.state, headroom, stock, actions, surge_gpus);
+        let candidates: Vec<_> = open.iter().map(|&at| &self.priced[at].candidate).collect();
+        let choice = choose(&candidates, want, self.state.policy.instance.gpus, &room);
+        pass.spread = !choice.spread.is_empty();
+        for (at, reason) in choice.spread {
+            self.priced[open[at]].candidate.verdict = Verdict::Rejected(reason);
+        }
+        pass.short = choice.short.map(|(at, short)| (short, per_gpu(&self.priced[open[at]])));
+        let mut asks = 0;
+        let picks: Vec<usize> = choice.picks.iter().map(|&at| open[at]).collect();
+        for &at in &picks {
+            let gpus = self.priced[at].candidate.offer.shape.gpus;
+            let ask = self.priced[at].ask;
+            match ask {
+                None if self.rent(at, replaces) => pass.rented += gpus,
+                None => {}
+                Some(bid) => {
+                    if asks < ASKS_PER_ROUND_MAX {
+                        asks += 1;
+                        self.ask(at, bid);
+                        self.hold(at);
+                    }
+                    pass.asking += gpus;
+                }
+            }
+        }
+        if pass.asking > 0 {
+            self.ask_alternatives(&open, &picks, asks);
+        }
+        // Money that keeps a bid from being made at all is short too.
+        let shut = self
+            .priced
+            .iter()
+            .find(|priced| priced.candidate.price_type == price_type && priced.shut.is_some() && pass.gpus() < want);
+        if let Some(priced) = shut
+            && pass.short.is_none()
+        {
+            pass.short = priced.shut.clone().map(|short| (short, per_gpu(priced)));
+        }
+        pass
+    }
+
+    fn ask(&mut self, at: usize, bid: HourlyRate) {
+        let candidate = &mut self.priced[at].candidate;
+        candidate.verdict = Verdict::Asking;
+        let bid = Bid { hostnode: candidate.offer.hostnode.clone(), shape: candidate.offer.shape.clone(), price: bid };
+        let marketplace = candidate.offer.marketplace.clone();
+        self.draft.ask(self.fleet, &marketplace, bid);
+    }
+
+    /// Keeps what is being asked for from fleets of lower priority.
+    fn hold(&mut self, at: usize) {
+        let Priced { candidate, rate_max, .. } = &self.priced[at];
+        let offer = &candidate.offer;
+        let Some(market) = self.situation().markets.get(&offer.marketplace) else { return };
+        self.draft.headroom.hold(self.fleet, &market.account, *rate_max);
+        self.draft.stock.take(&market.account, &offer.hostnode, &offer.shape, []);
+    }
+
+    fn ask_alternatives(&mut self, open: &[usize], picks: &[usize], mut asks: usize) {
+        let mut machines: BTreeSet<_> =
+            picks.iter().map(|&at| self.priced[at].candidate.offer.hostnode.clone()).collect();
+        let mut alternatives = 0;
+        for &at in open {
+            if alternatives >= ALTERNATIVES_MAX || asks >= ASKS_PER_ROUND_MAX {
+                return;
+            }
+            let Priced { candidate, ask: Some(bid), .. } = &self.priced[at] else { continue };
+            let (bid, hostnode) = (*bid, candidate.offer.hostnode.clone());
+            if candidate.verdict == Verdict::Eligible && machines.insert(hostnode) {
+                self.ask(at, bid);
+                alternatives += 1;
+                asks += 1;
+            }
+        }
+    }
+
+    /// Rents a candidate whose price is known; whether it did.
+    fn rent(&mut self, at: usize, replaces: Option<&Member>) -> bool {
+        let (situation, state) = (self.situation(), self.state);
+        let Priced { candidate, .. } = &self.priced[at];
+        let offer = &candidate.offer;
+        let Some(market) = situation.markets.get(&offer.marketplace) else { return false };
+        let Some(hostnode) = situation.hostnode(&offer.marketplace, &offer.hostnode) else { return false };
+        let account = &market.account;
+        let Some(ports) = self.draft.stock.ports(account, hostnode, &state.policy.instance.ports) else { return false };
+        let agreed = match (candidate.price_type, candidate.bid) {
+            (PriceType::OnDemand, _) => offer.on_demand,
+            (PriceType::Spot, Some(bid)) => Rates { compute: bid, storage: offer.on_demand.storage },
+            (PriceType::Spot, None) => return false,
+        };
+        let gpus = offer.shape.gpus;
+        let surge_gpus = if replaces.is_some() { state.surge_gpus() } else { 0 };
+        let need = Need { fleet: self.fleet, account, gpus, rate: agreed.total(), surge_gpus };
+        if self.draft.headroom.admits(need).is_err() {
+            return false;
+        }
+        let why = format!(
+            "{} of {} offers: {} {} at {}/h, {} per delivered GPU-hour",
+            at + 1,
+            self.priced.len(),
+            candidate.price_type,
+            offer.shape.gpu_model,
+            agreed.total(),
+            HourlyRate::from_micros(candidate.score.micros_per_delivered_gpu_hour)
+        );
+        let deploy = Deploy {
+            name: self.draft.name(self.fleet),
+            fleet: self.fleet.clone(),
+            marketplace: offer.marketplace.clone(),
+            account: account.clone(),
+            hostnode: offer.hostnode.clone(),
+            location: offer.location.clone(),
+            shape: offer.shape.clone(),
+            price_type: candidate.price_type,
+            bid: candidate.bid,
+            agreed,
+            on_demand: offer.on_demand,
+            image: state.policy.instance.image.clone(),
+            ports,
+            replaces: replaces.map(|member| member.name.clone()),
+            why,
+        };
+        self.draft.deploy(deploy);
+        self.priced[at].candidate.verdict = Verdict::Chosen;
+        true
+    }
+
+    /// Gives a fallback back once its like can be had by bid: the replacement first.
+    fn revert(&mut self, target: u32) {
+        match (self.state.policy.on_demand.usage, self.state.policy.on_demand.revert) {
+            (OnDemandUse::Fallback, Revert::WhenAvailable) => {}
+            (OnDemandUse::Never | OnDemandUse::Always, _) | (_, Revert::Never) => return,
+        }
+        let members = &self.state.fleet.members;
+        let moving = members.values().filter(|member| {
+            member.replaces.as_ref().is_some_and(|replaced| members.contains_key(replaced)) && member.serves()
+        });
+        let mut moving = u32::try_from(moving.count()).unwrap_or(u32::MAX);
+        let moves_max = match self.state.policy.disruption.max_surge {
+            Quantity::Count(vms) => vms,
+            Quantity::SharePpm(_) => u32::MAX,
+        };
+        let replaced: BTreeSet<_> = members.values().filter_map(|member| member.replaces.clone()).collect();
+        let mut spare = self.on_demand_gpus().saturating_sub(base_gpus(self.state, target));
+        for member in self.state.fleet.members.values() {
+            let movable = member.price_type == PriceType::OnDemand
+                && member.standing == Standing::Running
+                && !member.protected
+                && member.counted_gpus() <= spare
+                && !replaced.contains(&member.name)
+                && !self.draft.is_touched(&member.name);
+            if !movable || moving >= moves_max {
+                continue;
+            }
+            let pass = self.pass(PriceType::Spot, member.shape.gpus, Some(member));
+            if pass.gpus() > 0 {
+                moving += 1;
+                spare = spare.saturating_sub(member.counted_gpus());
+            }
+        }
+    }
+
+    /// Whether a candidate is as large as a member, as preferred, and cheaper.
+    fn is_better(&self, priced: &Priced, member: &Member) -> bool {
+        let score = &priced.candidate.score;
+        let (preference, micros) = standing_score(self.situation(), self.state, member);
+        priced.candidate.offer.shape.gpus == member.shape.gpus
+            && score.preference <= preference
+            && score.micros_per_delivered_gpu_hour < micros
+    }
+
+    /// Why GPUs are missing that nobody is even asking for.
+    fn explain(&mut self, missing: u32, started: u32, pass: &Pass) {
+        let (situation, state) = (self.situation(), self.state);
+        if situation.is_observing(state) {
+            let detail = "in observe mode nothing is changed".to_owned();
+            let gpus = pass.gpus().saturating_add(started);
+            self.draft.blocked(self.fleet, gpus, Short { reason: Blocked::Observe, detail });
+        }
+        if missing == 0 {
+            return;
+        }
+        if let Some((short, rate)) = &pass.short {
+            let short = short.clone();
+            match short.reason {
+                Blocked::GlobalRateLimit | Blocked::BalanceFloor | Blocked::Runway => {
+                    self.hold_missing(missing, *rate);
+                }
+                _ => {}
+            }
+            self.draft.blocked(self.fleet, missing, short);
+            return;
+        }
+        let short = self.without_offers(missing, pass);
+        self.draft.blocked(self.fleet, missing, short);
+    }
+
+    fn without_offers(&self, missing: u32, pass: &Pass) -> Short {
+        let state = self.state;
+        let sizes = state.policy.instance.gpus;
+        let short = |reason, detail| Short { reason, detail };
+        if !is_fillable(missing, sizes) && missing < sizes.min {
+            return short(Blocked::Shape, format!("{missing} GPUs are fewer than the smallest VM's {}", sizes.min));
+        }
+        if pass.spread {
+            return short(Blocked::Spread, "max_gpus_per_hostnode or max_share_per_location".to_owned());
+        }
+        let wanted = |name: &_| state.policy.marketplaces.as_ref().is_none_or(|wanted| wanted.contains(name));
+        let closed =
+            self.situation().markets.keys().filter(|name| wanted(name)).find_map(|name| self.draft.renting(name).err());
+        if let Some(closed) = closed {
+            return closed;
+        }
+        let turned_down = self.draft.notes.get(self.fleet).map(|notes| &notes.turned_down);
+        let cooling = |reason: &Rejected| matches!(reason, Rejected::Cooldown | Rejected::Quarantined);
+        if let Some(turned_down) = turned_down
+            && self.priced.is_empty()
+            && turned_down.values().any(cooling)
+        {
+            let hosts = turned_down.values().filter(|reason| cooling(reason)).count();
+            return short(Blocked::Cooldown, format!("{hosts} hostnodes failed lately"));
+        }
+        let unanswered = self.priced.iter().filter(|priced| priced.unanswered).count();
+        if unanswered > 0 {
+            return short(Blocked::StaleMarket, format!("{unanswered} bids were asked about and not answered"));
+        }
+        let waits = state.policy.on_demand.usage == OnDemandUse::Fallback && !self.may_fall_back();
+        let wait =
+            if waits { format!("; on demand after {}", show(state.policy.on_demand.after)) } else { String::new() };
+        short(Blocked::NoOffers, format!("nothing more that is eligible is offered{wait}"))
+    }
+
+    /// What a fleet still wants and money keeps from it is kept from lower priorities too.
+    fn hold_missing(&mut self, missing: u32, rate: HourlyRate) {
+        let accounts: BTreeSet<_> = self.situation().markets.values().map(|market| market.account.clone()).collect();
+        let wanted = rate.times(missing).min(self.state.rate_limit());
+        for account in accounts {
+            self.draft.headroom.hold(self.fleet, &account, wanted);
+        }
+    }
+
+    /// Hands the candidates and their verdicts to the report.
+    fn note(self) {
+        let Self { draft, fleet, priced, .. } = self;
+        draft.notes(fleet).candidates = priced.into_iter().map(|priced| priced.candidate).collect();
+    }
+}
+
+fn per_gpu(priced: &Priced) -> HourlyRate {
+    let gpus = u64::from(priced.candidate.offer.shape.gpus.max(1));
+    HourlyRate::from_micros(priced.candidate.rate.micros().div_ceil(gpus))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        model::{offer::BidAnswer::*, time::before},
+        plan::testkit::*,
+        plan::*,
+        policy::terms::*,
+    };
+
+    /// A target over these hosts, followed to its end: what is rented then.
+    #[track_caller]
+    fn settled(hosts: &str, edit: impl FnOnce(&mut Terms), expected: &str) {
+        let mut town = town("");
+        town.policy(edit).hosts(hosts);
+        town.settle();
+        assert_eq!(town.rented("f"), expected, "{}", town.blocked());
+    }
+
+    use crate::policy::Terms;
+
+    fn target(gpus: u32) -> impl Fn(&mut Terms) {
+        move |terms| terms.target_gpus = gpus
+    }
+
+    fn buy(gpus: u32) -> impl Fn(&mut Terms) {
+        move |terms| {
+            terms.target_gpus = gpus;
+            terms.on_demand.usage = OnDemandUse::Always;
+        }
+    }
+
+    #[test]
+    fn a_target_is_filled_from_the_cheapest_machines_in_few_vms() {
+        settled("a 1.00 99%   b 0.90 99% x3   c 2.00 99%", target(5), "ax2, bx3");
+        settled("a 1.00 99%   b 0.90 99% x3   c 2.00 99%", buy(5), "ax2 od, bx3 od");
+    }
+
+    #[test]
+    fn a_higher_least_bid_makes_a_cheap_machine_dear() {
+        settled("a 1.00 99% least=0.40   b 0.90 99% least=0.89", target(2), "ax2");
+    }
+
+    #[test]
+    fn what_is_deployed_was_accepted_at_that_very_bid_a_moment_ago() {
+        let mut town = town("");
+        town.policy(|terms| terms.spot.bid = BidStrategy::Cap).hosts("a 1.00 99%");
+        assert_eq!(town.said(), "ask ax1 1.00");
+        town.quote("a", 1, "1.00", Accepted, 50);
+        assert_eq!(town.said(), "deploy ax1 1.00");
+        town.market().quotes.clear();
+        town.quote("a", 1, "1.00", Accepted, 51);
+        assert_eq!(town.said(), "ask ax1 1.00");
+        town.quote("a", 1, "1.00", Refused, 1);
+        assert_eq!(town.said(), "");
+    }
+
+    #[test]
+    fn the_cap_is_the_least_of_max_price_on_demand_and_headroom_each_less_storage() {
+        let cap = |edit: fn(&mut Terms), expected: &str| {
+            let mut town = town("");
+            town.policy(|terms| {
+                terms.spot.bid = BidStrategy::Cap;
+                edit(terms);
+            });
+            town.hosts("a 1.00 99%");
+            assert_eq!(town.said(), expected);
+        };
+        cap(|_| {}, "ask ax1 1.00");
+        cap(|terms| terms.models[1].max_price = Some(rate("0.605")), "ask ax1 0.60");
+        cap(|terms| terms.max_hourly_rate = rate("0.305"), "ask ax1 0.30");
+        cap(|terms| terms.max_hourly_rate = rate("0.005"), "");
+    }
+
+    #[test]
+    fn a_refused_cap_is_a_refused_bid_and_the_next_machine_is_asked() {
+        settled("a 1.00 99% least=1.20   b 1.10 99%", target(1), "bx1");
+        let mut town = town("");
+        town.hosts("a 1.00 99%").quote("a", 1, "1.00", Refused, 10);
+        assert_eq!(town.said(), "");
+        let report = plan(&town.situation).report.remove(&town.fleet()).unwrap();
+        assert_eq!(report.rejected[&Rejected::BidRefused], 1);
+        assert_eq!(town.blocked(), "1 no_offers");
+    }
+
+    #[test]
+    fn a_refusal_is_forgotten_after_five_minutes() {
+        let mut town = town("");
+        town.hosts("a 1.00 99%").quote("a", 1, "1.00", Refused, 301);
+        assert_eq!(town.said(), "ask ax1 0.50");
+    }
+
+    #[test]
+    fn an_unanswered_ask_waits_for_the_next_tick() {
+        let mut town = town("");
+        town.hosts("a 1.00 99%");
+        town.market().unanswered.insert("a".parse().unwrap());
+        assert_eq!((town.said(), town.blocked()), (String::new(), "1 stale_market".to_owned()));
+    }
+
+    #[test]
+    fn the_fleets_rate_limit_binds_to_the_micro() {
+        let limit = |text: &'static str| {
+            move |terms: &mut Terms| {
+                buy(2)(terms);
+                terms.instance.gpus.max = 1;
+                terms.max_hourly_rate = rate(text);
+            }
+        };
+        settled("a 1.00 99%", limit("2.01"), "ax1 od, ax1 od");
+        settled("a 1.00 99%", limit("2.009999"), "ax1 od");
+        let mut town = town("");
+        town.policy(limit("2.009999")).hosts("a 1.00 99%");
+        assert_eq!(town.blocked(), "1 rate_limit");
+    }
+
+    #[test]
+    fn a_held_edit_binds_what_is_started_to_the_lower_limit() {
+        let mut town = town("");
+        town.policy(buy(1)).hosts("a 1.00 99%");
+        town.state().edit_held = true;
+        town.state().rate_ceiling = rate("1.00");
+        assert_eq!((town.said(), town.blocked()), (String::new(), "1 held_edit".to_owned()));
+    }
+
+    #[test]
+    fn the_limit_over_all_fleets_counts_strays_and_forgotten_fleets() {
+        let mut town = town("");
+        town.policy(buy(1)).hosts("a 1.00 99%");
+        town.situation.limits.max_hourly_rate = Some(rate("2.005"));
+        town.situation.orphaned.insert("acc".parse().unwrap(), rate("1.00"));
+        assert_eq!(town.said(), "deploy ax1 1.00");
+        town.situation.orphaned.insert("acc".parse().unwrap(), rate("1.000001"));
+        assert_eq!((town.said(), town.blocked()), (String::new(), "1 global_rate_limit".to_owned()));
+    }
+
+    #[test]
+    fn strays_and_late_vms_count_when_renting() {
+        let mut town = town("");
+        town.policy(buy(3)).hosts("a 1.00 99%").stray("spotscale-f-x-1", 2, "1.00");
+        assert_eq!(town.said(), "deploy ax1 1.00");
+        town.late("spotscale-f-e-7", 1);
+        assert_eq!(town.said(), "delete spotscale-f-e-7 late");
+    }
+
+    #[test]
+    fn most_gpus_within_the_limit_come_before_preference() {
+        settled(
+            "a 2.00 99% big   b 0.50 99%",
+            |terms| {
+                buy(4)(terms);
+                terms.instance.gpus.max = 1;
+                terms.max_hourly_rate = rate("3.60");
+            },
+            "ax1 od, bx1 od, bx1 od, bx1 od",
+        );
+    }
+
+    #[test]
+    fn what_is_left_below_the_smallest_vm_stays_unfilled() {
+        let mut town = town("");
+        town.hosts("a 1.00 99%").policy(|terms| {
+            buy(3)(terms);
+            terms.instance.gpus.min = 2;
+            terms.instance.gpus.max = 2;
+        });
+        assert_eq!((town.said(), town.blocked()), ("deploy ax2 2.00".into(), "1 shape".to_owned()));
+        // Three of `a`'s four would leave one that is never filled, but not while `b` makes up the rest.
+        settled(
+            "a 1.00 99% x4   b 1.10 99%",
+            |terms| {
+                buy(7)(terms);
+                terms.instance.gpus = crate::model::offer::Bounds { min: 2, max: 3 };
+            },
+            "ax3 od, bx2 od, bx2 od",
+        );
+    }
+
+    #[test]
+    fn a_hostnode_and_a_location_take_only_their_share() {
+        settled(
+            "a 1.00 99%   b 1.10 99%",
+            |terms| {
+                buy(6)(terms);
+                terms.hosts.max_gpus_per_hostnode = Some(3);
+            },
+            "ax3 od, bx3 od",
+        );
+        settled(
+            "a 1.00 99%   b 1.10 99%   c 2.00 99% poland",
+            |terms| {
+                buy(4)(terms);
+                terms.hosts.max_share_per_location_ppm = Some(500_000);
+            },
+            "ax2 od, cx2 od",
+        );
+        let mut town = town("");
+        town.hosts("a 1.00 99%").policy(|terms| {
+            buy(4)(terms);
+            terms.hosts.max_share_per_location_ppm = Some(100_000);
+        });
+        assert_eq!((town.said(), town.blocked()), ("deploy ax1 1.00".into(), "3 spread".to_owned()));
+    }
+
+    #[test]
+    fn ports_are_the_lowest_free_ones_and_given_once() {
+        let mut town = town("");
+        town.hosts("a 1.00 99% ports3").policy(|terms| {
+            buy(2)(terms);
+            terms.instance.gpus.max = 1;
+            terms.instance.ports = vec![22, 80];
+        });
+        let actions = plan(&town.situation).actions;
+        let [Action::Deploy(deploy)] = &actions[..] else { panic!("{actions:?}") };
+        assert_eq!(deploy.ports, std::collections::BTreeMap::from([(20_000, 22), (20_001, 80)]));
+    }
+
+    #[test]
+    fn nothing_is_rented_where_we_may_not_or_cannot_see() {
+        let closed = |edit: fn(&mut MarketState), expected: &str| {
+            let mut town = town("");
+            town.policy(buy(1)).hosts("a 1.00 99%");
+            edit(town.market());
+            assert_eq!((town.said(), town.blocked()), (String::new(), expected.to_owned()));
+        };
+        closed(|market| market.bench = Some(Bench::Stale), "1 stale_market");
+        closed(|market| market.bench = Some(Bench::Unauthorized), "1 unauthorized");
+        closed(|market| market.bench = Some(Bench::Throttled), "1 throttled");
+        closed(|market| market.bench = Some(Bench::Paused), "1 paused");
+        closed(|market| market.list_complete = false, "1 stale_market");
+    }
+
+    #[test]
+    fn a_paused_fleet_starts_nothing_and_one_without_a_file_says_why() {
+        let mut town = town("");
+        town.policy(buy(2)).hosts("a 1.00 99%");
+        town.state().order = Order::Pause(2);
+        assert_eq!((town.said(), town.blocked()), (String::new(), "2 paused".to_owned()));
+        town.state().policy_broken = true;
+        assert_eq!(town.blocked(), "2 policy_invalid");
+    }
+
+    #[test]
+    fn an_observing_fleet_plans_what_it_would_do_and_may_only_ask() {
+        let mut town = town("");
+        town.hosts("a 1.00 99%").policy(|terms| {
+            buy(1)(terms);
+            terms.mode = Mode::Observe;
+        });
+        assert_eq!((town.said(), town.blocked()), ("deploy ax1 1.00".into(), "1 observe".to_owned()));
+        let plan = plan(&town.situation);
+        assert!(!permitted(&town.situation, &plan.actions[0]));
+        let broken = crate::plan::verify::verify(&town.situation, &plan);
+        assert_eq!(broken[0].invariant, crate::plan::verify::Invariant::Permission);
+        town.policy(|terms| terms.on_demand.usage = OnDemandUse::Never);
+        let asks = crate::plan::plan(&town.situation).actions;
+        assert!(!asks.is_empty() && asks.iter().all(|action| permitted(&town.situation, action)));
+    }
+
+    #[test]
+    fn watching_takes_nothing_from_those_that_act() {
+        let mut town = town("");
+        town.policy(|terms| {
+            buy(1)(terms);
+            terms.mode = Mode::Observe;
+            terms.priority = 900;
+        });
+        town.hosts("a 1.00 99% x1").second("g", 1, buy(1));
+        town.situation.limits.max_hourly_rate = Some(rate("1.005"));
+        assert_eq!(town.said(), "deploy ax1 1.00");
+        assert_eq!(plan(&town.situation).actions[0].fleet().as_str(), "g");
+    }
+
+    #[test]
+    fn unanswered_deploys_keep_their_slots() {
+        let mut town = town("x in_doubt a 2");
+        town.policy(buy(2)).hosts("a 1.00 99%");
+        assert_eq!((town.said(), town.blocked()), (String::new(), "2 in_doubt".to_owned()));
+    }
+
+    #[test]
+    fn fallback_waits_and_then_buys_only_what_cannot_be_had_by_bid() {
+        let mut town = town("");
+        town.hosts("a 1.00 99% x1   b 1.10 99% least=1.20").policy(|terms| {
+            terms.target_gpus = 3;
+            terms.on_demand.usage = OnDemandUse::Fallback;
+            terms.on_demand.max_gpus = Some(1);
+        });
+        let since = before(town.situation.now, seconds(590));
+        town.state().missing_since = Some(since);
+        for _ in 0..8 {
+            town.round();
+        }
+        assert_eq!(town.rented("f"), "ax1");
+        town.settle();
+        let since = before(town.situation.now, seconds(600));
+        town.state().missing_since = Some(since);
+        town.settle();
+        assert_eq!(town.rented("f"), "ax1, bx1 od");
+    }
+
+    #[test]
+    fn the_base_is_always_on_demand() {
+        settled(
+            "a 1.00 99%",
+            |terms| {
+                target(3)(terms);
+                terms.on_demand.usage = OnDemandUse::Fallback;
+                terms.on_demand.base_gpus = 1;
+            },
+            "ax1 od, ax2",
+        );
+    }
+
+    #[test]
+    fn a_fallback_is_given_back_replacement_first() {
+        let mut town = town("o running b 2 od rate=2.00");
+        town.hosts("a 1.00 99%").policy(|terms| {
+            terms.target_gpus = 2;
+            terms.on_demand.usage = OnDemandUse::Fallback;
+        });
+        let mut most = 0;
+        for _ in 0..20 {
+            town.round();
+            most = most.max(town.state().fleet.counted_gpus());
+        }
+        assert_eq!((town.rented("f").as_str(), most), ("ax2", 4));
+    }
+
+    #[test]
+    fn a_fallback_stays_without_surge_or_room_for_the_overlap_or_when_told() {
+        let stays = |edit: fn(&mut Terms)| {
+            let mut town = town("o running b 2 od rate=2.00");
+            town.hosts("a 1.00 99%").policy(|terms| {
+                terms.target_gpus = 2;
+                terms.on_demand.usage = OnDemandUse::Fallback;
+                edit(terms);
+            });
+            town.settle();
+            assert_eq!(town.rented("f"), "bx2 od");
+        };
+        stays(|terms| terms.disruption.max_surge = Quantity::Count(0));
+        stays(|terms| terms.max_hourly_rate = rate("2.50"));
+        stays(|terms| terms.on_demand.revert = Revert::Never);
+        stays(|terms| terms.on_demand.base_gpus = 2);
+    }
+
+    #[test]
+    fn what_was_stopped_is_started_before_anything_is_rented() {
+        let mut town = town("m stopped_released a 1 rate=0.40   n stopped b 1");
+        town.policy(buy(3)).hosts("a 1.00 99%");
+        assert_eq!(town.said(), "start m; start n; deploy ax1 1.00");
+        town.member("m").attempts.start = Some(town.situation.now);
+        assert_eq!(town.said(), "start n; deploy ax2 2.00");
+    }
+
+    #[test]
+    fn higher_priority_goes_first_and_what_it_asks_for_is_held_back() {
+        let mut town = town("");
+        town.policy(|terms| terms.priority = 1).policy(buy(1)).hosts("a 1.00 99% x2");
+        town.second("g", 200, target(1));
+        // `g` may come to 1.005: with room for one VM only, `f` has to wait for it.
+        town.situation.limits.max_hourly_rate = Some(rate("1.50"));
+        assert_eq!(town.said(), "ask ax1 0.50");
+        assert_eq!(town.blocked(), "1 global_rate_limit");
+        town.situation.limits.max_hourly_rate = Some(rate("2.01"));
+        assert_eq!(town.said(), "ask ax1 0.50; deploy ax1 1.00");
+    }
+
+    #[test]
+    fn each_resource_is_sold_once_also_when_the_list_is_older_than_a_deploy() {
+        let mut town = town("");
+        town.policy(buy(2)).hosts("a 1.00 99% x2").second("g", 200, buy(1));
+        assert_eq!(town.said(), "deploy ax1 1.00; deploy ax1 1.00");
+        let now = town.situation.now;
+        town.members_of("g", "m pending a 1 age=0");
+        assert_eq!(town.member("m").intended_at, now);
+        assert_eq!(town.said(), "deploy ax1 1.00");
+    }
+}

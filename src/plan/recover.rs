@@ -1,0 +1,483 @@
+//! What must be put right whatever the target: VMs that should not be there, that cost more than agreed, that are half
+//! gone, or that were outbid.
+//!
+//! An outbid VM is looked at before it is replaced: the least accepted bid is searched by asking about a *new* VM of the
+//! same shape on the same machine (a read), then its bid is raised once (a write), then it is started, then it is
+//! given up. Each step is one plan; the ledger remembers which was taken.
+
+use super::{
+    Draft, FleetState, Situation, Subject,
+    headroom::Short,
+    price::{Answers, known},
+    search::{self, Range, Step},
+};
+use crate::{
+    ledger::{Member, Standing},
+    model::{
+        FleetName, HourlyRate,
+        offer::{Bid, PriceRule, Supply},
+        reason::{Blocked, Teardown},
+        time::elapsed,
+    },
+};
+use std::time::Duration;
+
+/// An acknowledged delete is repeated when the VM is still there after this.
+const DELETE_AGAIN: Duration = Duration::from_secs(60);
+/// One whose answer was lost is repeated after this.
+const DELETE_AGAIN_IN_DOUBT: Duration = Duration::from_secs(10);
+/// A start shows in the list within this, or did not work.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// A rebid that was accepted and not followed by a running VM is given up after this.
+const REBID_PATIENCE: Duration = Duration::from_secs(300);
+/// A VM of unknown status is deleted after this, so that its slot can be filled.
+const LOST_PATIENCE: Duration = Duration::from_secs(900);
+/// A VM that never ran is deleted after this.
+const PENDING_PATIENCE: Duration = Duration::from_secs(1_800);
+/// A bill above the agreed rate by more than this share of it ends a VM. Source: CONTRACT, "Billed more than agreed".
+const OVERBILLED_PPM: u64 = 100_000;
+
+/// Late and overbilled VMs go, whatever the fleet's order; half-gone ones are deleted again.
+pub(super) fn safety(draft: &mut Draft<'_>) {
+    let situation = draft.situation;
+    for (name, state) in &situation.fleets {
+        for late in &state.fleet.late {
+            let subject = Subject {
+                name: late.name.clone(),
+                fleet: name.clone(),
+                marketplace: late.marketplace.clone(),
+                id: late.id.clone(),
+            };
+            draft.delete_late(subject, format!("turned up after it had been given up; {}/h", late.rate));
+        }
+        for member in state.fleet.members.values() {
+            if member.standing == Standing::Leaving {
+                delete_again(draft, member);
+            } else if let Some((agreed, billed)) = billed_above(situation, member) {
+                draft.notes(name).overbilled.insert(member.name.clone(), (agreed, billed));
+                if let Some(why) = overbilled(situation, state, member, agreed, billed) {
+                    draft.delete(member, Teardown::Overbilled, why);
+                }
+            }
+        }
+    }
+}
+
+fn delete_again(draft: &mut Draft<'_>, member: &Member) {
+    let now = draft.situation.now;
+    let (at, reason) = member.attempts.delete.unwrap_or((member.since, Teardown::Operator));
+    let patience = if member.write_in_doubt { DELETE_AGAIN_IN_DOUBT } else { DELETE_AGAIN };
+    if elapsed(at, now) >= patience {
+        draft.delete(member, reason, "its delete is not proven".to_owned());
+    }
+}
+
+/// What was agreed and what is billed, where that is more by more than the vendor's rounding.
+fn billed_above(situation: &Situation, member: &Member) -> Option<(HourlyRate, HourlyRate)> {
+    let quoted = member.quoted?;
+    let billed = match member.standing {
+        Standing::Outbid | Standing::StoppedReleased => quoted.storage,
+        Standing::Pending
+        | Standing::Running
+        | Standing::StoppedKept
+        | Standing::Leaving
+        | Standing::InDoubt
+        | Standing::Lost => quoted.total(),
+    };
+    let agreed = member.agreed.total().max(member.bid.unwrap_or_default().plus(member.agreed.storage));
+    (billed > agreed.plus(tolerance(situation, member))).then_some((agreed, billed))
+}
+
+/// The vendor's rounding: by the machine's own rule, else the widest of its marketplace.
+fn tolerance(situation: &Situation, member: &Member) -> HourlyRate {
+    let rule = |supply: &Supply| match supply {
+        Supply::Resources(resources) => Some(PriceRule::tolerance(resources.rule)),
+        Supply::Lots(_) => None,
+    };
+    let own = situation.hostnode(&member.marketplace, &member.hostnode).and_then(|hostnode| rule(&hostnode.supply));
+    let market = || situation.markets.get(&member.marketplace);
+    own.or_else(|| market()?.hostnodes.iter().filter_map(|hostnode| rule(&hostnode.supply)).max()).unwrap_or_default()
+}
+
+/// Why a VM that is billed above its agreed rate has to go, if it has to.
+fn overbilled(
+    situation: &Situation,
+    state: &FleetState,
+    member: &Member,
+    agreed: HourlyRate,
+    billed: HourlyRate,
+) -> Option<String> {
+    let told = format!("billed {billed}/h, agreed {agreed}/h");
+    let cap = state.policy.model(&member.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
+    if let Some(cap) = cap.map(|price| price.times(member.shape.gpus))
+        && billed > cap
+    {
+        return Some(format!("{told}: above max_price, {cap}/h for the VM"));
+    }
+    let limit = state.policy.max_hourly_rate;
+    if state.fleet.committed() > limit {
+        return Some(format!("{told}: above the fleet's {limit}/h"));
+    }
+    if let Some(limit) = situation.limits.max_hourly_rate
+        && situation.global_rate() > limit
+    {
+        return Some(format!("{told}: above all fleets' {limit}/h"));
+    }
+    (billed > agreed.plus(agreed.share_ppm(OVERBILLED_PPM))).then(|| format!("{told}: more than a tenth above"))
+}
+
+/// VMs that serve nobody any more: replaced, lost, never ready, or stopped for too long.
+pub(super) fn leftovers(draft: &mut Draft<'_>) {
+    let situation = draft.situation;
+    for state in situation.fleets.values() {
+        match state.order {
+            super::Order::Hold(_) => {}
+            super::Order::Evacuate | super::Order::Pause(_) => continue,
+        }
+        for member in state.fleet.members.values() {
+            if member.protected || draft.is_going(member) || !draft.is_list_complete(member) {
+                continue;
+            }
+            let replacement = state.fleet.members.values().find(|other| {
+                other.replaces.as_ref() == Some(&member.name)
+                    && other.standing == Standing::Running
+                    && !draft.is_going(other)
+            });
+            if let Some(replacement) = replacement {
+                draft.delete(member, Teardown::Replaced, format!("{} runs in its place", replacement.name));
+                continue;
+            }
+            let age = elapsed(member.since, situation.now);
+            match member.standing {
+                Standing::Lost if age >= LOST_PATIENCE => {
+                    draft.delete(member, Teardown::Lost, "of unknown status for too long".to_owned());
+                }
+                Standing::Pending if age >= PENDING_PATIENCE => {
+                    draft.delete(member, Teardown::Lost, "never came to run".to_owned());
+                }
+                Standing::StoppedReleased if age >= state.policy.instance.stopped_max_age => {
+                    draft.delete(
+                        member,
+                        Teardown::StoppedTooLong,
+                        "stopped for longer than stopped_max_age".to_owned(),
+                    );
+                }
+                Standing::Pending
+                | Standing::Running
+                | Standing::Outbid
+                | Standing::StoppedKept
+                | Standing::StoppedReleased
+                | Standing::Leaving
+                | Standing::InDoubt
+                | Standing::Lost => {}
+            }
+        }
+    }
+}
+
+/// Outbid VMs: raise the bid, start, or give up.
+pub(super) fn outbid(draft: &mut Draft<'_>, fleet: &FleetName) {
+    let situation = draft.situation;
+    let Some(state) = situation.fleets.get(fleet) else { return };
+    match state.order {
+        super::Order::Hold(_) => {}
+        super::Order::Evacuate | super::Order::Pause(_) => return,
+    }
+    let answers = Answers::new(situation);
+    for member in state.fleet.members.values().filter(|member| member.standing == Standing::Outbid) {
+        // A write that was not answered is looked at before anything else is done.
+        if member.write_in_doubt || draft.is_going(member) {
+            continue;
+        }
+        if let Err(short) = draft.renting(&member.marketplace) {
+            draft.blocked(fleet, member.shape.gpus, short);
+            continue;
+        }
+        match next(draft, state, member, &answers) {
+            Next::Wait(short) => {
+                if let Some(short) = short {
+                    draft.blocked(fleet, member.shape.gpus, short);
+                }
+            }
+            Next::Ask(price) => {
+                let bid = Bid { hostnode: member.hostnode.clone(), shape: member.shape.clone(), price };
+                draft.ask(fleet, &member.marketplace, bid);
+            }
+            Next::Rebid { from, to } => {
+                let why = format!("outbid at {from}/h; {to}/h is accepted");
+                draft.rebid(member, from, to, why);
+            }
+            Next::Start => {
+                draft.start(member, 0, HourlyRate::ZERO, "its raised bid was accepted".to_owned());
+            }
+            Next::GiveUp(why) => {
+                if !member.protected {
+                    draft.delete(member, Teardown::Outbid, why);
+                }
+            }
+        }
+    }
+}
+
+enum Next {
+    Wait(Option<Short>),
+    Ask(HourlyRate),
+    Rebid { from: HourlyRate, to: HourlyRate },
+    Start,
+    GiveUp(String),
+}
+
+fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answers<'_>) -> Next {
+    let situation = draft.situation;
+    let now = situation.now;
+    if !state.policy.spot.rebid {
+        return Next::GiveUp("outbid, and the policy does not rebid".to_owned());
+    }
+    if member.attempts.rebid_refused.is_some() {
+        return Next::GiveUp("outbid, and a raised bid was refused".to_owned());
+    }
+    if let Err(short) = draft.headroom.may_start(&member.fleet, &member.account) {
+        return Next::Wait(Some(short));
+    }
+    if let Some(accepted_at) = member.rebid_accepted_at {
+        return match member.attempts.start.filter(|started_at| *started_at >= accepted_at) {
+            Some(started_at) if elapsed(started_at, now) < START_PATIENCE => Next::Wait(None),
+            Some(_) => Next::GiveUp("started with a raised bid, and still outbid".to_owned()),
+            None if elapsed(accepted_at, now) >= REBID_PATIENCE => {
+                Next::GiveUp("its raised bid was accepted long ago, and it is still outbid".to_owned())
+            }
+            None => Next::Start,
+        };
+    }
+    let from = member.bid.unwrap_or(member.agreed.compute);
+    let storage = member.agreed.storage.max(member.quoted.unwrap_or_default().storage);
+    let price_cap = state.policy.model(&member.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
+    let ours = price_cap
+        .map_or(member.on_demand.total(), |price| price.times(member.shape.gpus).min(member.on_demand.total()))
+        .minus(storage);
+    let (room, _) = draft.headroom.room(&member.fleet, &member.account);
+    let cap = ours.min(from.plus(room));
+    let range = Range { above: Some(from), guess: from, sibling: false, cap };
+    let known = known(situation, answers, &member.marketplace, &member.hostnode, &member.shape);
+    let (step, bid) = search::next(known, range, &state.policy.spot);
+    let quotes = answers.about(&member.marketplace, &member.hostnode, &member.shape).iter().copied();
+    let unanswered =
+        situation.markets.get(&member.marketplace).is_some_and(|market| market.unanswered.contains(&member.hostnode));
+    match step {
+        Step::Refused => Next::GiveUp(format!("outbid at {from}/h, and no bid up to {cap}/h is accepted")),
+        Step::Ready if search::is_fresh(quotes, bid, now, situation.quote_age_max) => Next::Rebid { from, to: bid },
+        Step::Ready | Step::Ask if unanswered => {
+            let detail = format!("{}: the bid for {} was not answered", member.marketplace, member.name);
+            Next::Wait(Some(Short { reason: Blocked::StaleMarket, detail }))
+        }
+        Step::Ready | Step::Ask => Next::Ask(bid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        model::{
+            offer::BidAnswer::{Accepted, Refused},
+            time::before,
+        },
+        plan::testkit::*,
+        plan::*,
+    };
+
+    /// Members that fill the target, and what the plan does about them.
+    #[track_caller]
+    fn check(members: &str, setup: impl for<'t> FnOnce(&'t mut Town) -> &'t mut Town, expected: &str) {
+        let mut town = town(members);
+        let gpus = town.state().fleet.counted_gpus();
+        town.hosts("a 1.00 99%").target(gpus);
+        setup(&mut town);
+        assert_eq!(town.said(), expected);
+    }
+
+    #[test]
+    fn a_late_vm_is_reaped_whatever_the_order() {
+        check("", |town| town.late("spotscale-f-e-1", 1), "delete spotscale-f-e-1 late");
+        check(
+            "",
+            |town| {
+                town.state().order = Order::Pause(0);
+                town.market().list_complete = false;
+                town.late("spotscale-f-e-1", 1)
+            },
+            "delete spotscale-f-e-1 late",
+        );
+    }
+
+    #[test]
+    fn a_bill_a_tenth_above_the_whole_agreed_rate_ends_a_vm() {
+        // Agreed 0.505/h in all, storage 0.005 of it: a tenth above is 0.5555.
+        check("m running a 1 billed=0.5505", |town| town, "");
+        check("m running a 1 billed=0.550501", |town| town, "delete m overbilled");
+        check("m running a 1 protected billed=0.6", |town| town, "delete m overbilled");
+        check(
+            "m running a 1 billed=0.6",
+            |town| {
+                town.state().order = Order::Pause(1);
+                town
+            },
+            "delete m overbilled",
+        );
+    }
+
+    #[test]
+    fn a_bill_above_max_price_or_a_limit_ends_a_vm_beyond_rounding() {
+        let capped = |town: &mut Town| {
+            town.policy(|terms| terms.models[1].max_price = Some(rate("0.505")));
+        };
+        // The vendor rounds four terms to 0.001 each: 0.002 in all are nobody's fault.
+        check(
+            "m running a 1 billed=0.502",
+            |town| {
+                capped(town);
+                town
+            },
+            "",
+        );
+        check(
+            "m running a 1 billed=0.502001",
+            |town| {
+                capped(town);
+                town
+            },
+            "delete m overbilled",
+        );
+        check(
+            "m running a 1 billed=0.51",
+            |town| town.policy(|terms| terms.max_hourly_rate = rate("0.514999")),
+            "delete m overbilled",
+        );
+    }
+
+    #[test]
+    fn a_smaller_excess_is_reported_and_counted() {
+        let mut town = town("m running a 1 billed=0.52");
+        town.hosts("a 1.00 99%");
+        let report = plan(&town.situation).report.remove(&town.fleet()).unwrap();
+        assert_eq!(report.overbilled.values().collect::<Vec<_>>(), [&(rate("0.505"), rate("0.525"))]);
+        assert_eq!(report.rate_now, rate("0.525"));
+    }
+
+    #[test]
+    fn a_delete_is_repeated_until_it_is_proven() {
+        check("m leaving a 1 deleted=59", |town| town, "");
+        check("m leaving a 1 deleted=60", |town| town, "delete m target");
+        check("m leaving a 1 deleted=9 doubt", |town| town, "");
+        check("m leaving a 1 deleted=10 doubt", |town| town, "delete m target");
+    }
+
+    #[test]
+    fn what_is_lost_or_never_ran_is_deleted_in_the_end_but_not_on_half_a_list() {
+        check("m lost a 1 age=899", |town| town, "");
+        check("m lost a 1 age=900", |town| town, "delete m lost");
+        check("m lost a 1 age=900 protected", |town| town, "");
+        check("m pending a 1 age=1799", |town| town, "");
+        check("m pending a 1 age=1800", |town| town, "delete m lost");
+        check(
+            "m lost a 1 age=900",
+            |town| {
+                town.market().list_complete = false;
+                town
+            },
+            "",
+        );
+    }
+
+    #[test]
+    fn a_stopped_vm_is_kept_for_its_time() {
+        check("m stopped_released a 1 age=604799", |town| town, "");
+        check("m stopped_released a 1 age=604800", |town| town, "delete m stopped_too_long");
+    }
+
+    #[test]
+    fn a_replaced_vm_goes_once_its_replacement_runs() {
+        check("m running a 1 od   n pending a 1 replaces=m", |town| town.target(1), "");
+        check("m running a 1 od   n running a 1 replaces=m", |town| town.target(1), "delete m replaced");
+    }
+
+    #[test]
+    fn an_outbid_vm_searches_above_its_bid_and_rebids_at_an_accepted_one() {
+        check("m outbid a 1", |town| town, "ask ax1 0.75");
+        check("m outbid a 1", |town| town.quote("a", 1, "0.75", Refused, 5), "ask ax1 0.875");
+        check("m outbid a 1", |town| town.quote("a", 1, "1.00", Refused, 5), "delete m outbid");
+        check(
+            "m outbid a 1",
+            |town| {
+                town.policy(|terms| terms.spot.asks_max = 1).quote("a", 1, "0.75", Accepted, 5);
+                town.quote("a", 1, "0.7875", Accepted, 1)
+            },
+            "rebid m 0.7875",
+        );
+    }
+
+    #[test]
+    fn a_rebid_stays_within_max_price_and_headroom_with_its_own_commitment() {
+        let last = |town: &mut Town| {
+            town.policy(|terms| terms.spot.asks_max = 1);
+        };
+        check(
+            "m outbid a 1",
+            |town| {
+                last(town);
+                town.policy(|terms| terms.models[1].max_price = Some(rate("0.705")))
+            },
+            "ask ax1 0.70",
+        );
+        check(
+            "m outbid a 1",
+            |town| {
+                last(town);
+                town.policy(|terms| terms.max_hourly_rate = rate("0.605"))
+            },
+            "ask ax1 0.60",
+        );
+        check(
+            "m outbid a 1",
+            |town| {
+                last(town);
+                town.policy(|terms| terms.max_hourly_rate = rate("0.505"))
+            },
+            "delete m outbid",
+        );
+    }
+
+    #[test]
+    fn after_an_accepted_rebid_it_is_started_and_then_given_up() {
+        check("m outbid a 1 accepted=5", |town| town, "start m");
+        check("m outbid a 1 accepted=5 started=5", |town| town, "");
+        check("m outbid a 1 accepted=65 started=60", |town| town, "delete m outbid");
+        check("m outbid a 1 refused=1", |town| town, "delete m outbid");
+        check("m outbid a 1 doubt", |town| town, "");
+        check("m outbid a 1", |town| town.policy(|terms| terms.spot.rebid = false), "delete m outbid");
+        check("m outbid a 1 protected refused=1", |town| town, "");
+    }
+
+    #[test]
+    fn without_a_known_balance_or_a_seen_market_an_outbid_vm_waits() {
+        check("m outbid a 1 refused=1", |town| town.balance_read("100", 301), "delete m outbid");
+        check("m outbid a 1", |town| town.balance_read("100", 301), "");
+        check(
+            "m outbid a 1 refused=1",
+            |town| {
+                town.market().bench = Some(Bench::Stale);
+                town
+            },
+            "",
+        );
+    }
+
+    #[test]
+    fn an_outbid_fleet_recovers_to_its_end() {
+        let mut town = town("m outbid a 1   n outbid b 1");
+        town.hosts("a 1.00 99% least=0.80   b 1.00 99% least=1.20   c 1.00 99%").target(2);
+        let long_ago = before(town.situation.now, seconds(9_999));
+        town.state().missing_since = Some(long_ago);
+        town.settle();
+        assert_eq!(town.rented("f"), "ax1, cx1");
+    }
+}

@@ -1,0 +1,924 @@
+//! An independent checker: it knows the invariants and not the planner.
+//!
+//! It reads a situation and a plan and names every action that must not be carried out. It judges actions, not the state
+//! of the world: no action may raise a quantity that is at or over its limit, and what only lowers it passes, so that
+//! the cure is never forbidden. It shares the counting table with the planner and nothing else: every sum is made here
+//! anew, action by action, in the order of the plan.
+
+use super::{Action, Deploy, Order, Plan, Situation, Subject, force, permitted};
+use crate::{
+    ledger::{Member, Standing},
+    model::{
+        AccountName, FleetName, HostnodeId, HourlyRate, MarketplaceName, PriceType, Shape, VmName,
+        name::claimed_fleet,
+        offer::{BidAnswer, Location, SpotTerms, Supply},
+        reason::Teardown,
+        time::elapsed,
+    },
+    policy::terms::{OnDemandUse, PPM, Quantity},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+labels! {
+    /// What an action would break.
+    pub enum Invariant {
+        /// Only reads in observe mode; nothing but settling, safety and shedding in a paused fleet.
+        Permission = "permission",
+        /// Only what is ours is ever touched, as the journal knows it.
+        NotOurs = "not_ours",
+        /// A name is used once.
+        NameReused = "name_reused",
+        /// GPUs counted stay within the target, plus surge for a replacement.
+        Gpus = "gpus",
+        /// The fleet's committed rate stays within its limit.
+        FleetRate = "fleet_rate",
+        /// All fleets' committed rate stays within the limit over all.
+        GlobalRate = "global_rate",
+        /// The account stays above its floor for its runway.
+        Floor = "floor",
+        /// A bid goes out only if that very bid was accepted less than a minute ago.
+        Quote = "quote",
+        /// A bid and a price stay within `max_price` and the on-demand price.
+        Price = "price",
+        /// Nothing is rented where we may not rent now, or where the list of instances is not complete.
+        Bench = "bench",
+        /// A list that is not complete tears nothing down but for safety.
+        Incomplete = "incomplete",
+        /// A protected VM goes only for money or when the operator says so.
+        Protected = "protected",
+        /// What is rented is what the policy wants, where it wants it.
+        Policy = "policy",
+        /// Each resource once: what is rented is listed and free.
+        Resource = "resource",
+        /// One write for each VM and plan.
+        Twice = "twice",
+        /// A replacement stands for one living VM; a replaced VM goes once its replacement runs.
+        Replacement = "replacement",
+        /// The reason given is the true one.
+        Reason = "reason",
+    }
+}
+
+/// An action that must not be carried out, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// What it would break.
+    pub invariant: Invariant,
+    /// Which action, by its place in the plan.
+    pub action: usize,
+    /// The figures, one line.
+    pub detail: String,
+}
+
+/// The age up to which a balance may start anything. Source: CONTRACT, "Floor".
+const BALANCE_AGE_S_MAX: u64 = 300;
+/// The least time that the account must last above its floor. Source: CONTRACT, "Floor".
+const RUNWAY_S_MIN: u64 = 3_600;
+
+/// Every action of a plan that would break an invariant.
+pub fn verify(situation: &Situation, plan: &Plan) -> Vec<Violation> {
+    let mut check = Check::new(situation);
+    for (at, action) in plan.actions.iter().enumerate() {
+        check.at = at;
+        check.action(action);
+    }
+    check.found
+}
+
+struct Check<'a> {
+    situation: &'a Situation,
+    at: usize,
+    found: Vec<Violation>,
+    names: BTreeSet<VmName>,
+    subjects: BTreeSet<(MarketplaceName, String)>,
+    gpus: BTreeMap<FleetName, u64>,
+    on_demand: BTreeMap<FleetName, u64>,
+    rates: BTreeMap<FleetName, HourlyRate>,
+    accounts: BTreeMap<AccountName, HourlyRate>,
+    hosts: BTreeMap<(AccountName, HostnodeId), Vec<Shape>>,
+    ports: BTreeMap<(AccountName, HostnodeId), BTreeSet<u16>>,
+    on_host: BTreeMap<(FleetName, AccountName, HostnodeId), u64>,
+    in_location: BTreeMap<(FleetName, Location), u64>,
+    replaced: BTreeSet<VmName>,
+    shrunk: BTreeMap<FleetName, u64>,
+}
+
+impl<'a> Check<'a> {
+    fn new(situation: &'a Situation) -> Self {
+        let mut check = Self {
+            situation,
+            at: 0,
+            found: Vec::new(),
+            names: BTreeSet::new(),
+            subjects: BTreeSet::new(),
+            gpus: BTreeMap::new(),
+            on_demand: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            on_host: BTreeMap::new(),
+            in_location: BTreeMap::new(),
+            replaced: BTreeSet::new(),
+            shrunk: BTreeMap::new(),
+        };
+        for (name, state) in &situation.fleets {
+            let fleet = &state.fleet;
+            for member in fleet.members.values() {
+                check.names.insert(member.name.clone());
+                check.count(name, &member.account, u64::from(member.counted_gpus()), member.committed());
+                let gpus = u64::from(member.counted_gpus());
+                check.place(name, &member.account, &member.hostnode, &member.location, gpus);
+                if member.price_type == PriceType::OnDemand {
+                    *check.on_demand.entry(name.clone()).or_default() += gpus;
+                }
+            }
+            for stray in &fleet.strays {
+                check.names.insert(stray.instance.name.clone());
+                check.count(name, &stray.account, u64::from(stray.instance.gpus), stray.rate());
+            }
+            for late in &fleet.late {
+                check.names.insert(late.name.clone());
+                check.count(name, &late.account, u64::from(late.gpus), late.rate);
+            }
+            for reserved in &fleet.reserved {
+                check.names.insert(reserved.name.clone());
+                check.count(name, &reserved.account, 0, reserved.rate);
+            }
+        }
+        check
+    }
+
+    fn count(&mut self, fleet: &FleetName, account: &AccountName, gpus: u64, rate: HourlyRate) {
+        *self.gpus.entry(fleet.clone()).or_default() += gpus;
+        let sum = self.rates.entry(fleet.clone()).or_default();
+        *sum = sum.plus(rate);
+        let sum = self.accounts.entry(account.clone()).or_default();
+        *sum = sum.plus(rate);
+    }
+
+    fn place(&mut self, fleet: &FleetName, account: &AccountName, host: &HostnodeId, location: &Location, gpus: u64) {
+        *self.on_host.entry((fleet.clone(), account.clone(), host.clone())).or_default() += gpus;
+        *self.in_location.entry((fleet.clone(), location.clone())).or_default() += gpus;
+    }
+
+    fn broken(&mut self, invariant: Invariant, detail: impl Into<String>) {
+        self.found.push(Violation { invariant, action: self.at, detail: detail.into() });
+    }
+
+    fn demand(&mut self, holds: bool, invariant: Invariant, detail: impl FnOnce() -> String) {
+        if !holds {
+            self.broken(invariant, detail());
+        }
+    }
+
+    fn action(&mut self, action: &Action) {
+        let situation = self.situation;
+        self.demand(permitted(situation, action), Invariant::Permission, || {
+            format!("{} is not allowed in fleet {} now", action.kind(), action.fleet())
+        });
+        match action {
+            Action::Ask { .. } => {}
+            Action::Deploy(deploy) => self.deploy(deploy),
+            Action::Rebid { subject, from, to, .. } => self.rebid(subject, *from, *to),
+            Action::Start { subject, .. } => self.start(subject),
+            Action::Stop { subject, reason, .. } | Action::Delete { subject, reason, .. } => {
+                self.let_go(subject, *reason, matches!(action, Action::Stop { .. }));
+            }
+        }
+    }
+
+    /// The member that a subject is, if it is one: by name, place and id.
+    fn member(&mut self, subject: &Subject) -> Option<&'a Member> {
+        let once = self.subjects.insert((subject.marketplace.clone(), subject.id.to_string()));
+        self.demand(once, Invariant::Twice, || format!("{} is acted on twice", subject.name));
+        let state = self.situation.fleets.get(&subject.fleet)?;
+        state
+            .fleet
+            .members
+            .get(&subject.name)
+            .filter(|member| member.id.as_ref() == Some(&subject.id) && member.marketplace == subject.marketplace)
+    }
+
+    fn ours(&mut self, subject: &Subject) -> Option<&'a Member> {
+        let member = self.member(subject);
+        self.demand(member.is_some(), Invariant::NotOurs, || format!("{} is not one of ours", subject.name));
+        member
+    }
+
+    fn may_rent(&mut self, marketplace: &MarketplaceName) {
+        let market = self.situation.markets.get(marketplace);
+        let open = market.is_some_and(|market| market.bench.is_none() && market.list_complete);
+        self.demand(open, Invariant::Bench, || format!("{marketplace} is benched or its list is not complete"));
+    }
+
+    /// That `rate` more fits under every limit on money; then counts it.
+    fn pay(&mut self, fleet: &FleetName, account: &AccountName, gpus: u64, rate: HourlyRate) {
+        let situation = self.situation;
+        let Some(state) = situation.fleets.get(fleet) else { return };
+        self.count(fleet, account, gpus, rate);
+        if !rate.is_zero() {
+            let committed = self.rates.get(fleet).copied().unwrap_or_default();
+            let limit = state.policy.max_hourly_rate.min(state.rate_ceiling);
+            self.demand(committed <= limit, Invariant::FleetRate, || {
+                format!("{fleet} would commit {committed}/h of {limit}/h")
+            });
+            let orphaned: HourlyRate = situation.orphaned.values().copied().sum();
+            let all = self.rates.values().copied().sum::<HourlyRate>().plus(orphaned);
+            if let Some(limit) = situation.limits.max_hourly_rate {
+                self.demand(all <= limit, Invariant::GlobalRate, || {
+                    format!("all fleets would commit {all}/h of {limit}/h")
+                });
+            }
+        }
+        self.floor(fleet, account);
+    }
+
+    /// (balance − burn since it was read − floor) covers the account's whole hourly cost for the greater of `min_runway`
+    /// and one hour.
+    fn floor(&mut self, fleet: &FleetName, account: &AccountName) {
+        let situation = self.situation;
+        let Some(state) = situation.fleets.get(fleet) else { return };
+        let Some(paying) = situation.accounts.get(account) else {
+            return self.broken(Invariant::Floor, format!("account {account} is not known"));
+        };
+        let age_max = Duration::from_secs(BALANCE_AGE_S_MAX);
+        let fresh = |at| elapsed(at, situation.now) <= age_max;
+        let Some(balance) = paying.balance.as_ref().filter(|balance| fresh(balance.at)) else {
+            return self.broken(Invariant::Floor, format!("the balance of {account} is not known, or too old"));
+        };
+        let orphaned = situation.orphaned.get(account).copied().unwrap_or_default();
+        let ours = self.accounts.get(account).copied().unwrap_or_default();
+        let cost = ours.plus(orphaned).plus(paying.foreign);
+        // What burnt was there before this plan: taking the plan's cost for it errs on the side of spending less, by less
+        // than the age of a balance allows, so the planner's own sum is used: the cost before any action.
+        let burnt = situation.account_cost(account).cost(elapsed(balance.at, situation.now));
+        let floor = state.floor.max(state.policy.balance_floor).max(situation.limits.balance_floor);
+        let above = balance.value.amount.minus(burnt).minus(floor);
+        let span = state.policy.min_runway.max(Duration::from_secs(RUNWAY_S_MIN));
+        let needed = cost.cost(span);
+        self.demand(!above.is_negative() && above >= needed, Invariant::Floor, || {
+            format!("{account} has {above} above its floor of {floor}, and {needed} are needed")
+        });
+    }
+
+    fn deploy(&mut self, deploy: &Deploy) {
+        let situation = self.situation;
+        let fleet = &deploy.fleet;
+        self.may_rent(&deploy.marketplace);
+        self.name(deploy);
+        let Some(state) = situation.fleets.get(fleet) else {
+            return self.broken(Invariant::NotOurs, format!("there is no fleet {fleet}"));
+        };
+        let payer = situation.markets.get(&deploy.marketplace).map(|market| &market.account);
+        self.demand(payer == Some(&deploy.account), Invariant::NotOurs, || {
+            format!("{} does not pay on {}", deploy.account, deploy.marketplace)
+        });
+        self.replacement(deploy);
+        self.pay(fleet, &deploy.account, u64::from(deploy.shape.gpus), deploy.agreed.total());
+        let target = match state.order {
+            Order::Hold(target) => u64::from(target),
+            Order::Evacuate | Order::Pause(_) => 0,
+        };
+        let surge = match (&deploy.replaces, state.policy.disruption.max_surge) {
+            (None, _) => 0,
+            (Some(_), Quantity::Count(vms)) => u64::from(vms) * u64::from(state.policy.instance.gpus.max),
+            (Some(_), share @ Quantity::SharePpm(_)) => u64::from(share.of(state.target_gpus())),
+        };
+        let counted = self.gpus.get(fleet).copied().unwrap_or(0);
+        self.demand(counted <= target + surge, Invariant::Gpus, || {
+            format!("{fleet} would count {counted} GPUs of {target} and {surge} surge")
+        });
+        self.price(deploy);
+        self.wanted(deploy);
+        self.resources(deploy);
+    }
+
+    fn name(&mut self, deploy: &Deploy) {
+        let situation = self.situation;
+        let fresh = self.names.insert(deploy.name.clone());
+        self.demand(fresh, Invariant::NameReused, || format!("{} was used before", deploy.name));
+        let claimed = claimed_fleet(&situation.namer.prefix, situation.fleets.keys(), &deploy.name);
+        let sequence = deploy.name.as_str().rsplit('-').next().and_then(|text| text.parse::<u64>().ok());
+        let new = sequence.is_some_and(|sequence| sequence >= situation.namer.next_sequence);
+        self.demand(claimed == Some(&deploy.fleet) && new, Invariant::NameReused, || {
+            format!("{} is not a new name of {}", deploy.name, deploy.fleet)
+        });
+    }
+
+    fn replacement(&mut self, deploy: &Deploy) {
+        let Some(replaced) = &deploy.replaces else { return };
+        let members = self.situation.fleets.get(&deploy.fleet).map(|state| &state.fleet.members);
+        let living = members.and_then(|members| members.get(replaced)).is_some_and(Member::serves);
+        let standing =
+            members.is_some_and(|members| members.values().any(|member| member.replaces.as_ref() == Some(replaced)));
+        let first = self.replaced.insert(replaced.clone()) && !standing;
+        self.demand(living && first, Invariant::Replacement, || {
+            format!("{replaced} does not live, or has a replacement already")
+        });
+    }
+
+    fn price(&mut self, deploy: &Deploy) {
+        let situation = self.situation;
+        let Some(state) = situation.fleets.get(&deploy.fleet) else { return };
+        let cap = state.policy.model(&deploy.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
+        let rate = deploy.agreed.total();
+        if let Some(cap) = cap.map(|price| price.times(deploy.shape.gpus)) {
+            self.demand(rate <= cap, Invariant::Price, || format!("{rate}/h is above max_price, {cap}/h for the VM"));
+        }
+        let listed = situation.hostnode(&deploy.marketplace, &deploy.hostnode);
+        let on_demand = listed.and_then(|hostnode| hostnode.price(&deploy.shape).ok()).map(|(_, rates)| rates);
+        match (deploy.price_type, deploy.bid) {
+            (PriceType::Spot, Some(bid)) => {
+                self.demand(bid == deploy.agreed.compute, Invariant::Price, || {
+                    format!("the bid of {bid}/h is not what is counted, {}/h", deploy.agreed.compute)
+                });
+                self.demand(rate <= deploy.on_demand.total(), Invariant::Price, || {
+                    format!("{rate}/h is above the on-demand price of {}/h", deploy.on_demand.total())
+                });
+                let asked = listed.is_none_or(|hostnode| match hostnode.spot {
+                    SpotTerms::Asked | SpotTerms::None => true,
+                    SpotTerms::ListedPerGpu(least) => bid < least.times(deploy.shape.gpus),
+                });
+                if asked {
+                    self.quote(&deploy.marketplace, &deploy.hostnode, &deploy.shape, bid);
+                }
+            }
+            (PriceType::OnDemand, None) => {
+                let same = on_demand.is_some_and(|listed| listed == deploy.agreed);
+                self.demand(same, Invariant::Price, || format!("{rate}/h is not the listed price"));
+            }
+            (PriceType::Spot, None) | (PriceType::OnDemand, Some(_)) => {
+                self.broken(Invariant::Price, "a bid belongs to spot, and spot to a bid");
+            }
+        }
+    }
+
+    fn quote(&mut self, marketplace: &MarketplaceName, hostnode: &HostnodeId, shape: &Shape, bid: HourlyRate) {
+        let situation = self.situation;
+        let newest = situation.markets.get(marketplace).and_then(|market| {
+            let about = |quote: &&crate::model::offer::Quote| {
+                quote.bid.hostnode == *hostnode && quote.bid.shape == *shape && quote.bid.price == bid
+            };
+            market.quotes.iter().filter(about).max_by_key(|quote| quote.at)
+        });
+        let accepted = newest.is_some_and(|quote| {
+            quote.answer == BidAnswer::Accepted && elapsed(quote.at, situation.now) < situation.quote_age_max
+        });
+        self.demand(accepted, Invariant::Quote, || format!("{bid}/h on {hostnode} was not accepted a moment ago"));
+    }
+
+    fn wanted(&mut self, deploy: &Deploy) {
+        let situation = self.situation;
+        let Some(state) = situation.fleets.get(&deploy.fleet) else { return };
+        let terms = &state.policy;
+        let gpus = u64::from(deploy.shape.gpus);
+        let mut wrong = Vec::new();
+        if terms.model(&deploy.shape.gpu_model).is_none() {
+            wrong.push("the model");
+        }
+        if terms.marketplaces.as_ref().is_some_and(|wanted| !wanted.contains(&deploy.marketplace)) {
+            wrong.push("the marketplace");
+        }
+        if terms.hosts.deny.contains(&deploy.hostnode) {
+            wrong.push("the hostnode");
+        }
+        if terms.hosts.countries.as_ref().is_some_and(|countries| {
+            !countries.iter().any(|country| country.eq_ignore_ascii_case(&deploy.location.country))
+        }) {
+            wrong.push("the country");
+        }
+        if !terms.instance.gpus.hold(deploy.shape.gpus) {
+            wrong.push("the size");
+        }
+        let on_demand = self.on_demand.entry(deploy.fleet.clone()).or_default();
+        match deploy.price_type {
+            PriceType::OnDemand => {
+                *on_demand += gpus;
+                let most = terms.on_demand.max_gpus.unwrap_or(u32::MAX).min(state.target_gpus());
+                if terms.on_demand.usage == OnDemandUse::Never || *on_demand > u64::from(most) {
+                    wrong.push("on demand");
+                }
+            }
+            PriceType::Spot if terms.on_demand.usage == OnDemandUse::Always => wrong.push("spot"),
+            PriceType::Spot => {}
+        }
+        self.place(&deploy.fleet, &deploy.account, &deploy.hostnode, &deploy.location, gpus);
+        let host_key = (deploy.fleet.clone(), deploy.account.clone(), deploy.hostnode.clone());
+        let on_host = self.on_host.get(&host_key).copied().unwrap_or(0);
+        if terms.hosts.max_gpus_per_hostnode.is_some_and(|most| on_host > u64::from(most)) {
+            wrong.push("so much on one hostnode");
+        }
+        if let Some(ppm) = terms.hosts.max_share_per_location_ppm {
+            let most = u64::from(state.target_gpus()) * u64::from(ppm) / PPM;
+            let here = self.in_location.get(&(deploy.fleet.clone(), deploy.location.clone())).copied().unwrap_or(0);
+            if here > most.max(u64::from(terms.instance.gpus.min)) {
+                wrong.push("so much in one place");
+            }
+        }
+        if !wrong.is_empty() {
+            self.broken(Invariant::Policy, format!("the policy does not want {}", wrong.join(", ")));
+        }
+    }
+
+    fn resources(&mut self, deploy: &Deploy) {
+        let situation = self.situation;
+        let key = (deploy.account.clone(), deploy.hostnode.clone());
+        let shapes = self.hosts.entry(key.clone()).or_default();
+        shapes.push(deploy.shape.clone());
+        let shapes = shapes.clone();
+        let Some(hostnode) = situation.hostnode(&deploy.marketplace, &deploy.hostnode).filter(|listed| listed.online)
+        else {
+            return self.broken(Invariant::Resource, format!("{} is not listed", deploy.hostnode));
+        };
+        let sum = |of: fn(&Shape) -> u32| shapes.iter().map(|shape| u64::from(of(shape))).sum::<u64>();
+        let enough = match &hostnode.supply {
+            Supply::Resources(resources) => {
+                let gpus: u64 = shapes
+                    .iter()
+                    .filter(|shape| shape.gpu_model == deploy.shape.gpu_model)
+                    .map(|shape| u64::from(shape.gpus))
+                    .sum();
+                gpus <= u64::from(hostnode.free_gpus(&deploy.shape.gpu_model))
+                    && sum(|shape| shape.vcpus) <= u64::from(resources.vcpus.free)
+                    && sum(|shape| shape.ram_gb) <= u64::from(resources.ram_gb.free)
+                    && sum(|shape| shape.storage_gb) <= u64::from(resources.storage_gb.free)
+            }
+            Supply::Lots(lots) => {
+                let of = |shape: &&Shape| **shape == deploy.shape;
+                shapes.iter().filter(of).count() <= lots.iter().filter(|lot| lot.shape == deploy.shape).count()
+            }
+        };
+        self.demand(enough, Invariant::Resource, || format!("{} has not that much free", deploy.hostnode));
+        let taken = self.ports.entry(key).or_default();
+        let free = deploy.ports.keys().all(|port| hostnode.free_ports.contains(port) && taken.insert(*port));
+        let inside: BTreeSet<u16> = deploy.ports.values().copied().collect();
+        let wanted =
+            situation.fleets.get(&deploy.fleet).map(|state| state.policy.instance.ports.iter().copied().collect());
+        self.demand(free && wanted == Some(inside), Invariant::Resource, || {
+            format!("the ports on {} are not free, or not those wanted", deploy.hostnode)
+        });
+    }
+
+    fn rebid(&mut self, subject: &Subject, from: HourlyRate, to: HourlyRate) {
+        self.may_rent(&subject.marketplace);
+        let Some(member) = self.ours(subject) else { return };
+        let outbid = member.standing == Standing::Outbid && !member.write_in_doubt;
+        let in_force = member.bid.unwrap_or(member.agreed.compute);
+        self.demand(outbid && from == in_force && to > from, Invariant::Price, || {
+            format!("{} is not outbid at {from}/h, or {to}/h raises nothing", member.name)
+        });
+        let storage = member.agreed.storage;
+        let cap =
+            self.situation.fleets.get(&subject.fleet).and_then(|state| state.policy.model(&member.shape.gpu_model));
+        let cap = cap.and_then(|(_, terms)| terms.max_price).map(|price| price.times(member.shape.gpus));
+        let most = cap.map_or(member.on_demand.total(), |cap| cap.min(member.on_demand.total()));
+        self.demand(to.plus(storage) <= most, Invariant::Price, || format!("{to}/h and storage are above {most}/h"));
+        self.quote(&subject.marketplace, &member.hostnode, &member.shape, to);
+        self.pay(&subject.fleet, &member.account, 0, to.minus(from));
+    }
+
+    fn start(&mut self, subject: &Subject) {
+        self.may_rent(&subject.marketplace);
+        let Some(member) = self.ours(subject) else { return };
+        let (gpus, rate) = match member.standing {
+            Standing::StoppedReleased => {
+                let full = member.quoted.map_or(member.agreed, |quoted| quoted.max(member.agreed)).total();
+                let bid = member.bid.unwrap_or_default().plus(member.agreed.storage);
+                (member.shape.gpus, full.max(bid).minus(member.committed()))
+            }
+            Standing::StoppedKept => (0, HourlyRate::ZERO),
+            Standing::Outbid if member.rebid_accepted_at.is_some() => (0, HourlyRate::ZERO),
+            Standing::Outbid
+            | Standing::Pending
+            | Standing::Running
+            | Standing::Leaving
+            | Standing::InDoubt
+            | Standing::Lost => {
+                let standing = member.standing;
+                return self.broken(Invariant::Reason, format!("{} is {standing}: nothing to start", member.name));
+            }
+        };
+        self.pay(&subject.fleet, &member.account, u64::from(gpus), rate);
+        if gpus > 0 {
+            let target = self.situation.fleets.get(&subject.fleet).map_or(0, super::FleetState::target_gpus);
+            let counted = self.gpus.get(&subject.fleet).copied().unwrap_or(0);
+            self.demand(counted <= u64::from(target), Invariant::Gpus, || {
+                format!("{} would count {counted} GPUs of {target}", subject.fleet)
+            });
+        }
+    }
+
+    fn let_go(&mut self, subject: &Subject, reason: Teardown, stops: bool) {
+        let situation = self.situation;
+        let Some(state) = situation.fleets.get(&subject.fleet) else {
+            return self.broken(Invariant::NotOurs, format!("there is no fleet {}", subject.fleet));
+        };
+        let member = self.member(subject);
+        let Some(member) = member else {
+            let late = state.fleet.late.iter().any(|late| {
+                late.name == subject.name && late.id == subject.id && late.marketplace == subject.marketplace
+            });
+            self.demand(late, Invariant::NotOurs, || format!("{} is not one of ours", subject.name));
+            return self.demand(reason == Teardown::Late || !late, Invariant::Reason, || {
+                format!("{} is late, not {reason}", subject.name)
+            });
+        };
+        // Its delete was intended before: saying so again changes nothing.
+        if member.standing == Standing::Leaving && !stops {
+            return;
+        }
+        let name = &member.name;
+        let strength = force(reason);
+        self.demand(!member.protected || strength != super::Force::Order, Invariant::Protected, || {
+            format!("{name} is protected, and {reason} is no reason")
+        });
+        let complete = situation.markets.get(&subject.marketplace).is_some_and(|market| market.list_complete);
+        let may_be_partial = match reason {
+            Teardown::BalanceFloor | Teardown::Target | Teardown::Lost | Teardown::Replaced => false,
+            Teardown::StoppedTooLong | Teardown::Outbid => false,
+            Teardown::Overbilled
+            | Teardown::Late
+            | Teardown::RateLimit
+            | Teardown::GlobalRateLimit
+            | Teardown::Evacuate
+            | Teardown::Operator => true,
+        };
+        self.demand(complete || may_be_partial, Invariant::Incomplete, || {
+            format!("{name} would go for {reason} on a list that is not complete")
+        });
+        let true_reason = self.is_true(state, member, reason);
+        self.demand(true_reason, Invariant::Reason, || format!("{name} would go for {reason}, which it is not"));
+        self.demand(!stops || member.standing == Standing::Running, Invariant::Reason, || {
+            format!("{name} does not run: nothing to stop")
+        });
+        if reason == Teardown::Replaced {
+            let runs = state
+                .fleet
+                .members
+                .values()
+                .any(|other| other.replaces.as_ref() == Some(name) && other.standing == Standing::Running);
+            self.demand(runs, Invariant::Replacement, || format!("nothing runs in the place of {name}"));
+        }
+    }
+
+    /// Whether a reason is plausible at all: not whether this victim was the best one.
+    fn is_true(&mut self, state: &super::FleetState, member: &Member, reason: Teardown) -> bool {
+        let situation = self.situation;
+        match reason {
+            Teardown::Overbilled => member.quoted.is_some_and(|quoted| quoted.total() > member.agreed.total()),
+            Teardown::Late => false,
+            Teardown::RateLimit => state.fleet.committed() > state.policy.max_hourly_rate,
+            Teardown::GlobalRateLimit => {
+                situation.limits.max_hourly_rate.is_some_and(|limit| situation.global_rate() > limit)
+            }
+            Teardown::BalanceFloor => situation
+                .account_left(&member.account)
+                .is_some_and(|(left, _)| left < situation.account_cost(&member.account).cost(state.policy.min_runway)),
+            Teardown::Evacuate => state.order == Order::Evacuate,
+            Teardown::Target => match state.order {
+                Order::Hold(target) => {
+                    let staying = state.fleet.members.values().filter(|member| member.standing != Standing::Leaving);
+                    let staying: u64 = staying.map(|member| u64::from(member.counted_gpus())).sum();
+                    let shrunk = self.shrunk.entry(member.fleet.clone()).or_default();
+                    *shrunk += u64::from(member.counted_gpus());
+                    staying >= u64::from(target) + *shrunk
+                }
+                Order::Evacuate | Order::Pause(_) => false,
+            },
+            Teardown::Outbid => member.standing == Standing::Outbid,
+            Teardown::Lost => matches!(member.standing, Standing::Lost | Standing::Pending),
+            Teardown::StoppedTooLong => member.standing == Standing::StoppedReleased,
+            Teardown::Replaced | Teardown::Operator => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::offer::Bounds, plan::situation::Bench, plan::testkit::*, policy::terms::Mode};
+
+    /// A town whose plan is one good deploy, on demand on `a`, and room for more.
+    fn good() -> (Town, Deploy) {
+        let mut town = town("m running a 1   s stopped_released a 1");
+        town.hosts("a 1.00 99% x4").policy(|terms| {
+            terms.on_demand.usage = OnDemandUse::Always;
+            terms.target_gpus = 3;
+            terms.instance.gpus.max = 1;
+        });
+        town.state().fleet.members.remove(&"s".parse().unwrap());
+        let plan = super::super::plan(&town.situation);
+        assert_eq!(verify(&town.situation, &plan), vec![]);
+        let Some(Action::Deploy(deploy)) = plan.actions.into_iter().next() else { panic!("no deploy") };
+        (town, *deploy)
+    }
+
+    /// The good deploy, made bad: what is found.
+    #[track_caller]
+    fn bad_deploy(edit: impl FnOnce(&mut Town, &mut Deploy), expected: &[Invariant]) {
+        let (mut town, mut deploy) = good();
+        edit(&mut town, &mut deploy);
+        finds(&town, vec![Action::Deploy(Box::new(deploy))], expected);
+    }
+
+    #[track_caller]
+    fn finds(town: &Town, actions: Vec<Action>, expected: &[Invariant]) {
+        let found = verify(&town.situation, &Plan { actions, report: BTreeMap::new() });
+        let invariants: BTreeSet<Invariant> = found.iter().map(|violation| violation.invariant).collect();
+        assert_eq!(invariants, expected.iter().copied().collect(), "{found:#?}");
+    }
+
+    fn subject(name: &str) -> Subject {
+        Subject {
+            name: name.parse().unwrap(),
+            fleet: "f".parse().unwrap(),
+            marketplace: "m".parse().unwrap(),
+            id: format!("id-{name}").parse().unwrap(),
+        }
+    }
+
+    fn delete(name: &str, reason: Teardown) -> Action {
+        Action::Delete { subject: subject(name), reason, why: String::new() }
+    }
+
+    #[test]
+    fn a_good_deploy_passes() {
+        bad_deploy(|_, _| {}, &[]);
+    }
+
+    #[test]
+    fn nothing_is_written_in_observe_mode_or_started_while_paused() {
+        bad_deploy(|town, _| town.situation.limits.mode = Mode::Observe, &[Invariant::Permission]);
+        bad_deploy(|town, _| town.state().order = Order::Pause(3), &[Invariant::Permission, Invariant::Gpus]);
+        let mut town = town("m running a 1");
+        town.state().order = Order::Pause(0);
+        finds(&town, vec![delete("m", Teardown::Target)], &[Invariant::Permission, Invariant::Reason]);
+    }
+
+    #[test]
+    fn a_name_is_used_once_and_is_the_fleets_own() {
+        bad_deploy(|_, deploy| deploy.name = "m".parse().unwrap(), &[Invariant::NameReused]);
+        bad_deploy(|_, deploy| deploy.name = "spotscale-f-e-99".parse().unwrap(), &[Invariant::NameReused]);
+        bad_deploy(|_, deploy| deploy.name = "spotscale-g-e-100".parse().unwrap(), &[Invariant::NameReused]);
+        let (mut town, deploy) = good();
+        town.target(5);
+        let again = Action::Deploy(Box::new(deploy.clone()));
+        finds(&town, vec![again.clone(), again], &[Invariant::NameReused, Invariant::Resource]);
+        bad_deploy(
+            |town, deploy| {
+                let reserved = crate::ledger::fleet::Reserved {
+                    name: deploy.name.clone(),
+                    account: deploy.account.clone(),
+                    marketplace: deploy.marketplace.clone(),
+                    rate: rate("0.10"),
+                    until: town.situation.now,
+                };
+                town.state().fleet.reserved.push(reserved);
+            },
+            &[Invariant::NameReused],
+        );
+    }
+
+    #[test]
+    fn gpus_stay_within_the_target_strays_included() {
+        bad_deploy(
+            |town, _| {
+                town.target(2);
+            },
+            &[],
+        );
+        bad_deploy(
+            |town, _| {
+                town.target(1);
+            },
+            &[Invariant::Gpus],
+        );
+        bad_deploy(
+            |town, _| {
+                town.stray("spotscale-f-x-1", 2, "0.10");
+            },
+            &[Invariant::Gpus],
+        );
+    }
+
+    #[test]
+    fn only_a_replacement_may_use_the_surge() {
+        bad_deploy(
+            |town, deploy| {
+                town.target(1);
+                deploy.replaces = Some("m".parse().unwrap());
+            },
+            &[],
+        );
+        bad_deploy(|_, deploy| deploy.replaces = Some("x".parse().unwrap()), &[Invariant::Replacement]);
+    }
+
+    #[test]
+    fn rates_stay_within_the_limits_to_the_micro() {
+        // 0.505/h run, 1.005/h come on top.
+        let limit = |text: &'static str| {
+            move |town: &mut Town, _: &mut Deploy| {
+                town.policy(|terms| terms.max_hourly_rate = rate(text));
+            }
+        };
+        bad_deploy(limit("1.51"), &[]);
+        bad_deploy(limit("1.509999"), &[Invariant::FleetRate]);
+        let all = |text: &'static str| {
+            move |town: &mut Town, _: &mut Deploy| {
+                town.situation.limits.max_hourly_rate = Some(rate(text));
+                town.situation.orphaned.insert("acc".parse().unwrap(), rate("0.10"));
+            }
+        };
+        bad_deploy(all("1.61"), &[]);
+        bad_deploy(all("1.609999"), &[Invariant::GlobalRate]);
+    }
+
+    #[test]
+    fn an_account_stays_above_its_floor() {
+        let balance = |text: &'static str, age_s| {
+            move |town: &mut Town, _: &mut Deploy| {
+                town.balance_read(text, age_s);
+            }
+        };
+        bad_deploy(balance("11.51", 0), &[]);
+        bad_deploy(balance("11.509999", 0), &[Invariant::Floor]);
+        bad_deploy(balance("100", 300), &[]);
+        bad_deploy(balance("100", 301), &[Invariant::Floor]);
+    }
+
+    #[test]
+    fn a_bid_goes_out_only_on_a_fresh_quote_at_that_very_bid() {
+        let spot = |bid: &'static str, answer, age_s| {
+            move |town: &mut Town, deploy: &mut Deploy| {
+                town.policy(|terms| terms.on_demand.usage = OnDemandUse::Fallback);
+                town.quote("a", 1, bid, answer, age_s);
+                deploy.price_type = PriceType::Spot;
+                deploy.bid = Some(rate("0.60"));
+                deploy.agreed.compute = rate("0.60");
+            }
+        };
+        bad_deploy(spot("0.60", BidAnswer::Accepted, 59), &[]);
+        bad_deploy(spot("0.60", BidAnswer::Accepted, 60), &[Invariant::Quote]);
+        bad_deploy(spot("0.60", BidAnswer::Refused, 1), &[Invariant::Quote]);
+        bad_deploy(spot("0.59", BidAnswer::Accepted, 1), &[Invariant::Quote]);
+    }
+
+    #[test]
+    fn a_price_stays_within_max_price_and_is_the_listed_one() {
+        let cap = |text: &'static str| {
+            move |town: &mut Town, _: &mut Deploy| {
+                town.policy(|terms| terms.models[1].max_price = Some(rate(text)));
+            }
+        };
+        bad_deploy(cap("1.005"), &[]);
+        bad_deploy(cap("1.004999"), &[Invariant::Price]);
+        bad_deploy(|_, deploy| deploy.agreed.compute = rate("0.99"), &[Invariant::Price]);
+        bad_deploy(|_, deploy| deploy.bid = Some(rate("0.99")), &[Invariant::Price]);
+    }
+
+    #[test]
+    fn nothing_is_rented_on_a_bench_or_a_partial_list() {
+        bad_deploy(|town, _| town.market().bench = Some(Bench::Throttled), &[Invariant::Bench]);
+        bad_deploy(|town, _| town.market().list_complete = false, &[Invariant::Bench]);
+    }
+
+    #[test]
+    fn what_is_rented_is_what_the_policy_wants() {
+        let wants = |edit: fn(&mut crate::policy::Terms)| {
+            bad_deploy(
+                |town, _| {
+                    town.policy(edit);
+                },
+                &[Invariant::Policy],
+            );
+        };
+        wants(|terms| terms.models.truncate(1));
+        wants(|terms| terms.marketplaces = Some(vec!["n".parse().unwrap()]));
+        wants(|terms| terms.hosts.deny = vec!["a".parse().unwrap()]);
+        wants(|terms| terms.hosts.countries = Some(vec!["Poland".into()]));
+        wants(|terms| terms.instance.gpus = Bounds { min: 2, max: 4 });
+        wants(|terms| terms.hosts.max_gpus_per_hostnode = Some(1));
+        wants(|terms| terms.hosts.max_share_per_location_ppm = Some(400_000));
+        wants(|terms| terms.on_demand.usage = OnDemandUse::Never);
+        wants(|terms| terms.on_demand.max_gpus = Some(0));
+    }
+
+    #[test]
+    fn each_resource_is_sold_once() {
+        bad_deploy(|town, _| town.market().hostnodes[0].online = false, &[Invariant::Resource]);
+        bad_deploy(|_, deploy| deploy.ports = BTreeMap::from([(1, 22)]), &[Invariant::Resource]);
+        bad_deploy(|_, deploy| deploy.ports.clear(), &[Invariant::Resource]);
+        bad_deploy(
+            |town, _| {
+                if let Supply::Resources(resources) = &mut town.market().hostnodes[0].supply {
+                    resources.vcpus.free = 3;
+                }
+            },
+            &[Invariant::Resource, Invariant::Price],
+        );
+    }
+
+    #[test]
+    fn another_payer_is_not_ours() {
+        bad_deploy(|_, deploy| deploy.account = "other".parse().unwrap(), &[Invariant::NotOurs, Invariant::Floor]);
+    }
+
+    #[test]
+    fn only_our_own_are_touched_and_once() {
+        let mut town = town("m running a 1   n running a 1");
+        town.stray("spotscale-f-x-1", 1, "0.10").late("spotscale-f-e-9", 1);
+        finds(&town, vec![delete("spotscale-f-x-1", Teardown::Late)], &[Invariant::NotOurs]);
+        finds(&town, vec![delete("spotscale-f-e-9", Teardown::Late)], &[]);
+        finds(&town, vec![delete("spotscale-f-e-9", Teardown::Target)], &[Invariant::Reason]);
+        finds(&town, vec![delete("n", Teardown::Target)], &[]);
+        finds(
+            &town,
+            vec![delete("n", Teardown::Target), delete("n", Teardown::Target)],
+            &[Invariant::Twice, Invariant::Reason],
+        );
+        let wrong_id = Subject { id: "x".parse().unwrap(), ..subject("n") };
+        let wrong = Action::Delete { subject: wrong_id, reason: Teardown::Target, why: String::new() };
+        finds(&town, vec![wrong], &[Invariant::NotOurs]);
+    }
+
+    #[test]
+    fn a_partial_list_tears_nothing_down_but_for_safety() {
+        let mut town = town("m running a 1 billed=9   n lost a 1");
+        town.market().list_complete = false;
+        finds(&town, vec![delete("m", Teardown::Overbilled)], &[]);
+        finds(&town, vec![delete("n", Teardown::Lost)], &[Invariant::Incomplete]);
+        finds(&town, vec![delete("n", Teardown::Target)], &[Invariant::Incomplete]);
+    }
+
+    #[test]
+    fn a_protected_vm_goes_only_for_money() {
+        let mut town = town("m running a 1 protected   n running a 1");
+        finds(&town, vec![delete("m", Teardown::Target)], &[Invariant::Protected]);
+        town.policy(|terms| terms.max_hourly_rate = rate("1.00"));
+        finds(&town, vec![delete("m", Teardown::RateLimit)], &[]);
+    }
+
+    #[test]
+    fn a_reason_has_to_be_true() {
+        let town = town("m running a 1");
+        for reason in [
+            Teardown::Overbilled,
+            Teardown::Late,
+            Teardown::RateLimit,
+            Teardown::GlobalRateLimit,
+            Teardown::BalanceFloor,
+            Teardown::Evacuate,
+            Teardown::Target,
+            Teardown::Outbid,
+            Teardown::Lost,
+            Teardown::StoppedTooLong,
+        ] {
+            finds(&town, vec![delete("m", reason)], &[Invariant::Reason]);
+        }
+        finds(&town, vec![delete("m", Teardown::Replaced)], &[Invariant::Replacement]);
+        let start = Action::Start { subject: subject("m"), why: String::new() };
+        finds(&town, vec![start], &[Invariant::Reason]);
+    }
+
+    #[test]
+    fn a_rebid_raises_an_outbid_vm_on_a_fresh_quote_within_limits() {
+        let rebid = |from: &str, to: &str| Action::Rebid {
+            subject: subject("m"),
+            from: rate(from),
+            to: rate(to),
+            why: String::new(),
+        };
+        let mut town = town("m outbid a 1");
+        town.hosts("a 1.00 99%").quote("a", 1, "0.60", BidAnswer::Accepted, 9);
+        town.quote("a", 1, "1.01", BidAnswer::Accepted, 9).quote("a", 1, "0.40", BidAnswer::Accepted, 9);
+        finds(&town, vec![rebid("0.50", "0.60")], &[]);
+        finds(&town, vec![rebid("0.50", "0.61")], &[Invariant::Quote]);
+        finds(&town, vec![rebid("0.50", "0.40")], &[Invariant::Price]);
+        finds(&town, vec![rebid("0.50", "1.01")], &[Invariant::Price]);
+        town.policy(|terms| terms.max_hourly_rate = rate("0.604999"));
+        finds(&town, vec![rebid("0.50", "0.60")], &[Invariant::FleetRate]);
+    }
+
+    #[test]
+    fn starting_again_is_a_start() {
+        let mut town = town("m stopped_released a 1");
+        let start = || vec![Action::Start { subject: subject("m"), why: String::new() }];
+        finds(&town, start(), &[]);
+        town.target(0);
+        finds(&town, start(), &[Invariant::Gpus]);
+        town.target(1).balance("10.504999");
+        finds(&town, start(), &[Invariant::Floor]);
+    }
+
+    #[test]
+    fn what_only_lowers_passes_above_every_limit() {
+        let mut town = town("m running a 4   n running a 1   l leaving a 1");
+        town.policy(|terms| terms.max_hourly_rate = rate("0.01")).balance("-5");
+        town.situation.limits.max_hourly_rate = Some(rate("0.01"));
+        finds(&town, vec![delete("m", Teardown::RateLimit), delete("l", Teardown::Target)], &[]);
+    }
+}

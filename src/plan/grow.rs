@@ -153,11 +153,9 @@ impl<'a> Growth<'_, 'a> {
     fn on_demand_gpus(&self) -> u32 {
         let on_demand = |price_type| price_type == PriceType::OnDemand;
         let members = self.state.fleet.members.values().filter(|member| on_demand(member.price_type));
-        let planned = self.draft.actions.iter().filter_map(|action| match action {
-            super::Action::Deploy(deploy) if deploy.fleet == *self.fleet && on_demand(deploy.price_type) => {
-                Some(deploy.shape.gpus)
-            }
-            _ => None,
+        let planned = self.draft.actions.iter().filter_map(|action| {
+            let super::Action::Deploy(deploy) = action else { return None };
+            (deploy.fleet == *self.fleet && on_demand(deploy.price_type)).then_some(deploy.shape.gpus)
         });
         members.map(Member::counted_gpus).chain(planned).sum()
     }
@@ -414,9 +412,9 @@ impl<'a> Growth<'_, 'a> {
         }
         if let Some((short, at)) = &pass.short {
             let short = short.clone();
-            match short.reason {
-                Blocked::GlobalRateLimit | Blocked::BalanceFloor | Blocked::Runway => self.hold_missing(missing, *at),
-                _ => {}
+            let of_all = [Blocked::GlobalRateLimit, Blocked::BalanceFloor, Blocked::Runway];
+            if of_all.contains(&short.reason) {
+                self.hold_missing(missing, *at);
             }
             self.draft.blocked(self.fleet, missing, short);
             return;

@@ -83,7 +83,7 @@ impl<'a> Shares<'a> {
     fn new(situation: &Situation, listed: &'a [Listed], answers: &Answers<'_>) -> Self {
         let mut shares = Self::default();
         for Listed { offer, .. } in listed {
-            let known = known(situation, answers, &offer.marketplace, &offer.hostnode, &offer.shape);
+            let known = known(situation, answers, &offer.marketplace, &offer.hostnode, &offer.shape, None);
             let compute = offer.on_demand.compute.micros();
             let Some(accepted) = known.accepted.filter(|_| compute > 0 && (known.refused.is_some() || known.asked > 1))
             else {
@@ -118,9 +118,10 @@ pub(super) fn known(
     marketplace: &MarketplaceName,
     hostnode: &HostnodeId,
     shape: &Shape,
+    above: Option<HourlyRate>,
 ) -> Known {
     let quotes = answers.about(marketplace, hostnode, shape).iter().copied();
-    search::known(quotes, situation.now, situation.quote_age_max)
+    search::known(quotes, above, situation.now, situation.quote_age_max)
 }
 
 /// Every offer in every way it can be paid for, best first.
@@ -187,7 +188,7 @@ fn spot(
     let cap = ours.min(room.0).minus(storage);
     let short = (room.0 < ours).then(|| room.1.clone());
     let quotes = answers.about(&offer.marketplace, &offer.hostnode, &offer.shape);
-    let known = search::known(quotes.iter().copied(), situation.now, situation.quote_age_max);
+    let known = search::known(quotes.iter().copied(), None, situation.now, situation.quote_age_max);
     let guess = offer.on_demand.compute.share_ppm(guess_ppm);
     let (step, bid) = match offer.spot {
         SpotTerms::ListedPerGpu(least) if least.times(offer.shape.gpus) <= cap => {

@@ -10,6 +10,7 @@ use super::{
     headroom::Short,
     price::{Answers, known},
     search::{self, Range, Step},
+    shrink::{staying_global_rate, staying_rate},
 };
 use crate::{
     ledger::{Member, Standing},
@@ -55,7 +56,7 @@ pub(super) fn safety(draft: &mut Draft<'_>) {
                 delete_again(draft, member);
             } else if let Some((agreed, billed)) = billed_above(situation, member) {
                 draft.notes(name).overbilled.insert(member.name.clone(), (agreed, billed));
-                if let Some(why) = overbilled(situation, state, member, agreed, billed) {
+                if let Some(why) = overbilled(draft, state, member, agreed, billed) {
                     draft.delete(member, Teardown::Overbilled, why);
                 }
             }
@@ -101,7 +102,7 @@ fn tolerance(situation: &Situation, member: &Member) -> HourlyRate {
 
 /// Why a VM that is billed above its agreed rate has to go, if it has to.
 fn overbilled(
-    situation: &Situation,
+    draft: &Draft<'_>,
     state: &FleetState,
     member: &Member,
     agreed: HourlyRate,
@@ -115,11 +116,11 @@ fn overbilled(
         return Some(format!("{told}: above max_price, {cap}/h for the VM"));
     }
     let limit = state.policy.max_hourly_rate;
-    if state.fleet.committed() > limit {
+    if staying_rate(draft, state) > limit {
         return Some(format!("{told}: above the fleet's {limit}/h"));
     }
-    if let Some(limit) = situation.limits.max_hourly_rate
-        && situation.global_rate() > limit
+    if let Some(limit) = draft.situation.limits.max_hourly_rate
+        && staying_global_rate(draft) > limit
     {
         return Some(format!("{told}: above all fleets' {limit}/h"));
     }
@@ -199,7 +200,8 @@ pub(super) fn outbid(draft: &mut Draft<'_>, fleet: &FleetName) {
                     draft.blocked(fleet, member.shape.gpus, short);
                 }
             }
-            Next::Ask(price) => {
+            Next::Ask { price, more } => {
+                draft.headroom.hold(fleet, &member.account, more);
                 let bid = Bid { hostnode: member.hostnode.clone(), shape: member.shape.clone(), price };
                 draft.ask(fleet, &member.marketplace, bid);
             }
@@ -221,8 +223,15 @@ pub(super) fn outbid(draft: &mut Draft<'_>, fleet: &FleetName) {
 
 enum Next {
     Wait(Option<Short>),
-    Ask(HourlyRate),
-    Rebid { from: HourlyRate, to: HourlyRate },
+    /// It may come to this much more than its present bid.
+    Ask {
+        price: HourlyRate,
+        more: HourlyRate,
+    },
+    Rebid {
+        from: HourlyRate,
+        to: HourlyRate,
+    },
     Start,
     GiveUp(String),
 }
@@ -258,7 +267,7 @@ fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answer
     let (room, _) = draft.headroom.room(&member.fleet, &member.account);
     let cap = ours.min(from.plus(room));
     let range = Range { above: Some(from), guess: from, sibling: false, cap };
-    let known = known(situation, answers, &member.marketplace, &member.hostnode, &member.shape);
+    let known = known(situation, answers, &member.marketplace, &member.hostnode, &member.shape, Some(from));
     let (step, bid) = search::next(known, range, &state.policy.spot);
     let quotes = answers.about(&member.marketplace, &member.hostnode, &member.shape).iter().copied();
     let unanswered =
@@ -270,7 +279,7 @@ fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answer
             let detail = format!("{}: the bid for {} was not answered", member.marketplace, member.name);
             Next::Wait(Some(Short { reason: Blocked::StaleMarket, detail }))
         }
-        Step::Ready | Step::Ask => Next::Ask(bid),
+        Step::Ready | Step::Ask => Next::Ask { price: bid, more: cap.minus(from) },
     }
 }
 
@@ -355,6 +364,15 @@ mod tests {
     }
 
     #[test]
+    fn only_as_many_go_as_bring_the_rest_under_the_limit() {
+        check(
+            "m running a 1 billed=0.52   n running a 1 billed=0.52",
+            |town| town.policy(|terms| terms.max_hourly_rate = rate("1.04")),
+            "delete m overbilled",
+        );
+    }
+
+    #[test]
     fn a_smaller_excess_is_reported_and_counted() {
         let mut town = town("m running a 1 billed=0.52");
         town.hosts("a 1.00 99%");
@@ -405,6 +423,7 @@ mod tests {
         check("m outbid a 1", |town| town, "ask ax1 0.75");
         check("m outbid a 1", |town| town.quote("a", 1, "0.75", Refused, 5), "ask ax1 0.875");
         check("m outbid a 1", |town| town.quote("a", 1, "1.00", Refused, 5), "delete m outbid");
+        check("m outbid a 1", |town| town.quote("a", 1, "0.40", Accepted, 5), "ask ax1 0.75");
         check(
             "m outbid a 1",
             |town| {

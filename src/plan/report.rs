@@ -131,32 +131,35 @@ fn turned_down_whole(candidates: &[Candidate]) -> BTreeMap<(MarketplaceName, Hos
     whole
 }
 
-/// The least that so many GPUs of each model can cost: each machine's GPUs at its least price per GPU in any size, the
-/// cheapest machines first. Sizes, places and limits are left out, so that no plan is below it.
+/// The least that so many GPUs of each model can cost: each machine's GPUs at its least price per GPU in any size that
+/// such a plan can have, the cheapest machines first. Places and limits are left out, so that no plan is below it.
 fn bound(
     candidates: &[&Candidate],
     gpus: &BTreeMap<GpuModel, u32>,
     free: impl Fn(&Candidate) -> u32,
     price: impl Fn(&Candidate) -> u64,
 ) -> u64 {
-    let mut total: u64 = 0;
+    /// Prices per GPU are fractions of a micro.
+    const FINE: u128 = 1_000_000;
+    let mut total: u128 = 0;
     for (model, &wanted) in gpus {
+        let fits =
+            |candidate: &&&Candidate| candidate.offer.shape.gpu_model == *model && candidate.offer.shape.gpus <= wanted;
         // By machine: its free GPUs, and its least price per GPU, rounded down.
-        let mut machines: BTreeMap<&HostnodeId, (u32, u64)> = BTreeMap::new();
-        for candidate in candidates.iter().filter(|candidate| candidate.offer.shape.gpu_model == *model) {
-            let size = candidate.offer.shape.gpus.max(1);
-            let each = price(candidate) / u64::from(size);
+        let mut machines: BTreeMap<&HostnodeId, (u32, u128)> = BTreeMap::new();
+        for candidate in candidates.iter().filter(fits) {
+            let each = u128::from(price(candidate)) * FINE / u128::from(candidate.offer.shape.gpus.max(1));
             let machine = machines.entry(&candidate.offer.hostnode).or_insert((0, each));
             *machine = (machine.0.max(free(candidate)), machine.1.min(each));
         }
-        let mut prices: Vec<(u64, u32)> = machines.values().map(|&(free, each)| (each, free)).collect();
+        let mut prices: Vec<(u128, u32)> = machines.values().map(|&(free, each)| (each, free)).collect();
         prices.sort_unstable();
         let mut left = wanted;
         for (each, free) in prices {
             let taken = left.min(free);
-            total = total.saturating_add(each.saturating_mul(u64::from(taken)));
+            total += each * u128::from(taken);
             left -= taken;
         }
     }
-    total
+    u64::try_from(total.div_ceil(FINE)).unwrap_or(u64::MAX)
 }

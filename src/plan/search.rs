@@ -62,15 +62,21 @@ pub(super) struct Range {
     pub cap: HourlyRate,
 }
 
-/// Reads the answers, oldest first.
-pub(super) fn known<'q>(quotes: impl IntoIterator<Item = &'q Quote>, now: Timestamp, life: Duration) -> Known {
+/// Reads the answers, oldest first; only those above a bid in force that was beaten, where there is one: what is accepted
+/// below it is no way back up.
+pub(super) fn known<'q>(
+    quotes: impl IntoIterator<Item = &'q Quote>,
+    above: Option<HourlyRate>,
+    now: Timestamp,
+    life: Duration,
+) -> Known {
     let mut known = Known::default();
     let mut bids = std::collections::BTreeSet::new();
     for quote in quotes {
-        if elapsed(quote.at, now) > memory(life) {
+        let bid = quote.bid.price;
+        if elapsed(quote.at, now) > memory(life) || above.is_some_and(|above| bid <= above) {
             continue;
         }
-        let bid = quote.bid.price;
         bids.insert(bid);
         match quote.answer {
             BidAnswer::Accepted => {
@@ -171,9 +177,12 @@ mod tests {
 
     /// Asks a market with a hidden least bid until the search ends: what it ends with, and how many asks it took.
     fn search(range: Range, least: u64, terms: &BidTerms) -> (Option<HourlyRate>, u32) {
-        let mut quotes = Vec::new();
+        search_after(Vec::new(), range, least, terms)
+    }
+
+    fn search_after(mut quotes: Vec<Quote>, range: Range, least: u64, terms: &BidTerms) -> (Option<HourlyRate>, u32) {
         for asks in 0..50 {
-            let (step, bid) = next(known(&quotes, Timestamp::UNIX_EPOCH, LIFE), range, terms);
+            let (step, bid) = next(known(&quotes, range.above, Timestamp::UNIX_EPOCH, LIFE), range, terms);
             let fresh = is_fresh(&quotes, bid, Timestamp::UNIX_EPOCH, LIFE);
             match step {
                 Step::Refused => return (None, asks),
@@ -227,19 +236,33 @@ mod tests {
     #[test]
     fn a_newer_answer_overrules_an_older_one() {
         let quotes = [quote(100, 500_000, BidAnswer::Accepted), quote(10, 600_000, BidAnswer::Refused)];
-        let now = known(&quotes, Timestamp::UNIX_EPOCH, LIFE);
+        let now = known(&quotes, None, Timestamp::UNIX_EPOCH, LIFE);
         assert_eq!((now.accepted, now.refused), (None, Some(rate(600_000))));
     }
 
     #[test]
     fn answers_are_forgotten_after_five_lives_and_rested_on_for_fifty_seconds() {
-        let asked = |age_s| known(&[quote(age_s, 500_000, BidAnswer::Accepted)], Timestamp::UNIX_EPOCH, LIFE).asked;
+        let asked =
+            |age_s| known(&[quote(age_s, 500_000, BidAnswer::Accepted)], None, Timestamp::UNIX_EPOCH, LIFE).asked;
         assert_eq!((asked(300), asked(301)), (1, 0));
         let fresh = |age_s| is_fresh(&[quote(age_s, 5, BidAnswer::Accepted)], rate(5), Timestamp::UNIX_EPOCH, LIFE);
         assert_eq!((fresh(50), fresh(51)), (true, false));
     }
 
     proptest! {
+        #[test]
+        fn no_older_answers_keep_a_search_from_its_end(
+            least in 1_000u64..2_000_000, cap in 1u64..1_500_000, above in proptest::option::of(0u64..1_500_000),
+            older in proptest::collection::vec((1u64..2_000_000, any::<bool>()), 0..12),
+        ) {
+            let answer = |yes| if yes { BidAnswer::Accepted } else { BidAnswer::Refused };
+            let quotes = older.into_iter().map(|(bid, yes)| quote(70, bid, answer(yes))).collect();
+            let range = Range { above: above.map(rate), guess: rate(cap / 2), sibling: false, cap: rate(cap) };
+            if let (Some(bid), _) = search_after(quotes, range, least, &terms(BidStrategy::Market, 6)) {
+                prop_assert!(bid.micros() >= least && bid.micros() <= cap && Some(bid) > range.above);
+            }
+        }
+
         #[test]
         fn every_search_ends_at_an_accepted_bid_or_a_refused_cap(
             least in 1_000u64..2_000_000, guess in 0u64..1_500_000, cap in 1u64..1_500_000, asks_max in 1u32..9, above in proptest::option::of(0u64..1_500_000), sibling: bool,

@@ -50,10 +50,7 @@ pub(super) fn limits(draft: &mut Draft<'_>) {
     let order: Vec<&FleetName> =
         situation.order().into_iter().filter(|name| gives_way(situation, name)).rev().collect();
     if let Some(limit) = situation.limits.max_hourly_rate {
-        let over = |draft: &Draft<'_>| {
-            let all: HourlyRate = situation.fleets.values().map(|state| staying_rate(draft, state)).sum();
-            all.plus(situation.orphaned.values().copied().sum()).minus(limit)
-        };
+        let over = |draft: &Draft<'_>| staying_global_rate(draft).minus(limit);
         for name in &order {
             shed(
                 draft,
@@ -79,8 +76,14 @@ fn gives_way(situation: &Situation, name: &FleetName) -> bool {
 }
 
 /// What a fleet's members cost that stay.
-fn staying_rate(draft: &Draft<'_>, state: &FleetState) -> HourlyRate {
+pub(super) fn staying_rate(draft: &Draft<'_>, state: &FleetState) -> HourlyRate {
     state.fleet.members.values().filter(|member| !draft.is_going(member)).map(Member::committed).sum()
+}
+
+/// What all fleets' members cost that stay.
+pub(super) fn staying_global_rate(draft: &Draft<'_>) -> HourlyRate {
+    let fleets: HourlyRate = draft.situation.fleets.values().map(|state| staying_rate(draft, state)).sum();
+    fleets.plus(draft.situation.orphaned.values().copied().sum())
 }
 
 /// With `when_low = "hold"`: sheds only while the account would be empty within `min_runway`.

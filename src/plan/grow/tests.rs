@@ -1,0 +1,384 @@
+use crate::{
+    model::{offer::BidAnswer::*, time::before},
+    plan::testkit::*,
+    plan::*,
+    policy::terms::*,
+};
+
+/// A target over these hosts, followed to its end: what is rented then.
+#[track_caller]
+fn settled(hosts: &str, edit: impl FnOnce(&mut Terms), expected: &str) {
+    let mut town = town("");
+    town.policy(edit).hosts(hosts);
+    town.settle();
+    assert_eq!(town.rented("f"), expected, "{}", town.blocked());
+}
+
+use crate::policy::Terms;
+
+fn target(gpus: u32) -> impl Fn(&mut Terms) {
+    move |terms| terms.target_gpus = gpus
+}
+
+fn buy(gpus: u32) -> impl Fn(&mut Terms) {
+    move |terms| {
+        terms.target_gpus = gpus;
+        terms.on_demand.usage = OnDemandUse::Always;
+    }
+}
+
+#[test]
+fn a_target_is_filled_from_the_cheapest_machines_in_few_vms() {
+    settled("a 1.00 99%   b 0.90 99% x3   c 2.00 99%", target(5), "ax2, bx3");
+    settled("a 1.00 99%   b 0.90 99% x3   c 2.00 99%", buy(5), "ax2 od, bx3 od");
+}
+
+#[test]
+fn a_higher_least_bid_makes_a_cheap_machine_dear() {
+    settled("a 1.00 99% least=0.40   b 0.90 99% least=0.89", target(2), "ax2");
+}
+
+#[test]
+fn what_is_deployed_was_accepted_at_that_very_bid_a_moment_ago() {
+    let mut town = town("");
+    town.policy(|terms| terms.spot.bid = BidStrategy::Cap).hosts("a 1.00 99%");
+    assert_eq!(town.said(), "ask ax1 1.00");
+    town.quote("a", 1, "1.00", Accepted, 50);
+    assert_eq!(town.said(), "deploy ax1 1.00");
+    town.market().quotes.clear();
+    town.quote("a", 1, "1.00", Accepted, 51);
+    assert_eq!(town.said(), "ask ax1 1.00");
+    town.quote("a", 1, "1.00", Refused, 1);
+    assert_eq!(town.said(), "");
+}
+
+#[test]
+fn the_cap_is_the_least_of_max_price_on_demand_and_headroom_each_less_storage() {
+    let cap = |edit: fn(&mut Terms), expected: &str| {
+        let mut town = town("");
+        town.policy(|terms| {
+            terms.spot.bid = BidStrategy::Cap;
+            edit(terms);
+        });
+        town.hosts("a 1.00 99%");
+        assert_eq!(town.said(), expected);
+    };
+    cap(|_| {}, "ask ax1 1.00");
+    cap(|terms| terms.models[1].max_price = Some(rate("0.605")), "ask ax1 0.60");
+    cap(|terms| terms.max_hourly_rate = rate("0.305"), "ask ax1 0.30");
+    cap(|terms| terms.max_hourly_rate = rate("0.005"), "");
+}
+
+#[test]
+fn a_refused_cap_is_a_refused_bid_and_the_next_machine_is_asked() {
+    settled("a 1.00 99% least=1.20   b 1.10 99%", target(1), "bx1");
+    let mut town = town("");
+    town.hosts("a 1.00 99%").quote("a", 1, "1.00", Refused, 10);
+    assert_eq!(town.said(), "");
+    let report = plan(&town.situation).report.remove(&town.fleet()).unwrap();
+    assert_eq!(report.rejected[&Rejected::BidRefused], 1);
+    assert_eq!(town.blocked(), "1 no_offers");
+}
+
+#[test]
+fn a_refusal_is_forgotten_after_five_minutes() {
+    let mut town = town("");
+    town.hosts("a 1.00 99%").quote("a", 1, "1.00", Refused, 301);
+    assert_eq!(town.said(), "ask ax1 0.50");
+}
+
+#[test]
+fn an_unanswered_ask_waits_for_the_next_tick() {
+    let mut town = town("");
+    town.hosts("a 1.00 99%");
+    town.market().unanswered.insert("a".parse().unwrap());
+    assert_eq!((town.said(), town.blocked()), (String::new(), "1 stale_market".to_owned()));
+}
+
+#[test]
+fn the_fleets_rate_limit_binds_to_the_micro() {
+    let limit = |text: &'static str| {
+        move |terms: &mut Terms| {
+            buy(2)(terms);
+            terms.instance.gpus.max = 1;
+            terms.max_hourly_rate = rate(text);
+        }
+    };
+    settled("a 1.00 99%", limit("2.01"), "ax1 od, ax1 od");
+    settled("a 1.00 99%", limit("2.009999"), "ax1 od");
+    let mut town = town("");
+    town.policy(limit("2.009999")).hosts("a 1.00 99%");
+    assert_eq!(town.blocked(), "1 rate_limit");
+}
+
+#[test]
+fn a_held_edit_binds_what_is_started_to_the_lower_limit() {
+    let mut town = town("");
+    town.policy(buy(1)).hosts("a 1.00 99%");
+    town.state().edit_held = true;
+    town.state().rate_ceiling = rate("1.00");
+    assert_eq!((town.said(), town.blocked()), (String::new(), "1 held_edit".to_owned()));
+}
+
+#[test]
+fn the_limit_over_all_fleets_counts_strays_and_forgotten_fleets() {
+    let mut town = town("");
+    town.policy(buy(1)).hosts("a 1.00 99%");
+    town.situation.limits.max_hourly_rate = Some(rate("2.005"));
+    town.situation.orphaned.insert("acc".parse().unwrap(), rate("1.00"));
+    assert_eq!(town.said(), "deploy ax1 1.00");
+    town.situation.orphaned.insert("acc".parse().unwrap(), rate("1.000001"));
+    assert_eq!((town.said(), town.blocked()), (String::new(), "1 global_rate_limit".to_owned()));
+}
+
+#[test]
+fn strays_and_late_vms_count_when_renting() {
+    let mut town = town("");
+    town.policy(buy(3)).hosts("a 1.00 99%").stray("spotscale-f-x-1", 2, "1.00");
+    assert_eq!(town.said(), "deploy ax1 1.00");
+    town.late("spotscale-f-e-7", 1);
+    assert_eq!(town.said(), "delete spotscale-f-e-7 late");
+}
+
+#[test]
+fn most_gpus_within_the_limit_come_before_preference() {
+    settled(
+        "a 2.00 99% big   b 0.50 99%",
+        |terms| {
+            buy(4)(terms);
+            terms.instance.gpus.max = 1;
+            terms.max_hourly_rate = rate("3.60");
+        },
+        "ax1 od, bx1 od, bx1 od, bx1 od",
+    );
+}
+
+#[test]
+fn what_is_left_below_the_smallest_vm_stays_unfilled() {
+    let mut town = town("");
+    town.hosts("a 1.00 99%").policy(|terms| {
+        buy(3)(terms);
+        terms.instance.gpus.min = 2;
+        terms.instance.gpus.max = 2;
+    });
+    assert_eq!((town.said(), town.blocked()), ("deploy ax2 2.00".into(), "1 shape".to_owned()));
+    // Three of `a`'s four would leave one that is never filled, but not while `b` makes up the rest.
+    settled(
+        "a 1.00 99% x4   b 1.10 99%",
+        |terms| {
+            buy(7)(terms);
+            terms.instance.gpus = crate::model::offer::Bounds { min: 2, max: 3 };
+        },
+        "ax3 od, bx2 od, bx2 od",
+    );
+}
+
+#[test]
+fn a_hostnode_and_a_location_take_only_their_share() {
+    settled(
+        "a 1.00 99%   b 1.10 99%",
+        |terms| {
+            buy(6)(terms);
+            terms.hosts.max_gpus_per_hostnode = Some(3);
+        },
+        "ax3 od, bx3 od",
+    );
+    settled(
+        "a 1.00 99%   b 1.10 99%   c 2.00 99% poland",
+        |terms| {
+            buy(4)(terms);
+            terms.hosts.max_share_per_location_ppm = Some(500_000);
+        },
+        "ax2 od, cx2 od",
+    );
+    let mut town = town("");
+    town.hosts("a 1.00 99%").policy(|terms| {
+        buy(4)(terms);
+        terms.hosts.max_share_per_location_ppm = Some(100_000);
+    });
+    assert_eq!((town.said(), town.blocked()), ("deploy ax1 1.00".into(), "3 spread".to_owned()));
+}
+
+#[test]
+fn ports_are_the_lowest_free_ones_and_given_once() {
+    let mut town = town("");
+    town.hosts("a 1.00 99% ports3").policy(|terms| {
+        buy(2)(terms);
+        terms.instance.gpus.max = 1;
+        terms.instance.ports = vec![22, 80];
+    });
+    let actions = plan(&town.situation).actions;
+    let [Action::Deploy(deploy)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(deploy.ports, std::collections::BTreeMap::from([(20_000, 22), (20_001, 80)]));
+}
+
+#[test]
+fn nothing_is_rented_where_we_may_not_or_cannot_see() {
+    let closed = |edit: fn(&mut MarketState), expected: &str| {
+        let mut town = town("");
+        town.policy(buy(1)).hosts("a 1.00 99%");
+        edit(town.market());
+        assert_eq!((town.said(), town.blocked()), (String::new(), expected.to_owned()));
+    };
+    closed(|market| market.bench = Some(Bench::Stale), "1 stale_market");
+    closed(|market| market.bench = Some(Bench::Unauthorized), "1 unauthorized");
+    closed(|market| market.bench = Some(Bench::Throttled), "1 throttled");
+    closed(|market| market.bench = Some(Bench::Paused), "1 paused");
+    closed(|market| market.list_complete = false, "1 stale_market");
+}
+
+#[test]
+fn a_paused_fleet_starts_nothing_and_one_without_a_file_says_why() {
+    let mut town = town("");
+    town.policy(buy(2)).hosts("a 1.00 99%");
+    town.state().order = Order::Pause(2);
+    assert_eq!((town.said(), town.blocked()), (String::new(), "2 paused".to_owned()));
+    town.state().policy_broken = true;
+    assert_eq!(town.blocked(), "2 policy_invalid");
+}
+
+#[test]
+fn an_observing_fleet_plans_what_it_would_do_and_may_only_ask() {
+    let mut town = town("");
+    town.hosts("a 1.00 99%").policy(|terms| {
+        buy(1)(terms);
+        terms.mode = Mode::Observe;
+    });
+    assert_eq!((town.said(), town.blocked()), ("deploy ax1 1.00".into(), "1 observe".to_owned()));
+    let plan = plan(&town.situation);
+    assert!(!permitted(&town.situation, &plan.actions[0]));
+    let broken = crate::plan::verify::verify(&town.situation, &plan);
+    assert_eq!(broken[0].invariant, crate::plan::verify::Invariant::Permission);
+    town.policy(|terms| terms.on_demand.usage = OnDemandUse::Never);
+    let asks = crate::plan::plan(&town.situation).actions;
+    assert!(!asks.is_empty() && asks.iter().all(|action| permitted(&town.situation, action)));
+}
+
+#[test]
+fn watching_takes_nothing_from_those_that_act() {
+    let mut town = town("");
+    town.policy(|terms| {
+        buy(1)(terms);
+        terms.mode = Mode::Observe;
+        terms.priority = 900;
+    });
+    town.hosts("a 1.00 99% x1").second("g", 1, buy(1));
+    town.situation.limits.max_hourly_rate = Some(rate("1.005"));
+    assert_eq!(town.said(), "deploy ax1 1.00");
+    assert_eq!(plan(&town.situation).actions[0].fleet().as_str(), "g");
+}
+
+#[test]
+fn unanswered_deploys_keep_their_slots() {
+    let mut town = town("x in_doubt a 2");
+    town.policy(buy(2)).hosts("a 1.00 99%");
+    assert_eq!((town.said(), town.blocked()), (String::new(), "2 in_doubt".to_owned()));
+}
+
+#[test]
+fn fallback_waits_and_then_buys_only_what_cannot_be_had_by_bid() {
+    let mut town = town("");
+    town.hosts("a 1.00 99% x1   b 1.10 99% least=1.20").policy(|terms| {
+        terms.target_gpus = 3;
+        terms.on_demand.usage = OnDemandUse::Fallback;
+        terms.on_demand.max_gpus = Some(1);
+    });
+    let since = before(town.situation.now, seconds(590));
+    town.state().missing_since = Some(since);
+    for _ in 0..8 {
+        town.round();
+    }
+    assert_eq!(town.rented("f"), "ax1");
+    town.settle();
+    let since = before(town.situation.now, seconds(600));
+    town.state().missing_since = Some(since);
+    town.settle();
+    assert_eq!(town.rented("f"), "ax1, bx1 od");
+}
+
+#[test]
+fn the_base_is_always_on_demand() {
+    settled(
+        "a 1.00 99%",
+        |terms| {
+            target(3)(terms);
+            terms.on_demand.usage = OnDemandUse::Fallback;
+            terms.on_demand.base_gpus = 1;
+        },
+        "ax1 od, ax2",
+    );
+}
+
+#[test]
+fn a_fallback_is_given_back_replacement_first() {
+    let mut town = town("o running b 2 od rate=2.00");
+    town.hosts("a 1.00 99%").policy(|terms| {
+        terms.target_gpus = 2;
+        terms.on_demand.usage = OnDemandUse::Fallback;
+    });
+    let mut most = 0;
+    for _ in 0..20 {
+        town.round();
+        most = most.max(town.state().fleet.counted_gpus());
+    }
+    assert_eq!((town.rented("f").as_str(), most), ("ax2", 4));
+}
+
+#[test]
+fn a_fallback_stays_without_surge_or_room_for_the_overlap_or_when_told() {
+    let stays = |edit: fn(&mut Terms)| {
+        let mut town = town("o running b 2 od rate=2.00");
+        town.hosts("a 1.00 99%").policy(|terms| {
+            terms.target_gpus = 2;
+            terms.on_demand.usage = OnDemandUse::Fallback;
+            edit(terms);
+        });
+        town.settle();
+        assert_eq!(town.rented("f"), "bx2 od");
+    };
+    stays(|terms| terms.disruption.max_surge = Quantity::Count(0));
+    stays(|terms| terms.max_hourly_rate = rate("2.50"));
+    stays(|terms| terms.on_demand.revert = Revert::Never);
+    stays(|terms| terms.on_demand.base_gpus = 2);
+}
+
+#[test]
+fn what_was_stopped_is_started_before_anything_is_rented() {
+    let mut town = town("m stopped_released a 1 rate=0.40   n stopped b 1");
+    town.policy(buy(3)).hosts("a 1.00 99%");
+    assert_eq!(town.said(), "start m; start n; deploy ax1 1.00");
+    town.member("m").attempts.start = Some(town.situation.now);
+    assert_eq!(town.said(), "start n; deploy ax2 2.00");
+}
+
+#[test]
+fn what_stopped_by_itself_is_started_though_it_counts_already() {
+    let mut town = town("n stopped b 1");
+    assert_eq!(town.said(), "start n");
+    town.member("n").protected = true;
+    assert_eq!(town.said(), "");
+}
+
+#[test]
+fn higher_priority_goes_first_and_what_it_asks_for_is_held_back() {
+    let mut town = town("");
+    town.policy(|terms| terms.priority = 1).policy(buy(1)).hosts("a 1.00 99% x2");
+    town.second("g", 200, target(1));
+    // `g` may come to 1.005: with room for one VM only, `f` has to wait for it.
+    town.situation.limits.max_hourly_rate = Some(rate("1.50"));
+    assert_eq!(town.said(), "ask ax1 0.50");
+    assert_eq!(town.blocked(), "1 global_rate_limit");
+    town.situation.limits.max_hourly_rate = Some(rate("2.01"));
+    assert_eq!(town.said(), "ask ax1 0.50; deploy ax1 1.00");
+}
+
+#[test]
+fn each_resource_is_sold_once_also_when_the_list_is_older_than_a_deploy() {
+    let mut town = town("");
+    town.policy(buy(2)).hosts("a 1.00 99% x2").second("g", 200, buy(1));
+    assert_eq!(town.said(), "deploy ax1 1.00; deploy ax1 1.00");
+    let now = town.situation.now;
+    town.members_of("g", "m pending a 1 age=0");
+    assert_eq!(town.member("m").intended_at, now);
+    assert_eq!(town.said(), "deploy ax1 1.00");
+}

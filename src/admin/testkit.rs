@@ -100,7 +100,7 @@ impl Open {
         });
         let metrics = Arc::new(Metrics::new("0.1.0", sample::now()));
         let window = Window {
-            handle: Handle::new(events, seen),
+            handle: Handle::new(events, seen, Arc::default(), CancellationToken::new()),
             metrics: Arc::clone(&metrics),
             store: Arc::new(pages()),
             clock: Arc::new(Standing),

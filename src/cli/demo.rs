@@ -102,10 +102,8 @@ async fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener, Failure> {
 /// # Errors
 /// When it cannot listen, or the temporary folder cannot be written.
 pub fn demo(context: &Context, arguments: &DemoArguments) -> Result<Ending, Failure> {
-    let folder = tempfile::Builder::new()
-        .prefix("spotscale-demo-")
-        .tempdir()
-        .map_err(cannot("make a temporary folder"))?;
+    let folder =
+        tempfile::Builder::new().prefix("spotscale-demo-").tempdir().map_err(cannot("make a temporary folder"))?;
     let policies = folder.path().join("policies");
     std::fs::create_dir(&policies).map_err(cannot("make the policies folder"))?;
     for (name, text) in POLICIES {
@@ -118,19 +116,17 @@ pub fn demo(context: &Context, arguments: &DemoArguments) -> Result<Ending, Fail
             [("DEMO_KEY", secret()), ("DEMO_TOKEN", secret())].map(|(name, value)| (name.to_owned(), value)).into();
         let world = World::new(arguments.seed, clock.now(), WorldOptions::lifelike(OPENING_BALANCE));
         let of = |name: &str| environment.get(name).map(String::as_str);
-        let market: Shared = Arc::new(Mutex::new(Market::of_all_dialects(
-            world,
-            Faults::none(),
-            of("DEMO_KEY"),
-            of("DEMO_TOKEN"),
-        )));
+        let market: Shared =
+            Arc::new(Mutex::new(Market::of_all_dialects(world, Faults::none(), of("DEMO_KEY"), of("DEMO_TOKEN"))));
         let counter = TcpListener::bind("127.0.0.1:0").await.map_err(cannot("open the marketplace"))?;
         let window = listen(arguments.listen).await?;
-        let addresses = (counter.local_addr().map_err(cannot("listen"))?, window.local_addr().map_err(cannot("listen"))?);
+        let addresses =
+            (counter.local_addr().map_err(cannot("listen"))?, window.local_addr().map_err(cannot("listen"))?);
         let file = folder.path().join("spotscale.toml");
         std::fs::write(&file, settings_text(addresses.0, addresses.1)).map_err(cannot("write the settings"))?;
-        let settings = read(&file, &environment)
-            .map_err(|faults| faults.into_iter().fold(Failure::failed("the demo's settings are wrong"), Failure::because))?;
+        let settings = read(&file, &environment).map_err(|faults| {
+            faults.into_iter().fold(Failure::failed("the demo's settings are wrong"), Failure::because)
+        })?;
 
         let store = SqliteStore::open(&settings.state)
             .map_err(|error| Failure::failed("cannot make the journal").caused_by(&error))?;
@@ -223,8 +219,7 @@ fn running(truth: &Truth) -> Vec<crate::sim::Vm> {
 }
 
 fn summarize(context: &Context, status: &Status, truth: &Truth) {
-    let columns =
-        ["fleet", "target", "running", "USD/h", "limit", "GPU-hours", "spent", "on demand", "per GPU-hour"];
+    let columns = ["fleet", "target", "running", "USD/h", "limit", "GPU-hours", "spent", "on demand", "per GPU-hour"];
     let columns: Vec<Column> = columns
         .iter()
         .enumerate()

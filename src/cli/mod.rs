@@ -3,7 +3,7 @@
 //! One file per command. Each is handed a [`Context`] (the only thing here that has seen the environment) and its own
 //! arguments, prints its answer on stdout, and ends in an [`Ending`] or a [`Failure`]: one line and its causes on
 //! stderr, and the exit code that belongs to it. Whatever is shown came out of a view of the window, whether a running
-//! daemon answered ([`client`]) or the state was looked at without one ([`source`]), so that a table, `--json` and the
+//! daemon answered (`client`) or the state was looked at without one (`source`), so that a table, `--json` and the
 //! HTTP routes can never tell different stories.
 
 pub mod args;

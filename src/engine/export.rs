@@ -218,6 +218,19 @@ pub fn per_gpu(rate: HourlyRate, gpus: u32) -> HourlyRate {
     HourlyRate::from_micros(rate.micros().div_ceil(u64::from(gpus.max(1))))
 }
 
+/// Every request is counted.
+impl crate::market::client::Observer for Metrics {
+    fn called(
+        &self,
+        marketplace: &MarketplaceName,
+        call: &'static str,
+        result: &'static str,
+        took: std::time::Duration,
+    ) {
+        self.api_called(marketplace.as_str(), call, result, took);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,18 +300,5 @@ mod tests {
         let text = metrics.text();
         assert!(!text.contains("fleet=\"train\""), "{text}");
         assert!(text.contains("fleet=\"serve\""));
-    }
-}
-
-/// Every request is counted.
-impl crate::market::client::Observer for Metrics {
-    fn called(
-        &self,
-        marketplace: &MarketplaceName,
-        call: &'static str,
-        result: &'static str,
-        took: std::time::Duration,
-    ) {
-        self.api_called(marketplace.as_str(), call, result, took);
     }
 }

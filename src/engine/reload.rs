@@ -1,6 +1,6 @@
 //! Settings and policies, read again: at start, on SIGHUP, on a change in the folder, and when the operator says so.
 //!
-//! Whatever does not load changes nothing, and says so. What loads is proposed to the [`law`](super::law), and comes into
+//! Whatever does not load changes nothing, and says so. What loads is proposed to the [`super::law`], and comes into
 //! force in the next tick, when it is known what it would tear down.
 
 use super::{

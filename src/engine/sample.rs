@@ -8,7 +8,7 @@ use super::{
 use crate::{
     ledger::{
         Member, Standing,
-        fleet::{Fleet, Stray},
+        fleet::{Attempts, Fleet, Stray},
     },
     model::{
         Hostnode, HourlyRate, Instance, InstanceStatus, Offer, PriceType, Shape, Timestamp, Usd,
@@ -148,6 +148,7 @@ pub(crate) fn member(fleet: &str, sequence: u32, model: &str, gpus: u32, price: 
         intended_at: ago(190),
         running_since: (standing == Standing::Running).then(|| ago(185)),
         replaces: None,
+        attempts: Attempts::default(),
         write_in_doubt: false,
         rebid_accepted_at: None,
         protected: sequence == 2,
@@ -302,6 +303,7 @@ fn plan() -> Plan {
         ],
         rejected: BTreeMap::from([(Rejected::PriceAboveCap, 120), (Rejected::UptimeBelowMin, 5)]),
         rejected_hostnodes: BTreeMap::from([((name("tensordock"), name("host-12")), Rejected::UptimeBelowMin)]),
+        overbilled: BTreeMap::new(),
         unasked_offers: 1,
         blocked: vec![Unmet {
             gpus: 2,
@@ -321,6 +323,7 @@ fn plan() -> Plan {
         candidates: Vec::new(),
         rejected: BTreeMap::new(),
         rejected_hostnodes: BTreeMap::new(),
+        overbilled: BTreeMap::new(),
         unasked_offers: 0,
         blocked: Vec::new(),
     };

@@ -367,6 +367,7 @@ impl Town {
             id: format!("id-{name}").parse().unwrap(),
             gpus,
             rate: rate("0.50"),
+            delete_acked_at: None,
         };
         self.state().fleet.late.push(late);
         self

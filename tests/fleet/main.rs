@@ -1,5 +1,7 @@
 //! A fleet reaches and holds its target on the simulated marketplace, whatever the answers are.
 
+#![allow(clippy::unwrap_used)] // tests may fail
+
 mod stage;
 
 use spotscale::{engine::Lever, ledger::Standing};

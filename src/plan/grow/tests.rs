@@ -1,3 +1,5 @@
+//! Growing: what is asked, in which order, and what is deployed on a fresh quote.
+
 use crate::{
     model::{offer::BidAnswer::*, time::before},
     plan::testkit::*,

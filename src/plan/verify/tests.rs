@@ -1,3 +1,5 @@
+//! The checker, tried with plans that break one rule each.
+
 use super::*;
 use crate::{model::offer::Bounds, plan::situation::Bench, plan::testkit::*, policy::terms::Mode};
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ledger::{
-        Member, Standing,
+        HostMemory, Member, Standing,
         fleet::{Attempts, Fleet, Stray},
     },
     model::{
@@ -19,8 +19,8 @@ use crate::{
         time::before,
     },
     plan::{
-        AccountState, Action, Candidate, Deploy, FleetReport, FleetState, HostMemory, MarketState, Order, Plan, Score,
-        Situation, Verdict, {Subject, Unmet},
+        AccountState, Action, Candidate, Deploy, FleetReport, FleetState, MarketState, Order, Plan, Score, Situation,
+        Verdict, {Subject, Unmet},
     },
     policy::{
         Policy,

@@ -7,7 +7,7 @@ use crate::{
         AccountName, FleetName, HostnodeId, HourlyRate, Inventory, MarketView, MarketplaceName, RefusalKind, Timestamp,
         time,
     },
-    plan::{AccountState, Bench, FleetState, HostMemory, MarketState, Order, Situation},
+    plan::{AccountState, Bench, FleetState, MarketState, Order, Situation},
     settings::Limits,
 };
 use std::{
@@ -78,10 +78,6 @@ pub fn situate(known: &Known<'_>) -> Situation {
         let foreign = known.foreign.get(name).copied().unwrap_or_default();
         (name.clone(), AccountState { balance: reading.last.clone(), foreign })
     });
-    let hosts = known.ledger.hosts(known.now).into_iter().map(|(key, memory)| {
-        let crate::ledger::HostMemory { cooldown_until, quarantined, uptime_ppm } = memory;
-        (key, HostMemory { cooldown_until, quarantined, uptime_ppm })
-    });
     Situation {
         now: known.now,
         quote_age_max: known.quote_age_max,
@@ -91,7 +87,7 @@ pub fn situate(known: &Known<'_>) -> Situation {
         orphaned,
         markets: markets.collect(),
         accounts: accounts.collect(),
-        hosts: hosts.collect(),
+        hosts: known.ledger.hosts(known.now),
     }
 }
 

@@ -7,8 +7,8 @@ use super::{
     situate::{self, Known},
 };
 use crate::{
-    ledger::{Journal, accrue, join, record::Record, settle},
-    model::{FleetName, HostnodeId, MarketplaceName, Timestamp, time},
+    ledger::{Journal, Ledger, accrue, interruption, join, record::Record, settle},
+    model::{FleetName, HostnodeId, MarketplaceName, Timestamp, reason::Interruption, time},
     plan::{self, Action, Order, Plan, Situation, verify},
     policy::Policy,
 };
@@ -20,6 +20,11 @@ use std::{
 
 /// Rounds of planning and acting in one tick, at most. Searching a least accepted bid takes up to `asks_max` of them.
 const ROUNDS_MAX: usize = 16;
+/// How often what is settled may settle more: an adoption may end another's doubt. More only wait for the next round.
+const SETTLINGS_MAX: usize = 4;
+/// Answers about bids are kept so many times as long as they may be acted on: where the least accepted bid was found, it
+/// is searched near there.
+const QUOTES_KEPT: u32 = 5;
 
 impl Engine {
     /// Looks, plans, acts, and publishes what it knew.
@@ -96,7 +101,7 @@ impl Engine {
             self.evidence.lookups_wanted(book.ledger(), &self.inventory)
         };
         observe::look_up(&self.clients, &*self.clock, &mut self.inventory, wanted).await;
-        let not_before = time::before(self.clock.now(), self.quote_age_max().saturating_mul(2));
+        let not_before = time::before(self.clock.now(), self.quote_age_max().saturating_mul(QUOTES_KEPT));
         observe::forget_stale_quotes(&mut self.inventory, not_before);
         let book = self.book.lock().await;
         self.evidence.observe(book.ledger(), &self.inventory, patience);
@@ -112,11 +117,19 @@ impl Engine {
         let now = self.clock.now();
         let book = self.book.clone();
         let mut book = book.lock().await;
-        let proven = settle(book.ledger(), &self.evidence, &self.inventory, self.patience());
-        self.count(&proven, book.ledger());
-        if let Err(error) = book.append(now, proven) {
-            self.troubles.push(error.to_string());
-            return false;
+        for _ in 0..SETTLINGS_MAX {
+            let proven = settle(book.ledger(), &self.evidence, &self.inventory, self.patience());
+            if proven.is_empty() {
+                break;
+            }
+            let interrupted = self.tell(&proven, book.ledger());
+            if let Err(error) = book.append(now, proven) {
+                self.troubles.push(error.to_string());
+                return false;
+            }
+            for (fleet, marketplace, by) in interrupted {
+                self.metrics.interrupted(&fleet, &marketplace, by);
+            }
         }
         self.join(&book, now);
         true
@@ -240,23 +253,31 @@ impl Engine {
         any
     }
 
-    /// Counts what happened to us since the last look.
-    fn count(&self, proven: &[Record], ledger: &crate::ledger::Ledger) {
+    /// Tells what happened to us since the last look. Returns what was interrupted, and by what.
+    fn tell(&self, proven: &[Record], ledger: &Ledger) -> Vec<(FleetName, MarketplaceName, Interruption)> {
+        let mut interrupted = Vec::new();
         for record in proven {
-            match record {
+            let name = match record {
                 Record::Late { marketplace, name, .. } => {
                     tracing::warn!(%name, %marketplace, "a VM turned up after its deploy had been given up");
                     self.metrics.late(marketplace);
+                    continue;
                 }
                 Record::Standing { name, cause, from, to } => {
                     tracing::info!(%name, %from, %to, %cause, "an instance stands differently");
-                    if let (Some(cause), Some(holding)) = (cause.interruption(), ledger.holdings().get(name)) {
-                        self.metrics.interrupted(&holding.intent.fleet, &holding.intent.marketplace, cause);
-                    }
+                    name
                 }
-                _ => {}
+                Record::Gone { name, how, .. } => {
+                    tracing::info!(%name, %how, "an instance is gone");
+                    name
+                }
+                _ => continue,
+            };
+            if let (Some(by), Some(holding)) = (interruption(ledger, record), ledger.holdings().get(name)) {
+                interrupted.push((holding.intent.fleet.clone(), holding.intent.marketplace.clone(), by));
             }
         }
+        interrupted
     }
 
     /// Remembers since when GPUs have been missing from each target.

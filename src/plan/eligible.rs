@@ -210,6 +210,7 @@ pub(super) fn counted(turned_down: &BTreeMap<HostKey, Rejected>) -> BTreeMap<Rej
 
 #[cfg(test)]
 mod tests {
+    use crate::ledger::HostMemory;
     use crate::{model::reason::Rejected, plan::testkit::*, plan::*, policy::Terms, policy::terms::OnDemandUse};
 
     /// One hostnode, and why it is turned down; "" when it is not.

@@ -31,7 +31,7 @@ pub mod verify;
 
 use draft::Draft;
 pub use headroom::Runway;
-pub use situation::{AccountState, Bench, FleetState, HostMemory, MarketState, Order, Situation};
+pub use situation::{AccountState, Bench, FleetState, MarketState, Order, Situation};
 
 use crate::{
     ledger::Standing,

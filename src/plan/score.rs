@@ -67,6 +67,7 @@ pub(super) fn standing_score(situation: &Situation, state: &FleetState, member: 
 
 #[cfg(test)]
 mod tests {
+    use crate::ledger::HostMemory;
     use crate::{model::time::after, plan::testkit::*, plan::*};
     use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! All that a plan may know, `now` included.
 
 use crate::{
-    ledger::fleet::Fleet,
+    ledger::{HostMemory, fleet::Fleet},
     model::{
         AccountName, FleetName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Timestamp, Usd,
         inventory::{Balance, Dated},
@@ -92,17 +92,6 @@ pub struct AccountState {
     pub balance: Option<Dated<Balance>>,
     /// What VMs that are not ours cost per hour.
     pub foreign: HourlyRate,
-}
-
-/// What we learned of a hostnode.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostMemory {
-    /// Nothing is deployed there before.
-    pub cooldown_until: Option<Timestamp>,
-    /// Failed three times in a row.
-    pub quarantined: bool,
-    /// Our own experience, once we have rented there; over the listed uptime.
-    pub uptime_ppm: Option<u32>,
 }
 
 /// All that a plan may know.

@@ -2,18 +2,21 @@
 //!
 //! A slip of the finger in a policy (a lost digit, a wrong limit) must not cost anybody a fleet. An edit that would let
 //! more GPUs go than `max_scale_down` allows, and more than one VM, is held whole until the operator applies it. This
-//! module only counts, and counts pessimistically: everything that the edit would ever let go, not what one plan would
-//! let go within its disruption budget.
+//! module only counts, and counts pessimistically: everything that the edit would ever let go by price, rate and target,
+//! not what one plan would let go within its disruption budget, and on top of that what a plan under the new text would
+//! let go at once for any other reason (a longer `min_runway` on a low account, say).
 
+use super::what_if;
 use crate::{
     ledger::fleet::{Fleet, Member, Standing},
     model::{FleetName, HourlyRate, VmName},
+    plan::{Action, Plan, Situation, plan},
     policy::Policy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What an edit would let go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
     /// VMs.
     pub vms: u32,
@@ -42,15 +45,34 @@ fn dearest_first<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<&'a Membe
     ordered
 }
 
-/// What a new policy would let go of a fleet: what is above a model's new `max_price`, over the new target, over the new
-/// rate limit.
-pub fn loss_by_policy(fleet: &Fleet, new: &Policy, target_gpus: u32) -> Loss {
-    let mut gone: BTreeSet<&VmName> = BTreeSet::new();
+/// What a new policy would let go of its fleet; `target_gpus` is what it would make the fleet hold.
+pub fn loss_by_policy(situation: &Situation, new: &Policy, target_gpus: u32) -> Loss {
+    let Some(state) = situation.fleets.get(&new.fleet) else { return Loss::default() };
+    let now = let_go(&new.fleet, &plan(situation));
+    let (_, edited) = what_if(situation, new.clone());
+    let mut gone = let_go(&new.fleet, &edited);
+    gone.retain(|name| !now.contains(name));
+    gone.extend(by_numbers(&state.fleet, new, target_gpus));
+    total(state.fleet.members.values().filter(|member| gone.contains(&member.name)))
+}
+
+/// Members that a plan lets go.
+fn let_go(fleet: &FleetName, plan: &Plan) -> BTreeSet<VmName> {
+    let gone = plan.actions.iter().filter_map(|action| match action {
+        Action::Delete { subject, .. } | Action::Stop { subject, .. } => Some(subject),
+        Action::Ask { .. } | Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => None,
+    });
+    gone.filter(|subject| subject.fleet == *fleet).map(|subject| subject.name.clone()).collect()
+}
+
+/// What is above a model's new `max_price`, over the new target, over the new rate limit, now or ever.
+fn by_numbers(fleet: &Fleet, new: &Policy, target_gpus: u32) -> BTreeSet<VmName> {
+    let mut gone: BTreeSet<VmName> = BTreeSet::new();
     let ordered = dearest_first(fleet.members.values());
     for member in &ordered {
         let cap = new.model(&member.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
         if cap.is_some_and(|cap| member.committed() > cap.times(member.shape.gpus)) {
-            gone.insert(&member.name);
+            gone.insert(member.name.clone());
         }
     }
     let mut gpus: u32 = ordered.iter().filter(|member| !gone.contains(&member.name)).map(|m| m.counted_gpus()).sum();
@@ -62,12 +84,12 @@ pub fn loss_by_policy(fleet: &Fleet, new: &Policy, target_gpus: u32) -> Loss {
         // A VM goes for the target only if the target stays met without it.
         let over_target = gpus >= target_gpus.saturating_add(member.counted_gpus());
         if !gone.contains(&member.name) && (rate > new.max_hourly_rate || over_target) {
-            gone.insert(&member.name);
+            gone.insert(member.name.clone());
             gpus = gpus.saturating_sub(member.counted_gpus());
             rate = rate.minus(member.committed());
         }
     }
-    total(ordered.into_iter().filter(|member| gone.contains(&member.name)))
+    gone
 }
 
 /// What a new rate limit over all fleets would let go of each.
@@ -88,4 +110,108 @@ pub fn loss_by_limit(fleets: &BTreeMap<FleetName, Fleet>, max_hourly_rate: Hourl
 
 fn total<'a>(members: impl Iterator<Item = &'a Member>) -> Loss {
     members.fold(Loss::default(), |loss, member| Loss { vms: loss.vms + 1, gpus: loss.gpus + member.counted_gpus() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::sample::{member, name, status},
+        ledger::Standing,
+        model::Usd,
+        policy::terms::Terms,
+    };
+    use std::time::Duration;
+
+    /// The sample's situation, in which `train` runs these and has a target of 8, and its policy.
+    fn situation(members: &[(u32, u32, &str)]) -> (Situation, Policy) {
+        let mut situation = status().situation.unwrap();
+        let train: FleetName = name("train");
+        let state = situation.fleets.get_mut(&train).unwrap();
+        let run = |(sequence, gpus, price): &(u32, u32, &str)| {
+            let mut member = member("train", *sequence, "geforcertx4090-pcie-24gb", *gpus, price, Standing::Running);
+            member.protected = false;
+            (member.name.clone(), member)
+        };
+        state.fleet = Fleet { members: members.iter().map(run).collect(), ..Fleet::default() };
+        let policy = state.policy.clone();
+        (situation, policy)
+    }
+
+    fn edited(policy: &Policy, edit: impl FnOnce(&mut Terms)) -> Policy {
+        let mut terms = Terms::clone(policy);
+        edit(&mut terms);
+        Policy::vouched(terms)
+    }
+
+    const SIX: [(u32, u32, &str); 6] =
+        [(1, 1, "0.40"), (2, 1, "0.41"), (3, 1, "0.42"), (4, 1, "0.43"), (5, 1, "0.44"), (6, 1, "0.45")];
+
+    #[test]
+    fn an_edit_that_changes_no_limit_loses_nothing() {
+        let (situation, policy) = situation(&SIX);
+        assert_eq!(loss_by_policy(&situation, &policy, 8), Loss::default());
+        assert_eq!(loss_by_policy(&situation, &edited(&policy, |terms| terms.target_gpus = 20), 20), Loss::default());
+    }
+
+    #[test]
+    fn a_lower_target_loses_what_is_over_it_and_never_goes_below() {
+        let (situation, policy) = situation(&SIX);
+        let lower =
+            |target: u32| loss_by_policy(&situation, &edited(&policy, |terms| terms.target_gpus = target), target);
+        assert_eq!(lower(5), Loss { vms: 1, gpus: 1 });
+        assert_eq!(lower(0), Loss { vms: 6, gpus: 6 });
+        let (situation, policy) = self::situation(&[(1, 4, "1.60"), (2, 4, "1.64")]);
+        let three = edited(&policy, |terms| terms.target_gpus = 3);
+        assert_eq!(loss_by_policy(&situation, &three, 3), Loss { vms: 1, gpus: 4 });
+    }
+
+    #[test]
+    fn a_lower_rate_limit_loses_the_dearest_until_it_fits() {
+        let (situation, policy) = situation(&SIX);
+        // 2.55 for the GPUs and 6 × 0.005 for storage are committed.
+        let limit = |limit: &str| edited(&policy, |terms| terms.max_hourly_rate = limit.parse().unwrap());
+        assert_eq!(loss_by_policy(&situation, &limit("2.58"), 8), Loss::default());
+        assert_eq!(loss_by_policy(&situation, &limit("2.57"), 8), Loss { vms: 1, gpus: 1 });
+        assert_eq!(loss_by_policy(&situation, &limit("0.50"), 8), Loss { vms: 5, gpus: 5 });
+    }
+
+    #[test]
+    fn a_lower_price_cap_loses_what_is_above_it() {
+        let (situation, policy) = situation(&SIX);
+        let capped = edited(&policy, |terms| {
+            for model in &mut terms.models {
+                model.max_price = Some("0.43".parse().unwrap());
+            }
+        });
+        assert_eq!(loss_by_policy(&situation, &capped, 8), Loss { vms: 3, gpus: 3 });
+    }
+
+    #[test]
+    fn a_longer_runway_on_a_low_account_loses_what_a_plan_would_let_go() {
+        let (mut situation, policy) = situation(&SIX);
+        let account = situation.accounts.values_mut().next().unwrap();
+        account.balance.as_mut().unwrap().value.amount = Usd::from_micros(20_000_000);
+        let longer = edited(&policy, |terms| terms.min_runway = Duration::from_secs(3_600 * 24));
+        let loss = loss_by_policy(&situation, &longer, 8);
+        assert!(loss.vms >= 5, "{loss:?}");
+        assert_eq!(loss_by_policy(&situation, &policy, 8), Loss::default());
+    }
+
+    #[test]
+    fn too_much_is_more_than_the_share_of_the_target_and_more_than_one_vm() {
+        let (_, policy) = situation(&SIX);
+        let is_too_much = |vms, gpus| Loss { vms, gpus }.is_too_much(&policy, 8);
+        assert_eq!([is_too_much(4, 4), is_too_much(5, 5), is_too_much(1, 8)], [false, true, false]);
+    }
+
+    #[test]
+    fn a_lower_limit_over_all_fleets_loses_the_dearest_of_any() {
+        let fleets = status().situation.unwrap().fleets;
+        let fleets: BTreeMap<FleetName, Fleet> = fleets.into_iter().map(|(name, state)| (name, state.fleet)).collect();
+        let losses = |limit: &str| loss_by_limit(&fleets, limit.parse().unwrap());
+        assert_eq!(losses("40"), BTreeMap::new());
+        assert_eq!(losses("3.00"), BTreeMap::from([(name("train"), Loss { vms: 1, gpus: 2 })]));
+        assert_eq!(losses("0").len(), 2);
+    }
 }

@@ -6,10 +6,9 @@
 //! of it is decided here, from values: reading the folder is [`read_folder`], recording what came into force is the
 //! caller's.
 
-use super::edits::{Loss, loss_by_policy};
+use super::edits::Loss;
 use crate::{
     io::files::Files,
-    ledger::fleet::Fleet,
     model::FleetName,
     policy::{self, Checked, Context, Policy, Source, StartLimits},
 };
@@ -170,21 +169,20 @@ impl Law {
         }
     }
 
-    /// Puts into force what is proposed and would not tear down too much; holds the rest. Returns the fleets whose text in
-    /// force is new and must be recorded.
+    /// Puts into force what is proposed and would not tear down too much; holds the rest. `losses` are what each proposed
+    /// text would let go, `target` the GPUs that a policy makes a fleet hold. Returns the fleets whose text in force is new
+    /// and must be recorded.
     pub fn enact(
         &mut self,
-        fleets: &BTreeMap<FleetName, Fleet>,
-        targets: &dyn Fn(&FleetName, &Policy) -> u32,
+        losses: &BTreeMap<FleetName, Loss>,
+        target: &dyn Fn(&FleetName, &Policy) -> u32,
     ) -> Vec<FleetName> {
         let mut enacted = Vec::new();
-        let nothing = Fleet::default();
         for (name, statute) in &mut self.statutes {
             let Some(text) = statute.proposed.take() else { continue };
-            let fleet = fleets.get(name).unwrap_or(&nothing);
-            let loss = loss_by_policy(fleet, &text.policy, targets(name, &text.policy));
+            let loss = losses.get(name).copied().unwrap_or_default();
             let in_force = &statute.in_force.policy;
-            if loss.is_too_much(in_force, targets(name, in_force)) && statute.in_force.digest != text.digest {
+            if loss.is_too_much(in_force, target(name, in_force)) && statute.in_force.digest != text.digest {
                 statute.held = Some(Held { text, loss });
             } else {
                 statute.in_force = text;
@@ -232,5 +230,165 @@ impl Statute {
             self.held = None;
             self.proposed = Some(text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{InstanceDefaults, SpotOffered};
+
+    fn context() -> Context {
+        Context {
+            instance_prefix: "spotscale".into(),
+            default_ssh_key: Some(
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIaXnsdHVQJ8sp4Vj2p0Y3z9cQ0nXkzYXn2Qz6m0N6Y demo".into(),
+            ),
+            instance_defaults: InstanceDefaults::default(),
+            marketplaces: BTreeMap::from([("tensordock".parse().unwrap(), SpotOffered::Yes)]),
+        }
+    }
+
+    fn policy(fleet: &str, target: u32) -> String {
+        format!(
+            "fleet = \"{fleet}\"\ntarget_gpus = {target}\nmax_hourly_rate = 6.00\nbalance_floor = 50.00\n\
+             models = [\"rtxa6000-pcie-48gb\"]\n"
+        )
+    }
+
+    fn folder(files: &[(&str, String)]) -> Vec<(Source, Checked)> {
+        let gathered = files.iter().map(|(file, text)| policy::gather(file, text, &mut |_| Err("none".into())));
+        let sources: Vec<Source> = gathered.collect();
+        let checked = policy::check_folder(&sources, &context());
+        sources.into_iter().zip(checked).collect()
+    }
+
+    fn fleet(name: &str) -> FleetName {
+        name.parse().unwrap()
+    }
+
+    fn in_force(law: &Law, name: &str) -> u32 {
+        law.statutes[&fleet(name)].in_force.policy.target_gpus
+    }
+
+    /// A law in which `train.toml` and nothing else is in force.
+    fn law() -> Law {
+        let mut law = Law::default();
+        law.propose(folder(&[("train.toml", policy("train", 8))]), &|_| false);
+        assert_eq!(law.enact(&BTreeMap::new(), &|_, policy| policy.target_gpus), [fleet("train")]);
+        law
+    }
+
+    fn loss(vms: u32, gpus: u32) -> BTreeMap<FleetName, Loss> {
+        BTreeMap::from([(fleet("train"), Loss { vms, gpus })])
+    }
+
+    fn target(_: &FleetName, policy: &Policy) -> u32 {
+        policy.target_gpus
+    }
+
+    #[test]
+    fn an_edit_that_tears_down_little_comes_into_force() {
+        let mut law = law();
+        law.propose(folder(&[("train.toml", policy("train", 6))]), &|_| true);
+        assert_eq!(in_force(&law, "train"), 8, "nothing comes into force before it is judged");
+        assert_eq!(law.enact(&loss(2, 2), &target), [fleet("train")]);
+        assert_eq!(in_force(&law, "train"), 6);
+    }
+
+    #[test]
+    fn an_edit_that_tears_down_more_than_half_is_held_whole_until_it_is_applied() {
+        let mut law = law();
+        law.propose(folder(&[("train.toml", policy("train", 0))]), &|_| true);
+        assert_eq!(law.enact(&loss(8, 8), &target), []);
+        assert_eq!(in_force(&law, "train"), 8);
+        // Read again, it stays held, and what is started keeps to the lower of both.
+        law.propose(folder(&[("train.toml", policy("train", 0))]), &|_| true);
+        assert_eq!(law.enact(&loss(8, 8), &target), []);
+        assert_eq!(law.statutes[&fleet("train")].start_limits().max_hourly_rate.to_string(), "6.00");
+        assert!(law.apply(&fleet("train")));
+        assert_eq!(in_force(&law, "train"), 0);
+        assert!(!law.apply(&fleet("train")), "there is nothing left to apply");
+    }
+
+    #[test]
+    fn an_edit_taken_back_is_held_no_longer() {
+        let mut law = law();
+        law.propose(folder(&[("train.toml", policy("train", 0))]), &|_| true);
+        law.enact(&loss(8, 8), &target);
+        law.propose(folder(&[("train.toml", policy("train", 8))]), &|_| true);
+        assert_eq!(law.enact(&BTreeMap::new(), &target), []);
+        assert_eq!(law.statutes[&fleet("train")].held, None);
+    }
+
+    #[test]
+    fn one_large_vm_may_go_without_asking() {
+        let mut law = law();
+        law.propose(folder(&[("train.toml", policy("train", 0))]), &|_| true);
+        assert_eq!(law.enact(&loss(1, 8), &target), [fleet("train")]);
+    }
+
+    #[test]
+    fn what_does_not_load_leaves_the_last_good_text_and_names_the_place() {
+        let mut law = law();
+        law.propose(folder(&[("train.toml", policy("train", 4).replace("6.00", "\"much\""))]), &|_| true);
+        law.enact(&BTreeMap::new(), &target);
+        let statute = &law.statutes[&fleet("train")];
+        assert_eq!(statute.in_force.policy.target_gpus, 8);
+        assert!(statute.faults[0].starts_with("train.toml:3:"), "{:?}", statute.faults);
+        assert!(!statute.gone);
+        // Not even readable as TOML: the file is known by its name.
+        law.propose(folder(&[("train.toml", "fleet = [".to_owned())]), &|_| true);
+        assert!(!law.statutes[&fleet("train")].faults.is_empty());
+        assert_eq!(law.strangers, Vec::<String>::new());
+        // And mended.
+        law.propose(folder(&[("train.toml", policy("train", 9))]), &|_| true);
+        law.enact(&BTreeMap::new(), &target);
+        assert_eq!((in_force(&law, "train"), law.statutes[&fleet("train")].faults.len()), (9, 0));
+    }
+
+    #[test]
+    fn a_broken_file_of_nobody_is_told_of_beside_the_fleets() {
+        let mut law = law();
+        law.propose(folder(&[("train.toml", policy("train", 8)), ("new.toml", "target_gpus = 1".into())]), &|_| true);
+        assert!(law.strangers[0].starts_with("new.toml:"), "{:?}", law.strangers);
+        assert_eq!(law.statutes.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_leaves_its_fleet_until_it_returns() {
+        let mut law = law();
+        law.propose(Vec::new(), &|_| true);
+        law.enact(&BTreeMap::new(), &target);
+        assert!(law.statutes[&fleet("train")].gone);
+        assert_eq!(in_force(&law, "train"), 8);
+        law.propose(folder(&[("train.toml", policy("train", 8))]), &|_| true);
+        assert!(!law.statutes[&fleet("train")].gone);
+    }
+
+    #[test]
+    fn a_file_may_be_renamed_a_fleet_with_vms_not() {
+        let mut law = law();
+        law.propose(folder(&[("learn.toml", policy("train", 8))]), &|_| true);
+        law.enact(&BTreeMap::new(), &target);
+        let statute = &law.statutes[&fleet("train")];
+        assert_eq!((statute.gone, statute.in_force.source.file.as_str()), (false, "learn.toml"));
+
+        law.propose(folder(&[("learn.toml", policy("learn", 8))]), &|_| true);
+        law.enact(&BTreeMap::new(), &target);
+        let statute = &law.statutes[&fleet("train")];
+        assert!(statute.faults[0].contains("renames the fleet train, which has VMs"), "{:?}", statute.faults);
+        assert!(!law.statutes.contains_key(&fleet("learn")));
+
+        law.propose(folder(&[("learn.toml", policy("learn", 8))]), &|_| false);
+        assert_eq!(law.enact(&BTreeMap::new(), &target), [fleet("learn")]);
+        assert!(!law.statutes.contains_key(&fleet("train")));
+    }
+
+    #[test]
+    fn what_was_in_force_is_in_force_after_a_restart() {
+        let law = law();
+        let sources = law.statutes.values().map(|statute| statute.in_force.source.clone());
+        assert_eq!(Law::remembered(sources, &context()), law);
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{
     Engine, LeverError, act,
-    edits::loss_by_limit,
+    edits::{Loss, loss_by_limit, loss_by_policy},
     law::{self, Law},
     observe,
 };
@@ -102,14 +102,23 @@ impl Engine {
     /// Puts proposed texts into force and records them. `false` when that could not be recorded.
     pub(super) async fn enact(&mut self) -> bool {
         let now = self.clock.now();
+        let situation = match self.law.statutes.values().any(|statute| statute.proposed.is_some()) {
+            true => Some(self.situate(&BTreeMap::new()).await),
+            false => None,
+        };
         let book = self.book.clone();
         let mut book = book.lock().await;
-        let targets = |name: &FleetName, policy: &Policy| {
+        let target = |name: &FleetName, policy: &Policy| {
             let operator = book.ledger().levers().target(name, now).map(|target| target.gpus);
             operator.unwrap_or(policy.target_gpus)
         };
         let held_before: BTreeSet<FleetName> = held(&self.law);
-        let enacted = self.law.enact(&self.fleets, &targets);
+        let proposed = self.law.statutes.iter().filter_map(|(name, statute)| {
+            let policy = &statute.proposed.as_ref()?.policy;
+            Some((name.clone(), loss_by_policy(situation.as_ref()?, policy, target(name, policy))))
+        });
+        let losses: BTreeMap<FleetName, Loss> = proposed.collect();
+        let enacted = self.law.enact(&losses, &target);
         for fleet in held(&self.law).difference(&held_before) {
             tracing::warn!(%fleet, "an edit would tear down more than max_scale_down; it is held until it is applied");
             self.metrics.policy_reloaded(PolicyReload::Held);
@@ -198,6 +207,7 @@ impl Engine {
 
     /// The operator lets a held edit pass.
     pub(super) async fn apply(&mut self, fleet: &FleetName) -> Result<String, LeverError> {
+        let before = (self.limits.clone(), self.limits_held.clone(), self.law.clone());
         let of_limits = match &mut self.limits_held {
             Some((_, waits_for)) => waits_for.remove(fleet),
             None => false,
@@ -218,7 +228,11 @@ impl Engine {
         }
         let detail = "the operator let a held edit pass".to_owned();
         records.push(Record::Event { fleet: Some(fleet.clone()), subject: None, what: "applied".into(), detail });
-        self.book.lock().await.append(now, records).map_err(|error| LeverError::Failed(error.to_string()))?;
+        if let Err(error) = self.book.lock().await.append(now, records) {
+            // What is not recorded is not in force.
+            (self.limits, self.limits_held, self.law) = before;
+            return Err(LeverError::Failed(error.to_string()));
+        }
         self.metrics.policy_reloaded(PolicyReload::Applied);
         Ok(format!("{fleet}: the held edit is in force"))
     }

@@ -239,7 +239,11 @@ impl Engine {
             quote_age_max: self.quote_age_max(),
             interrupted: std::sync::Arc::new(|| false),
         };
-        let asked = act::ask(&hands, bids.collect(), left).await;
+        let asked = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => return false,
+            asked = act::ask(&hands, bids.collect(), left) => asked,
+        };
         let any = !asked.quotes.is_empty();
         for (marketplace, quotes) in asked.quotes {
             if let Some(view) = self.inventory.markets.get_mut(&marketplace) {

@@ -42,7 +42,7 @@ use crate::{
     ledger::{Evidence, Journal, Patience, fleet::Fleet},
     metrics::Metrics,
     model::{AccountName, FleetName, HourlyRate, Inventory, MarketplaceName, Timestamp},
-    plan::{Plan, Situation},
+    plan::{Plan, Situation, verify::Invariant},
     policy::{Source, terms::Mode},
     settings::{Limits, Settings},
 };
@@ -214,6 +214,8 @@ impl Engine {
             tick_time_max,
         };
         engine.read_policies().await;
+        let invariants: Vec<&str> = Invariant::ALL.iter().map(|invariant| invariant.as_str()).collect();
+        engine.metrics.know_invariants(&invariants);
         engine.know();
         (engine, events, handle)
     }

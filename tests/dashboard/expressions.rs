@@ -51,7 +51,7 @@ fn is_metric(word: &str) -> bool {
 }
 
 /// What stands between the brackets that open what follows.
-fn bracketed<'a>(after: &'a str, open: char, close: char) -> Option<&'a str> {
+fn bracketed(after: &str, open: char, close: char) -> Option<&str> {
     after.trim_start().strip_prefix(open)?.split_once(close).map(|(inner, _)| inner)
 }
 

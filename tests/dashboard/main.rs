@@ -5,8 +5,6 @@
 //! what is drawn must have something to draw, and what alerts must be quiet there, and is shown to fire by promtool's
 //! unit tests.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
-
 mod expressions;
 mod tools;
 

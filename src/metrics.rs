@@ -48,8 +48,6 @@ const CALLS: [&str; 12] = [
 
 /// The `result` of a call that succeeded.
 const OK: &str = "ok";
-/// The `result` of a write whose answer is not known for sure.
-const IN_DOUBT: &str = "in_doubt";
 
 labels! {
     /// What became of a deploy.
@@ -434,7 +432,7 @@ impl Metrics {
                 }
             }
         }
-        let results = || RefusalKind::ALL.iter().map(|kind| kind.as_str()).chain([OK, IN_DOUBT]);
+        let results = || RefusalKind::ALL.iter().map(|kind| kind.as_str()).chain([OK]);
         for marketplace in marketplaces.iter().map(MarketplaceName::as_str) {
             self.late_instances_total.with_label_values(&[marketplace]);
             for answer in BidAnswer::ALL {
@@ -471,7 +469,7 @@ impl Metrics {
         }
     }
 
-    /// A marketplace's API was called. `result` is `ok`, `in_doubt` or a refusal's kind.
+    /// A marketplace's API was called. `result` is `ok` or a refusal's kind.
     pub fn api_called(&self, marketplace: &str, call: &str, result: &str, took: Duration) {
         self.api_requests_total.with_label_values(&[marketplace, call, result]).inc();
         self.api_request_duration_seconds.with_label_values(&[marketplace, call]).observe(took.as_secs_f64());
@@ -604,11 +602,11 @@ mod tests {
     #[test]
     fn a_call_is_counted_and_timed() {
         let metrics = metrics();
-        metrics.api_called("tensordock", "deploy", IN_DOUBT, Duration::from_millis(700));
+        metrics.api_called("tensordock", "deploy", "unreachable", Duration::from_millis(700));
         let labels = "call=\"deploy\",marketplace=\"tensordock\"";
         check(&metrics, &format!("spotscale_api_request_duration_seconds_sum{{{labels}}} 0.7"), true);
         let text = metrics.text();
-        assert!(text.contains("call=\"deploy\",marketplace=\"tensordock\",result=\"in_doubt\"} 1"), "{text}");
+        assert!(text.contains("call=\"deploy\",marketplace=\"tensordock\",result=\"unreachable\"} 1"), "{text}");
     }
 
     #[test]

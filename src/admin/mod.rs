@@ -26,8 +26,6 @@ pub mod spec;
 pub mod views;
 
 mod answer;
-#[cfg(test)]
-mod dashboard;
 mod house;
 mod routes;
 mod server;

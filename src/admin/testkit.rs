@@ -53,7 +53,6 @@ pub(crate) struct Open {
     /// What was pulled.
     pub levers: Arc<Mutex<Vec<Lever>>>,
     pub status: watch::Sender<Arc<Status>>,
-    pub metrics: Arc<Metrics>,
     pub shutdown: CancellationToken,
 }
 
@@ -98,10 +97,9 @@ impl Open {
                 let _ = reply.send(answer);
             }
         });
-        let metrics = Arc::new(Metrics::new("0.1.0", sample::now()));
         let window = Window {
             handle: Handle::new(events, seen, Arc::default(), CancellationToken::new()),
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::new(Metrics::new("0.1.0", sample::now())),
             store: Arc::new(pages()),
             clock: Arc::new(Standing),
             entropy: Arc::new(Guessable),
@@ -116,7 +114,7 @@ impl Open {
         };
         let shutdown = CancellationToken::new();
         tokio::spawn(serve(listener, window, shutdown.clone()));
-        Self { address, levers, status, metrics, shutdown }
+        Self { address, levers, status, shutdown }
     }
 
     /// Sends bytes as they are and reads the answer to its end.

@@ -42,7 +42,7 @@ use crate::{
     ledger::{Evidence, Journal, Patience, fleet::Fleet},
     metrics::Metrics,
     model::{AccountName, FleetName, HourlyRate, Inventory, MarketplaceName, Timestamp},
-    plan::{Plan, Situation},
+    plan::{Plan, Situation, verify::Invariant},
     policy::{Source, terms::Mode},
     settings::{Limits, Settings},
 };
@@ -214,6 +214,8 @@ impl Engine {
             tick_time_max,
         };
         engine.read_policies().await;
+        let invariants: Vec<&str> = Invariant::ALL.iter().map(|invariant| invariant.as_str()).collect();
+        engine.metrics.know_invariants(&invariants);
         engine.know();
         (engine, events, handle)
     }
@@ -240,7 +242,8 @@ impl Engine {
             if self.stopping.is_cancelled() {
                 return;
             }
-            systemd::tell(&systemd::Notice::Alive);
+            let again_within = self.settings.scan_interval.saturating_add(TICK_LASTS_MAX);
+            systemd::tell(&systemd::Notice::Alive { again_within });
             systemd::tell(&systemd::Notice::Status(self.summary()));
             if cause == Cause::Startup {
                 systemd::tell(&systemd::Notice::Ready);
@@ -335,5 +338,8 @@ impl Engine {
 const HISTORY_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// In the daemon, a tick takes no longer than about this: the world must be looked at again.
 pub const TICK_TIME_MAX: Duration = Duration::from_secs(90);
+/// No tick lasts longer than this unless something is stuck: a look that was throttled and asked again as often as it may
+/// be, asking by id likewise, and the write that is under way when the tick's time is over.
+pub const TICK_LASTS_MAX: Duration = Duration::from_secs(540);
 /// Real time between two ticks at least, however short the scan interval and however long a tick took.
 const TICKS_APART_MIN: Duration = Duration::from_millis(20);

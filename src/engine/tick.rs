@@ -26,6 +26,10 @@ const SETTLINGS_MAX: usize = 4;
 /// is searched near there.
 const QUOTES_KEPT: u32 = 5;
 
+/// Writes go on for so long at least, in real time, however late the look was: a slow marketplace must not keep a fleet
+/// from being torn down.
+pub const WRITES_TIME_MIN: Duration = Duration::from_secs(20);
+
 impl Engine {
     /// Looks, plans, acts, and publishes what it knew.
     pub async fn tick(&mut self, cause: Cause) {
@@ -59,7 +63,8 @@ impl Engine {
             if idle || forbidden {
                 break;
             }
-            let written = self.write(writes, &policies).await;
+            let until = (began + time_max).max(self.clock.monotonic() + self.clock.of_real(WRITES_TIME_MIN));
+            let written = self.write(writes, &policies, until).await;
             let nothing_written = written.is_empty();
             steps.extend(written);
             let left = time_max.saturating_sub(self.clock.monotonic().saturating_sub(began));
@@ -194,11 +199,18 @@ impl Engine {
         !refused.is_empty() && plan.actions.is_empty()
     }
 
-    async fn write(&mut self, writes: Vec<Action>, policies: &BTreeMap<FleetName, Policy>) -> Vec<Step> {
+    /// Writes until the plan is done, something else must be done first, or `until` by the monotonic clock: a long lane
+    /// must not keep the world from being looked at again.
+    async fn write(
+        &mut self,
+        writes: Vec<Action>,
+        policies: &BTreeMap<FleetName, Policy>,
+        until: Duration,
+    ) -> Vec<Step> {
         if writes.is_empty() {
             return Vec::new();
         }
-        let (waiting, stopping) = (self.waiting.clone(), self.stopping.clone());
+        let (waiting, stopping, clock) = (self.waiting.clone(), self.stopping.clone(), self.clock.clone());
         let hands = act::Hands {
             clients: &self.clients,
             clock: &*self.clock,
@@ -206,7 +218,9 @@ impl Engine {
             book: &self.book,
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
-            interrupted: std::sync::Arc::new(move || waiting.load(Ordering::Relaxed) || stopping.is_cancelled()),
+            interrupted: std::sync::Arc::new(move || {
+                waiting.load(Ordering::Relaxed) || stopping.is_cancelled() || clock.monotonic() > until
+            }),
         };
         let (steps, troubles) = act::write(&hands, writes, policies, &self.inventory).await;
         for step in &steps {
@@ -241,6 +255,7 @@ impl Engine {
         };
         let asked = tokio::select! {
             biased;
+            // Nobody waits for the answer to a question any more.
             () = self.stopping.cancelled() => return false,
             asked = act::ask(&hands, bids.collect(), left) => asked,
         };

@@ -3,6 +3,7 @@
 //! Without systemd (no `$NOTIFY_SOCKET`) every word goes nowhere, and nothing else changes.
 
 use sd_notify::NotifyState;
+use std::time::Duration;
 
 /// What the service manager is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,11 @@ pub enum Notice {
     Stopping,
     /// One line for `systemctl status`.
     Status(String),
-    /// A tick was finished.
-    Alive,
+    /// A tick was finished, and another one will be within this time, unless something is stuck.
+    Alive {
+        /// Where the unit's own watchdog is less patient, it is made so patient.
+        again_within: Duration,
+    },
 }
 
 /// Tells the service manager; that it cannot be told is worth a line in the log and nothing more.
@@ -29,7 +33,13 @@ pub fn tell(notice: &Notice) {
         },
         Notice::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
         Notice::Status(line) => sd_notify::notify(&[NotifyState::Status(line)]),
-        Notice::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
+        Notice::Alive { again_within } => match sd_notify::watchdog_enabled() {
+            Some(patience) if *again_within > patience => {
+                let patience = format!("WATCHDOG_USEC={}", again_within.as_micros());
+                sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Custom(&patience)])
+            }
+            Some(_) | None => sd_notify::notify(&[NotifyState::Watchdog]),
+        },
     };
     if let Err(error) = told {
         tracing::warn!(%error, "the service manager could not be told");

@@ -41,6 +41,15 @@ pub struct Outcome {
     pub paths: BTreeSet<String>,
     /// How many there were.
     pub requests: usize,
+    /// The journal's story and the daemon's log.
+    pub story: String,
+}
+
+impl Outcome {
+    /// Of a case that came to nothing.
+    pub fn failed(why: String) -> Self {
+        Self { told: Err(why), paths: BTreeSet::new(), requests: 0, story: String::new() }
+    }
 }
 
 /// The shortest story in which a kind of call is made twice.
@@ -105,16 +114,16 @@ impl Case {
     pub async fn play(&self) -> Outcome {
         let mut stage = match Stage::new(self.seed, self.cuts.clone()).await {
             Ok(stage) => stage,
-            Err(why) => return Outcome { told: Err(why), paths: BTreeSet::new(), requests: 0 },
+            Err(why) => return Outcome::failed(why),
         };
         let verdict = self.verdict(&mut stage).await;
+        let story = stage.story().await;
         let seen = stage.proxy.seen();
-        let told = match verdict {
-            Ok(()) if seen.cuts.is_empty() => Ok("was never cut".to_owned()),
-            Ok(()) => Ok(format!("cut at {}", seen.cuts.join(", and at "))),
-            Err(why) => Err(format!("{why}\n{}", stage.story().await)),
-        };
-        Outcome { told, paths: seen.paths, requests: seen.requests }
+        let told = verdict.map(|()| match seen.cuts.is_empty() {
+            true => "was never cut".to_owned(),
+            false => format!("cut at {}", seen.cuts.join(", and at ")),
+        });
+        Outcome { told, paths: seen.paths, requests: seen.requests, story }
     }
 
     async fn verdict(&self, stage: &mut Stage) -> Result<(), String> {

@@ -10,6 +10,7 @@
 //! cargo test --test crash -- whole               everything
 //! cargo test --test crash -- whole deploy        of everything, the cases whose name has that word
 //! cargo test --test crash -- --seed 7 whole      in another market, at other points
+//! cargo test --test crash -- --story deploy      and the whole story of each, failed or not
 //! ```
 //!
 //! It has a `main` of its own, for the sake of the table and of cases that run side by side.
@@ -34,18 +35,23 @@ const SEED: u64 = 1;
 /// What was asked for.
 struct Asked {
     cases: Vec<Case>,
+    /// No case was asked for by name.
     is_all: bool,
+    /// Only their names are wanted.
     lists: bool,
+    /// Stories are wanted of what went well too.
+    tells: bool,
 }
 
 /// `whole`, `--seed N`, words of cases' names; what else a test runner is told does not matter here.
 fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let (mut is_whole, mut lists, mut seed, mut words) = (false, false, SEED, Vec::new());
+    let (mut is_whole, mut lists, mut tells, mut seed, mut words) = (false, false, false, SEED, Vec::new());
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "whole" => is_whole = true,
             "--list" => lists = true,
+            "--story" => tells = true,
             "--seed" => {
                 let number = arguments.next().and_then(|number| number.parse().ok());
                 seed = number.ok_or("--seed needs a number")?;
@@ -57,12 +63,16 @@ fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     }
     let mut cases = if is_whole { case::whole(seed) } else { case::small(seed) };
     cases.retain(|case| words.iter().all(|word| case.name.contains(word.as_str())));
+    // A runner's filter may well be for other tests than these; who asks for the whole means these.
+    if is_whole && cases.is_empty() {
+        return Err(format!("no case has `{}` in its name; `--list` names them", words.join(" ")));
+    }
     println!("crash matrix: {} cases, seed {seed}, {CASES_AT_A_TIME} at a time", cases.len());
-    Ok(Asked { cases, is_all: words.is_empty(), lists })
+    Ok(Asked { cases, is_all: words.is_empty(), lists, tells })
 }
 
 /// Plays all of them, a few at a time, and prints each as it ends.
-async fn play(cases: Vec<Case>, clock: &dyn Clock) -> Vec<(String, Outcome)> {
+async fn play(cases: Vec<Case>, tells: bool, clock: &dyn Clock) -> Vec<(String, Outcome)> {
     let places = Arc::new(Semaphore::new(CASES_AT_A_TIME));
     let mut playing = JoinSet::new();
     let mut outcomes = Vec::new();
@@ -79,10 +89,13 @@ async fn play(cases: Vec<Case>, clock: &dyn Clock) -> Vec<(String, Outcome)> {
         match played {
             Ok((case, outcome, took)) => {
                 println!("{}", row(&case, &outcome, took));
+                if tells || outcome.told.is_err() {
+                    println!("{}", outcome.story);
+                }
                 outcomes.push((case.name, outcome));
             }
             Err(panicked) => {
-                let outcome = Outcome { told: Err(panicked.to_string()), paths: BTreeSet::new(), requests: 0 };
+                let outcome = Outcome::failed(panicked.to_string());
                 println!("FAIL  a case: {panicked}");
                 outcomes.push(("a case".to_owned(), outcome));
             }
@@ -102,7 +115,7 @@ fn row(case: &Case, outcome: &Outcome, took: Duration) -> String {
 }
 
 fn main() -> ExitCode {
-    let Asked { cases, is_all, lists } = match asked(std::env::args().skip(1)) {
+    let Asked { cases, is_all, lists, tells } = match asked(std::env::args().skip(1)) {
         Ok(asked) => asked,
         Err(why) => {
             eprintln!("{why}");
@@ -120,7 +133,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcomes = runtime.block_on(play(cases, &SystemClock::real()));
+    let outcomes = runtime.block_on(play(cases, tells, &SystemClock::real()));
     let failed: Vec<&str> =
         outcomes.iter().filter(|(_, outcome)| outcome.told.is_err()).map(|(name, _)| name.as_str()).collect();
     let made: BTreeSet<&String> = outcomes.iter().flat_map(|(_, outcome)| &outcome.paths).collect();

@@ -137,16 +137,9 @@ struct Script {
     cuts: VecDeque<Cut>,
     /// Paths of the requests since the power came on.
     run: Vec<String>,
-    power: Power,
+    /// Requests are passed on; from the one at which the power goes, none is.
+    is_lit: bool,
     seen: Seen,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Power {
-    On,
-    /// A request that is on its way is the daemon's last.
-    Failing,
-    Off,
 }
 
 struct Wires {
@@ -171,7 +164,7 @@ impl Proxy {
         let upstream = HttpNet::new(market).map_err(|error| error.to_string())?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| error.to_string())?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let script = Script { cuts: VecDeque::new(), run: Vec::new(), power: Power::Off, seen: Seen::default() };
+        let script = Script { cuts: VecDeque::new(), run: Vec::new(), is_lit: false, seen: Seen::default() };
         let wires = Arc::new(Wires {
             script: Mutex::new(script),
             daemon: AsyncMutex::new(None),
@@ -203,7 +196,7 @@ impl Proxy {
         let mut plugged = self.wires.daemon.lock().await;
         let mut script = self.wires.script();
         script.run.clear();
-        script.power = Power::On;
+        script.is_lit = true;
         *plugged = Some(daemon);
     }
 
@@ -243,25 +236,28 @@ impl Wires {
         self.bell.send_modify(|count| *count += 1);
     }
 
-    /// Counts a request; says at which boundary the power goes, if it goes.
-    fn count(&self, path: &str) -> Option<Cut> {
+    /// Counts a request, and says how far it goes.
+    fn count(&self, path: &str) -> Passage {
         let mut script = self.script();
+        if !script.is_lit {
+            return Passage::Held;
+        }
         script.run.push(path.to_owned());
         script.seen.requests += 1;
         script.seen.paths.insert(path.to_owned());
         let number = script.run.len();
-        let is_due = match script.cuts.front()?.trigger {
+        let is_due = |cut: &Cut| match cut.trigger {
             Trigger::Nth(n) => number >= n,
             Trigger::NthOf(kind, n) => path == kind.path && script.run.iter().filter(|seen| *seen == path).count() == n,
         };
-        if !is_due || script.power != Power::On {
-            return None;
+        if !script.cuts.front().is_some_and(is_due) {
+            return Passage::Free;
         }
-        script.power = Power::Failing;
-        let cut = script.cuts.pop_front()?;
+        script.is_lit = false;
+        let Some(Cut { boundary, .. }) = script.cuts.pop_front() else { return Passage::Free };
         let kind = KINDS.iter().find(|kind| kind.path == path).map_or(path, |kind| kind.name);
-        script.seen.cuts.push(format!("request {number} ({kind}) {}", cut.boundary));
-        Some(cut)
+        script.seen.cuts.push(format!("request {number} ({kind}) {boundary}"));
+        Passage::Last(boundary)
     }
 
     /// Cuts the power, and waits until the process is gone. In a task of its own: the connection of a dead daemon ends,
@@ -269,7 +265,6 @@ impl Wires {
     async fn cut(self: &Arc<Self>) {
         let wires = Arc::clone(self);
         let cutting = tokio::spawn(async move {
-            wires.script().power = Power::Off;
             let mut daemon = wires.daemon.lock().await;
             if let Some(mut process) = daemon.take()
                 && let Err(error) = process.kill().await
@@ -297,6 +292,17 @@ impl Wires {
             Err(why) => self.trouble(why),
         }
     }
+}
+
+/// How far a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passage {
+    /// To the marketplace and back.
+    Free,
+    /// The power goes there.
+    Last(Boundary),
+    /// Nowhere: the daemon is dead, or about to be.
+    Held,
 }
 
 /// Both ends of a connection.
@@ -333,15 +339,16 @@ async fn pass(
 ) -> Result<hyper::Response<Full<Bytes>>, Dark> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|_| Dark)?.to_bytes();
-    if wires.script().power == Power::Off {
-        return Err(Dark);
-    }
     let path = head.uri.path().to_owned();
-    let due = wires.count(&path).map(|cut| cut.boundary);
+    let passage = wires.count(&path);
     wires.ring();
-    if due == Some(Boundary::BeforeSent) {
-        wires.cut().await;
-        return Err(Dark);
+    match passage {
+        Passage::Held => return std::future::pending().await,
+        Passage::Last(Boundary::BeforeSent) => {
+            wires.cut().await;
+            return Err(Dark);
+        }
+        Passage::Last(Boundary::AfterEffect | Boundary::AfterAnswer) | Passage::Free => {}
     }
     let kept = |name: &str| !["host", "content-length", "accept-encoding", "connection"].contains(&name);
     let request = Request {
@@ -367,13 +374,15 @@ async fn pass(
     if path.ends_with("/deploy/single") || path.ends_with("/start/single") {
         wires.audit().await;
     }
-    match due {
-        Some(Boundary::AfterEffect) => {
+    match passage {
+        Passage::Last(Boundary::AfterEffect) => {
             wires.cut().await;
             return Err(Dark);
         }
-        Some(Boundary::AfterAnswer) => *after_answer.lock().unwrap_or_else(PoisonError::into_inner) = true,
-        Some(Boundary::BeforeSent) | None => {}
+        Passage::Last(Boundary::AfterAnswer) => {
+            *after_answer.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        }
+        Passage::Last(Boundary::BeforeSent) | Passage::Free | Passage::Held => {}
     }
     let mut response = hyper::Response::builder().status(answer.status);
     for (name, value) in &answer.headers {

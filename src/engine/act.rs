@@ -282,9 +282,11 @@ async fn one(
             let name = subject.name.clone();
             let intended = Record::StopIntended { name: name.clone(), reason: *reason, why: why.clone() };
             note(hands, vec![intended]).await?;
-            hands.metrics.torn_down(&subject.fleet, *reason);
             let outcome = client.write(exchange).await;
             let done = Done::of(&outcome);
+            if done.refusal.is_none() {
+                hands.metrics.torn_down(&subject.fleet, *reason);
+            }
             let record = match outcome {
                 WriteOutcome::Settled(Ok(())) => {
                     Record::StopSettled { name, answer: Answer::Done, detail: String::new() }
@@ -316,11 +318,12 @@ async fn delete(
         late.is_some_and(|late| late.delete.is_some()) || held.is_some_and(|holding| holding.phase == Phase::Leaving)
     };
     note(hands, vec![intended]).await?;
-    if !again {
-        hands.metrics.torn_down(&subject.fleet, reason);
-    }
     let outcome = client.write(client.dialect().terminate(&id)).await;
     let done = Done::of(&outcome);
+    // One that was refused is planned anew, and is counted when it goes.
+    if !again && matches!(done.refusal, None | Some(RefusalKind::Gone)) {
+        hands.metrics.torn_down(&subject.fleet, reason);
+    }
     let record = match outcome {
         WriteOutcome::Settled(Ok(()) | Err(Refusal::Gone)) => {
             Record::DeleteSettled { name, id, answer: Answer::Done, detail: String::new() }

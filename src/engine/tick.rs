@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ledger::{Journal, Ledger, accrue, interruption, join, record::Record, settle},
-    model::{FleetName, HostnodeId, MarketplaceName, Timestamp, reason::Interruption, time},
+    model::{FleetName, HostnodeId, MarketplaceName, RefusalKind, Timestamp, reason::Interruption, time},
     plan::{self, Action, Order, Plan, Situation, verify},
     policy::Policy,
 };
@@ -260,6 +260,7 @@ impl Engine {
             asked = act::ask(&hands, bids.collect(), left) => asked,
         };
         let any = !asked.quotes.is_empty();
+        let answered: BTreeSet<MarketplaceName> = asked.quotes.keys().cloned().collect();
         for (marketplace, quotes) in asked.quotes {
             if let Some(view) = self.inventory.markets.get_mut(&marketplace) {
                 view.quotes.extend(quotes);
@@ -267,7 +268,14 @@ impl Engine {
         }
         for (marketplace, bid, refusal) in asked.unanswered {
             tracing::warn!(%marketplace, hostnode = %bid.hostnode, %refusal, "a bid was not answered");
-            unanswered.entry(marketplace).or_default().insert(bid.hostnode);
+            let silent = !answered.contains(&marketplace) && refusal.kind() != RefusalKind::Refused;
+            let hostnodes = unanswered.entry(marketplace.clone()).or_default();
+            hostnodes.insert(bid.hostnode);
+            // One that answers no bid at all is not asked about its other machines before the next tick either.
+            if silent && let Some(view) = self.inventory.markets.get(&marketplace) {
+                let listed = view.hostnodes.last.iter().flat_map(|list| &list.value.items);
+                hostnodes.extend(listed.map(|hostnode| hostnode.id.clone()));
+            }
         }
         any
     }

@@ -96,6 +96,12 @@ impl Market {
         Self::new(world, faults, counters.collect())
     }
 
+    /// Keeps a VM out of the lists until a moment, as [`Fault::LateVm`] does with a new one. For tests of a VM whose deploy
+    /// was not answered *and* that shows up late.
+    pub fn conceal(&mut self, vm: InstanceId, until: Timestamp) {
+        self.late.insert(vm, until);
+    }
+
     /// How many requests there were, by call and by what went wrong (`none` where nothing did).
     pub const fn handled(&self) -> &BTreeMap<(Call, &'static str), u64> {
         &self.handled

@@ -1,33 +1,94 @@
 //! A whole daemon's engine on a simulated marketplace, in one process and in virtual time.
+//!
+//! A [`Stage`] has the market on one side and the engine on the other, and nothing between them but the doors. Each
+//! [`Stage::tick`] lets one scan interval pass, ticks the engine, and then asks the world itself whether everything that
+//! must be true is ([`super::truth`]). A test moves levers, edits files, breaks answers and pulls the plug in between.
 
+use super::truth::Watch;
 use secrecy::SecretString;
 use spotscale::{
-    engine::{Cause, Engine, Lever, LeverError, Parts, Role, Status},
+    engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status},
     io::{
         clock::Clock,
         entropy::Entropy,
         files::Files,
-        store::{MemoryStore, Store},
+        store::{MemoryStore, NewRow, Query, Row, Store, StoreError, memory::Mishap},
     },
-    ledger::Journal,
+    ledger::{Journal, Standing, fleet::Member},
     market::{
-        self,
+        self, WorldOrder,
         client::{Client, Unobserved},
     },
     metrics::Metrics,
+    model::{FleetName, InstanceId, PriceType, Shape, Timestamp},
+    plan::{Action, FleetReport},
     settings::{self, Settings},
-    sim::{Faults, InProcess, Market, World, WorldOptions, clock::VirtualClock},
+    sim::{
+        Call, Ended, Fault, Faults, InProcess, Market, Origin, Temper, Vm, World, WorldOptions,
+        catalogue::{self, Machine},
+        clock::VirtualClock,
+    },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
+use tokio::sync::mpsc::Receiver;
+
+/// What a read is asked at most before it counts as failed (`market::client`).
+const READ_ATTEMPTS: usize = 3;
+
+/// Settings of one marketplace whose pace costs nothing.
+pub const SETTINGS: &str = r#"
+policies = "/policies"
+[limits]
+max_hourly_rate = 40.00
+[marketplaces.tensordock]
+api = "tensordock-v0"
+key = { env = "KEY" }
+token = { env = "TOKEN" }
+requests_per_second = 100
+"#;
+
+/// When every world begins.
+pub fn opening() -> Timestamp {
+    "2026-11-20T12:00:00Z".parse().unwrap()
+}
+
+/// The machines of the catalogue that have one of these models.
+pub fn machines_with(models: &[&str]) -> Vec<Machine> {
+    let has = |machine: &Machine| machine.gpus.keys().any(|model| models.contains(&model.as_str()));
+    catalogue::machines().into_iter().filter(has).map(with_few_ports).collect()
+}
+
+/// Every tick reads them all, so a short list is a fast test.
+pub fn with_few_ports(mut machine: Machine) -> Machine {
+    machine.ports.truncate(10);
+    machine
+}
+
+/// A market on which nothing moves by itself: the machines that [`super::TRAIN`] may rent on, and some of another model.
+pub fn still(balance: &str) -> World {
+    of_machines(
+        balance,
+        &machines_with(&["rtxa6000-pcie-48gb", "v100-sxm2-16gb", "l40-pcie-48gb", "rtxa4000-pcie-16gb"]),
+    )
+}
+
+/// A market on which nothing moves by itself, of these machines.
+pub fn of_machines(balance: &str, machines: &[Machine]) -> World {
+    let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike(balance.parse().unwrap()) };
+    World::with_machines(1, opening(), options, machines)
+}
 
 /// Policies that exist only here.
 #[derive(Default)]
-pub struct Folder(Mutex<BTreeMap<PathBuf, String>>);
+struct Folder(Mutex<BTreeMap<PathBuf, String>>);
 
 impl Files for Folder {
     fn read(&self, path: &Path) -> Result<String, String> {
@@ -52,29 +113,76 @@ impl Entropy for Counting {
     }
 }
 
-pub struct Stage {
-    pub clock: VirtualClock,
-    pub market: Arc<Mutex<Market>>,
-    pub store: Arc<MemoryStore>,
-    pub folder: Arc<Folder>,
-    pub settings: Settings,
-    pub engine: Engine,
-    pub handle: spotscale::engine::Handle,
-    events: tokio::sync::mpsc::Receiver<spotscale::engine::Event>,
+/// A disk whose power can go at a chosen append.
+pub struct Disk {
+    store: MemoryStore,
+    appends: AtomicUsize,
+    failing: Mutex<Option<(usize, Mishap)>>,
 }
 
-pub const SETTINGS: &str = r#"
-policies = "/policies"
-[limits]
-max_hourly_rate = 40.00
-[marketplaces.tensordock]
-api = "tensordock-v0"
-key = { env = "KEY" }
-token = { env = "TOKEN" }
-requests_per_second = 100
-"#;
+impl Disk {
+    fn on(store: MemoryStore) -> Arc<Self> {
+        Arc::new(Self { store, appends: AtomicUsize::new(0), failing: Mutex::new(None) })
+    }
 
-fn settings(text: &str) -> Settings {
+    /// This append of the present process, counted from 1, meets with this.
+    pub fn fail_at(&self, append: usize, mishap: Mishap) {
+        *self.failing.lock().unwrap() = Some((append, mishap));
+    }
+
+    /// How many appends there were since the process began.
+    pub fn appends(&self) -> usize {
+        self.appends.load(Ordering::Relaxed)
+    }
+}
+
+impl Store for Disk {
+    fn append(&self, rows: &[NewRow]) -> Result<u64, StoreError> {
+        let append = self.appends.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some((_, mishap)) = self.failing.lock().unwrap().take_if(|(at, _)| *at <= append) {
+            self.store.meet(mishap);
+        }
+        self.store.append(rows)
+    }
+
+    fn read(&self, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+        self.store.read(from, rows_max)
+    }
+
+    fn search(&self, query: &Query, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+        self.store.search(query, rows_max)
+    }
+
+    fn prune(&self, kinds: &[&str], before_ms: i64) -> Result<u64, StoreError> {
+        self.store.prune(kinds, before_ms)
+    }
+}
+
+/// An engine, and what it is told through.
+struct Daemon {
+    engine: Engine,
+    handle: Handle,
+    /// Whoever holds the handle may send; nobody here does.
+    _events: Receiver<Event>,
+    metrics: Arc<Metrics>,
+}
+
+/// The engine on its market.
+pub struct Stage {
+    pub clock: VirtualClock,
+    pub disk: Arc<Disk>,
+    pub watch: Watch,
+    market: Arc<Mutex<Market>>,
+    folder: Arc<Folder>,
+    settings: Arc<Mutex<Settings>>,
+    role: Role,
+    daemon: Daemon,
+    /// Said when something does not hold.
+    pub story: String,
+    ticks: u32,
+}
+
+fn checked(text: &str) -> Settings {
     let environment = [("KEY", "k"), ("TOKEN", "t")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let checked = settings::check(Path::new("/spotscale.toml"), text, &environment, &mut |path| {
         Err(format!("no file {}", path.display()))
@@ -83,133 +191,347 @@ fn settings(text: &str) -> Settings {
     checked.complete().expect("complete settings")
 }
 
-async fn engine(
-    settings: &Settings,
+async fn daemon(
+    settings: &Arc<Mutex<Settings>>,
+    role: Role,
     clock: &VirtualClock,
     market: &Arc<Mutex<Market>>,
     store: Arc<dyn Store>,
     folder: &Arc<Folder>,
-) -> (Engine, tokio::sync::mpsc::Receiver<spotscale::engine::Event>, spotscale::engine::Handle) {
+) -> Daemon {
     let entropy: Arc<dyn Entropy> = Arc::new(Counting(Mutex::new(3)));
     let now = clock.now();
     let net = InProcess { market: Arc::clone(market), clock: Arc::new(clock.clone()) };
     let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
     let connected = Arc::clone(&ticking);
-    let reread = settings.clone();
-    Engine::new(Parts {
-        settings: settings.clone(),
-        role: Role::AsConfigured,
+    let (on_disk, first) = (Arc::clone(settings), settings.lock().unwrap().clone());
+    let metrics = Arc::new(Metrics::new("test", now));
+    let parts = Parts {
+        role,
         clock: ticking,
         entropy: Arc::clone(&entropy),
         files: Arc::clone(folder) as Arc<dyn Files>,
-        metrics: Arc::new(Metrics::new("test", now)),
-        book: Journal::open(store, now, &*entropy, &settings.instance_prefix).expect("a journal"),
-        reread: Box::new(move || Ok(reread.clone())),
+        metrics: Arc::clone(&metrics),
+        book: Journal::open(store, now, &*entropy, &first.instance_prefix).expect("a journal"),
+        reread: Box::new(move || Ok(on_disk.lock().unwrap().clone())),
         connect: Box::new(move |settings| {
-            let client = |(name, market): (&_, &settings::MarketplaceSettings)| {
+            let clients = settings.marketplaces.iter().map(|(name, market)| {
                 let dialect = market::dialect(market.api, market.key.clone(), SecretString::from("t"));
+                let (net, clock) = (Arc::new(net.clone()), Arc::clone(&connected));
                 let pace = market.requests_per_second_milli;
-                let name: &spotscale::model::MarketplaceName = name;
-                let client = Client::new(
-                    name.clone(),
-                    dialect,
-                    Arc::new(net.clone()),
-                    Arc::clone(&connected),
-                    pace,
-                    Arc::new(Unobserved),
-                );
+                let client = Client::new(name.clone(), dialect, net, clock, pace, Arc::new(Unobserved));
                 (name.clone(), (market.account.clone(), Arc::new(client)))
-            };
-            settings.marketplaces.iter().map(client).collect()
+            });
+            clients.collect()
         }),
         tick_time_max: spotscale::engine::TICK_TIME_MAX,
-    })
-    .await
+        settings: first,
+    };
+    let (engine, events, handle) = Engine::new(parts).await;
+    Daemon { engine, handle, _events: events, metrics }
 }
 
 impl Stage {
-    pub async fn new(seed: u64, policies: &[(&str, &str)]) -> Self {
-        Self::with(seed, SETTINGS, WorldOptions::lifelike("500".parse().unwrap()), policies).await
+    /// These policies on a still market, with plenty of money.
+    pub async fn new(policies: &[(&str, &str)]) -> Self {
+        Self::on(still("500"), policies).await
     }
 
-    pub async fn with(seed: u64, text: &str, options: WorldOptions, policies: &[(&str, &str)]) -> Self {
-        let clock = VirtualClock::at("2026-11-20T12:00:00Z".parse().unwrap());
-        let world = World::new(seed, clock.now(), options);
+    /// These policies in this world.
+    pub async fn on(world: World, policies: &[(&str, &str)]) -> Self {
+        Self::with(world, SETTINGS, Role::AsConfigured, policies).await
+    }
+
+    /// These policies in this world, under these settings, in this role.
+    pub async fn with(world: World, text: &str, role: Role, policies: &[(&str, &str)]) -> Self {
+        let clock = VirtualClock::at(opening());
         let market = Arc::new(Mutex::new(Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"))));
-        let store = Arc::new(MemoryStore::default());
+        let disk = Disk::on(MemoryStore::default());
         let folder = Arc::new(Folder::default());
         for (name, text) in policies {
-            folder.0.lock().unwrap().insert(PathBuf::from(format!("/policies/{name}.toml")), (*text).to_owned());
+            folder.0.lock().unwrap().insert(file(name), (*text).to_owned());
         }
-        let settings = settings(text);
-        let (engine, events, handle) = engine(&settings, &clock, &market, Arc::clone(&store) as _, &folder).await;
-        Self { clock, market, store, folder, settings, engine, handle, events }
+        let settings = Arc::new(Mutex::new(checked(text)));
+        let daemon = daemon(&settings, role, &clock, &market, Arc::clone(&disk) as _, &folder).await;
+        let (watch, story) = (Watch::default(), String::new());
+        Self { clock, disk, watch, market, folder, settings, role, daemon, story, ticks: 0 }
     }
 
-    /// The power goes and comes back: what was durable is there again.
+    /// The power goes and comes back: what was durable is there again, and nothing else.
     pub async fn restart(&mut self) {
-        self.store = Arc::new(self.store.reopen());
-        let store = Arc::clone(&self.store) as _;
-        let (engine, events, handle) = engine(&self.settings, &self.clock, &self.market, store, &self.folder).await;
-        (self.engine, self.events, self.handle) = (engine, events, handle);
+        self.disk = Disk::on(self.disk.store.reopen());
+        let disk = Arc::clone(&self.disk) as _;
+        self.daemon = daemon(&self.settings, self.role, &self.clock, &self.market, disk, &self.folder).await;
     }
 
-    /// One scan interval goes by, and a tick.
+    /// One scan interval goes by, and a tick; then everything must hold.
     pub async fn tick(&mut self) -> Arc<Status> {
-        self.clock.pass(self.settings.scan_interval);
-        self.engine.tick(Cause::Schedule).await;
-        self.handle.status()
+        self.tick_unwatched().await;
+        let status = self.status();
+        assert_eq!(status.troubles, Vec::<String>::new(), "{} tick {}", self.story, self.ticks);
+        self.holds();
+        status
+    }
+
+    /// A tick that may have troubles to tell, its disk's for one.
+    pub async fn tick_unwatched(&mut self) {
+        let interval = self.settings.lock().unwrap().scan_interval;
+        self.clock.pass(interval);
+        self.ticks += 1;
+        // A task's turn ends after so many awaits, which in virtual time would look like waiting.
+        tokio::task::unconstrained(self.daemon.engine.tick(Cause::Schedule)).await;
     }
 
     pub async fn ticks(&mut self, count: usize) -> Arc<Status> {
         for _ in 0..count {
             self.tick().await;
-            self.holds();
         }
-        self.handle.status()
+        self.status()
+    }
+
+    /// Ticks until it is so; at most so often.
+    pub async fn ticks_until(&mut self, most: usize, what: &str, is_so: impl Fn(&Self) -> bool) -> Arc<Status> {
+        for _ in 0..most {
+            if is_so(self) {
+                return self.status();
+            }
+            self.tick().await;
+        }
+        assert!(is_so(self), "{} not within {most} ticks: {what}: {}", self.story, self.told());
+        self.status()
+    }
+
+    /// Ticks for so long, by the clock.
+    pub async fn pass(&mut self, duration: Duration) -> Arc<Status> {
+        let until = self.clock.monotonic() + duration;
+        while self.clock.monotonic() < until {
+            self.tick().await;
+        }
+        self.status()
+    }
+
+    /// What an operator would read.
+    pub fn status(&self) -> Arc<Status> {
+        self.daemon.handle.status()
     }
 
     pub fn market(&self) -> MutexGuard<'_, Market> {
         self.market.lock().unwrap()
     }
 
-    pub fn write(&self, name: &str, text: &str) {
-        self.folder.0.lock().unwrap().insert(PathBuf::from(format!("/policies/{name}.toml")), text.to_owned());
-    }
-
-    pub fn remove(&self, name: &str) {
-        self.folder.0.lock().unwrap().remove(Path::new(&format!("/policies/{name}.toml")));
-    }
-
-    pub async fn pull(&mut self, lever: Lever) -> Result<String, LeverError> {
-        self.engine.pull(lever).await
-    }
-
-    /// What must be true after every step, by the world's own truth.
-    #[track_caller]
-    pub fn holds(&self) {
-        let status = self.handle.status();
-        let market = self.market();
-        let truth = market.world.truth();
-        assert_eq!(truth.doubled(), [], "a name was deployed twice");
-        assert_eq!(market.world.impossible(), Vec::<String>::new());
-        assert_eq!(status.troubles, Vec::<String>::new());
-        let Some(situation) = &status.situation else { return };
-        for (name, fleet) in &situation.fleets {
-            let committed = fleet.fleet.committed();
-            let limit = fleet.policy.max_hourly_rate;
-            assert!(committed <= limit, "{name}: {committed} USD/h is over {limit}");
+    /// The next so many calls of that kind go wrong.
+    pub fn break_next(&self, call: Call, fault: Fault, times: usize) {
+        for _ in 0..times {
+            self.market().faults.script(call, fault);
         }
     }
 
-    /// GPUs of this fleet that the world itself says are there.
-    pub fn gpus_alive(&self, fleet: &str) -> u32 {
-        let market = self.market();
+    /// The next read of that kind goes wrong, however often it is tried again.
+    pub fn break_read(&self, call: Call, fault: Fault) {
+        self.break_next(call, fault, READ_ATTEMPTS);
+    }
+
+    /// How often the market was called so.
+    pub fn calls(&self, call: Call) -> u64 {
+        self.market().handled().iter().filter(|((handled, _), _)| *handled == call).map(|(_, count)| count).sum()
+    }
+
+    /// How often the market was asked to change something.
+    pub fn writes(&self) -> u64 {
+        [Call::Deploy, Call::Terminate, Call::Start, Call::Stop, Call::Rebid].map(|call| self.calls(call)).iter().sum()
+    }
+
+    /// A policy file is written, and noticed.
+    pub async fn write(&mut self, name: &str, text: &str) {
+        self.write_unnoticed(name, text);
+        self.reload().await;
+    }
+
+    /// A policy file is written while nobody looks.
+    pub fn write_unnoticed(&self, name: &str, text: &str) {
+        self.folder.0.lock().unwrap().insert(file(name), text.to_owned());
+    }
+
+    /// A policy file is removed, and that is noticed.
+    pub async fn remove(&mut self, name: &str) {
+        self.remove_unnoticed(name);
+        self.reload().await;
+    }
+
+    /// A policy file is removed while nobody looks.
+    pub fn remove_unnoticed(&self, name: &str) {
+        self.folder.0.lock().unwrap().remove(&file(name));
+    }
+
+    /// `spotscale.toml` is edited, and that is noticed.
+    pub async fn settle_for(&mut self, text: &str) {
+        *self.settings.lock().unwrap() = checked(text);
+        self.reload().await;
+    }
+
+    async fn reload(&mut self) {
+        self.pull(Lever::Reload).await.expect("a reload is never refused");
+    }
+
+    /// A lever is pulled; the tick that follows is the caller's.
+    pub async fn pull(&mut self, lever: Lever) -> Result<String, LeverError> {
+        self.daemon.engine.pull(lever).await
+    }
+
+    /// What must be true after every step, by the world's own truth.
+    pub fn holds(&mut self) {
+        let status = self.status();
+        let (truth, impossible) = {
+            let market = self.market();
+            (market.world.truth(), market.world.impossible())
+        };
+        let story = format!("{} tick {}: {}", self.story, self.ticks, self.told());
+        assert_eq!(impossible, Vec::<String>::new(), "{story}");
+        self.watch.look(&story, &status, &truth);
+    }
+
+    /// Nothing is in doubt any more: memory and world agree about every VM, and the checker refused nothing.
+    pub fn agrees(&self) {
+        assert_eq!(self.disagreement(), None, "{} tick {}", self.story, self.ticks);
+        assert_eq!(self.metric("spotscale_invariant_violations_total"), 0.0, "{}", self.story);
+    }
+
+    /// Where memory and world differ.
+    pub fn disagreement(&self) -> Option<String> {
+        let truth = self.market().world.truth();
+        super::truth::disagreement(&self.status(), &truth)
+    }
+
+    /// The sum of all series of a metric whose line begins so.
+    pub fn metric(&self, beginning: &str) -> f64 {
+        let text = self.daemon.metrics.text();
+        let lines = text.lines().filter(|line| line.starts_with(beginning));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// The report of a fleet's newest plan.
+    pub fn report(&self, fleet: &str) -> FleetReport {
+        self.status().plan.as_ref().expect("a plan").report[&name(fleet)].clone()
+    }
+
+    /// Why a fleet's target is not met: reasons and GPUs.
+    pub fn blocked(&self, fleet: &str) -> BTreeMap<String, u32> {
+        let mut blocked = BTreeMap::new();
+        for unmet in self.report(fleet).blocked {
+            *blocked.entry(unmet.reason.to_string()).or_default() += unmet.gpus;
+        }
+        blocked
+    }
+
+    /// Deploys in doubt, as the status says.
+    pub fn in_doubt(&self) -> u32 {
+        self.status().markets.values().map(|market| market.in_doubt).sum()
+    }
+
+    /// A fleet's members, as the newest plan knew them.
+    pub fn members(&self, fleet: &str) -> Vec<Member> {
+        let status = self.status();
+        let Some(situation) = &status.situation else { return Vec::new() };
+        situation.fleets[&name(fleet)].fleet.members.values().cloned().collect()
+    }
+
+    /// GPUs of a fleet that stand so.
+    pub fn gpus_standing(&self, fleet: &str, standing: Standing) -> u32 {
+        self.members(fleet).iter().filter(|member| member.standing == standing).map(|member| member.shape.gpus).sum()
+    }
+
+    /// VMs that were ever made by a deploy.
+    pub fn made(&self) -> usize {
+        self.market().world.truth().vms.iter().filter(|vm| vm.origin == Origin::Api).count()
+    }
+
+    /// VMs that were deleted through the API.
+    pub fn deleted(&self) -> usize {
+        self.ended(Ended::Deleted)
+    }
+
+    /// VMs that ended so.
+    pub fn ended(&self, how: Ended) -> usize {
+        let truth = self.market().world.truth();
+        truth.vms.iter().filter(|vm| vm.ended.is_some_and(|(_, why)| why == how)).count()
+    }
+
+    /// VMs of a fleet that the world itself says are there.
+    pub fn alive(&self, fleet: &str) -> Vec<Vm> {
         let prefix = format!("spotscale-{fleet}-");
-        let truth = market.world.truth();
-        truth.alive().filter(|vm| vm.name.as_str().starts_with(&prefix)).map(|vm| vm.shape.gpus).sum()
+        let truth = self.market().world.truth();
+        truth.alive().filter(|vm| vm.name.as_str().starts_with(&prefix)).cloned().collect()
+    }
+
+    /// GPUs of a fleet that the world itself says are there.
+    pub fn gpus_alive(&self, fleet: &str) -> u32 {
+        self.alive(fleet).iter().map(|vm| vm.shape.gpus).sum()
+    }
+
+    /// Somebody else puts a VM into the account.
+    pub fn stranger(&self, called: &str, machine: &str, gpu_model: &str, gpus: u32, bid: Option<&str>) -> InstanceId {
+        let mut market = self.market();
+        let shape = Shape { gpu_model: gpu_model.parse().unwrap(), gpus, vcpus: 4, ram_gb: 16, storage_gb: 100 };
+        let order = WorldOrder {
+            name: called.parse().unwrap(),
+            hostnode: machine.parse().unwrap(),
+            shape,
+            price_type: if bid.is_some() { PriceType::Spot } else { PriceType::OnDemand },
+            bid: bid.map(|bid| bid.parse().unwrap()),
+            image: "Ubuntu 22.04 LTS".to_owned(),
+            ports: BTreeMap::new(),
+        };
+        market.world.deploy_foreign(order).expect("a stranger's VM")
+    }
+
+    /// The story of the newest tick, for whoever reads a failure.
+    pub fn told(&self) -> String {
+        let status = self.status();
+        let Some(plan) = &status.plan else { return "no plan yet".into() };
+        let mut told = Vec::new();
+        for (name, report) in &plan.report {
+            let members: Vec<String> = self
+                .members(name.as_str())
+                .iter()
+                .map(|member| format!("{} {} {}x", member.name, member.standing, member.shape.gpus))
+                .collect();
+            let blocked: Vec<String> = report
+                .blocked
+                .iter()
+                .map(|unmet| format!("{} {} ({})", unmet.gpus, unmet.reason, unmet.detail))
+                .collect();
+            told.push(format!(
+                "{name}: {}/{} GPUs, {}/h of {}/h; [{}]; blocked [{}]; rejected {:?}",
+                report.running_gpus,
+                report.target_gpus,
+                report.rate_now,
+                report.rate_limit,
+                members.join(", "),
+                blocked.join(", "),
+                report.rejected
+            ));
+        }
+        let kinds: BTreeSet<String> = plan.actions.iter().map(kind).collect();
+        format!("{} | actions {kinds:?}", told.join(" || "))
     }
 }
 
-/// `pull` is the engine's own; time only passes where it is let.
-pub const SCAN: Duration = Duration::from_secs(30);
+fn kind(action: &Action) -> String {
+    match action {
+        Action::Ask { .. } => "ask".to_owned(),
+        Action::Deploy(deploy) => format!("deploy {}", deploy.name),
+        Action::Rebid { subject, .. } => format!("rebid {}", subject.name),
+        Action::Start { subject, .. } => format!("start {}", subject.name),
+        Action::Stop { subject, .. } => format!("stop {}", subject.name),
+        Action::Delete { subject, reason, .. } => format!("delete {} {reason}", subject.name),
+    }
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(format!("/policies/{name}.toml"))
+}
+
+/// A fleet's name.
+pub fn name(fleet: &str) -> FleetName {
+    fleet.parse().unwrap()
+}

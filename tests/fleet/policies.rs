@@ -1,0 +1,330 @@
+//! Policies come and go, settings are edited, and VMs run meanwhile (CONTRACT, "Policies come and go").
+
+use super::{
+    TRAIN,
+    stage::{SETTINGS, Stage, name},
+};
+use spotscale::{
+    engine::{Lever, LeverError, Scope},
+    ledger::Standing,
+};
+
+/// [`TRAIN`] in VMs of one GPU each, so that parts of it can go.
+fn small() -> String {
+    format!("{TRAIN}gpus = {{ min = 1, max = 1 }}\n[disruption]\ncooldown_down = \"30s\"\n")
+}
+
+fn target(gpus: u32) -> String {
+    small().replace("target_gpus = 8", &format!("target_gpus = {gpus}"))
+}
+
+async fn eight_small() -> Stage {
+    let mut stage = Stage::new(&[("train", &small())]).await;
+    stage.ticks(6).await;
+    assert_eq!((stage.gpus_alive("train"), stage.made()), (8, 8));
+    stage
+}
+
+fn faults(stage: &Stage) -> Vec<String> {
+    stage.status().fleets[&name("train")].policy.faults.clone()
+}
+
+fn held(stage: &Stage) -> Option<String> {
+    stage.status().fleets[&name("train")].policy.held.clone().map(|(_, told)| told)
+}
+
+fn rests(stage: &Stage, writes: u64) {
+    assert_eq!((stage.writes(), stage.gpus_alive("train")), (writes, 8), "{}", stage.told());
+}
+
+#[tokio::test]
+async fn a_higher_target_is_filled() {
+    let mut stage = eight_small().await;
+    stage.write("train", &target(10)).await;
+    stage.ticks(5).await;
+    assert_eq!((stage.gpus_alive("train"), stage.deleted(), stage.metric("spotscale_fleet_target_gpus")), (10, 0, 10.0));
+    stage.agrees();
+}
+
+#[tokio::test]
+async fn an_edit_that_lets_half_the_target_go_is_done() {
+    let mut stage = eight_small().await;
+    stage.write("train", &target(4)).await;
+    stage.ticks(20).await;
+    assert_eq!((held(&stage), stage.gpus_alive("train"), stage.deleted()), (None, 4, 4));
+    stage.agrees();
+}
+
+#[tokio::test]
+async fn an_edit_that_lets_more_go_is_held_whole_until_it_is_applied_and_a_restart_changes_nothing() {
+    let mut stage = eight_small().await;
+    let writes = stage.writes();
+    // The target is too low, and there is something harmless in the same edit: all of it waits.
+    stage.write("train", &target(3).replace("max_hourly_rate = 6.00", "max_hourly_rate = 5.00")).await;
+    for restarts in [false, true] {
+        if restarts {
+            stage.restart().await;
+        }
+        stage.ticks(6).await;
+        rests(&stage, writes);
+        assert_eq!(
+            held(&stage).as_deref(),
+            Some("it would let go 5 VMs with 5 GPUs; `spotscale apply train` lets it pass")
+        );
+        assert_eq!(stage.metric("spotscale_fleet_target_gpus"), 8.0, "the one in force");
+        assert_eq!(stage.metric("spotscale_fleet_hourly_rate_limit_usd"), 6.0, "the one in force");
+    }
+    assert!(stage.metric("spotscale_policy_reloads_total{result=\"held\"}") > 0.0);
+
+    stage.pull(Lever::Apply(name("train"))).await.unwrap();
+    // A restart right after it still knows.
+    stage.restart().await;
+    stage.ticks(25).await;
+    assert_eq!((held(&stage), stage.gpus_alive("train")), (None, 3));
+    assert_eq!(stage.metric("spotscale_fleet_hourly_rate_limit_usd"), 5.0);
+    stage.agrees();
+    let again = stage.pull(Lever::Apply(name("train"))).await;
+    assert!(matches!(again, Err(LeverError::Refused(_))), "{again:?}");
+}
+
+#[tokio::test]
+async fn an_edit_made_while_the_daemon_was_down_is_held_too_against_the_text_last_in_force() {
+    let mut stage = eight_small().await;
+    let writes = stage.writes();
+    stage.write_unnoticed("train", &target(0));
+    stage.restart().await;
+    stage.ticks(6).await;
+    rests(&stage, writes);
+    assert!(held(&stage).unwrap().contains("8 VMs with 8 GPUs"));
+    stage.write("train", &small()).await;
+    stage.ticks(2).await;
+    rests(&stage, writes);
+    assert_eq!(held(&stage), None, "taken back");
+}
+
+#[tokio::test]
+async fn while_an_edit_is_held_the_lower_of_both_limits_binds_what_is_started() {
+    let mut stage = eight_small().await;
+    let committed = stage.report("train").rate_now;
+    // Half the rate would let more than half of them go.
+    let edit = target(8).replace("max_hourly_rate = 6.00", "max_hourly_rate = 0.40");
+    stage.write("train", &edit).await;
+    stage.tick().await;
+    assert!(held(&stage).is_some());
+    // One is deleted by the operator: at the old limit it would come back.
+    let victim = stage.members("train")[0].name.to_string();
+    stage.pull(Lever::Delete { instance: victim }).await.unwrap();
+    stage.ticks(6).await;
+    assert_eq!(stage.gpus_alive("train"), 7);
+    assert_eq!(stage.blocked("train"), [("held_edit".to_owned(), 1)].into());
+    assert!(stage.report("train").rate_now < committed);
+    assert_eq!(stage.metric("spotscale_fleet_hourly_rate_limit_usd"), 6.0, "the one in force");
+}
+
+#[tokio::test]
+async fn while_an_edit_is_held_its_price_cap_runway_and_floor_bind_what_is_started() {
+    let capped = |text: String| {
+        let long = ["rtxa6000-pcie-48gb", "v100-sxm2-16gb", "l40-pcie-48gb", "geforcertx4090-pcie-24gb"]
+            .map(|model| format!("[[models]]\nname = \"{model}\"\nmax_price = 0.01\n"));
+        let short = text.lines().find(|line| line.starts_with("models")).unwrap().to_owned();
+        text.replace(&short, "") + &long.concat()
+    };
+    for (what, edit) in [
+        ("max_price", capped(target(2))),
+        ("min_runway", target(2).replace("balance_floor", "min_runway = \"5000h\"\nbalance_floor")),
+        ("balance_floor", target(2).replace("balance_floor = 50.00", "balance_floor = 499.00")),
+    ] {
+        let mut stage = eight_small().await;
+        stage.story = what.to_owned();
+        stage.write("train", &edit).await;
+        stage.tick().await;
+        assert!(held(&stage).is_some(), "{what}");
+        let victim = stage.members("train")[0].name.to_string();
+        stage.pull(Lever::Delete { instance: victim }).await.unwrap();
+        let made = stage.made();
+        stage.ticks(6).await;
+        assert_eq!((stage.made(), stage.gpus_alive("train")), (made, 7), "{what}: {}", stage.told());
+    }
+}
+
+#[tokio::test]
+async fn a_broken_or_empty_file_leaves_the_last_good_text_in_force_through_a_restart() {
+    for (what, text, told) in [
+        ("broken", small().replace("6.00", "\"much\""), "/policies/train.toml:4:"),
+        ("no TOML", "fleet = [".to_owned(), "/policies/train.toml:1:"),
+        ("empty", String::new(), "/policies/train.toml"),
+    ] {
+        let mut stage = eight_small().await;
+        stage.story = what.to_owned();
+        let writes = stage.writes();
+        stage.write("train", &text).await;
+        for restarts in [false, true] {
+            if restarts {
+                stage.restart().await;
+            }
+            stage.ticks(4).await;
+            rests(&stage, writes);
+            assert!(faults(&stage)[0].contains(told), "{what}: {:?}", faults(&stage));
+            assert_eq!(stage.metric("spotscale_policy_out_of_date"), 1.0, "{what}");
+        }
+        // What is in force is still held up to: a VM that goes is replaced.
+        let victim = stage.members("train")[0].name.to_string();
+        stage.pull(Lever::Delete { instance: victim }).await.unwrap();
+        stage.ticks(6).await;
+        assert_eq!(stage.gpus_standing("train", Standing::Running), 8, "{what}: {}", stage.told());
+        stage.write("train", &small()).await;
+        stage.tick().await;
+        assert_eq!((faults(&stage), stage.metric("spotscale_policy_out_of_date")), (Vec::new(), 0.0), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_pauses_its_fleet_until_it_returns() {
+    let mut stage = eight_small().await;
+    let writes = stage.writes();
+    stage.remove("train").await;
+    for restarts in [false, true] {
+        if restarts {
+            stage.restart().await;
+        }
+        let status = stage.ticks(4).await;
+        rests(&stage, writes);
+        let fleet = &status.fleets[&name("train")];
+        assert!(fleet.policy.gone && fleet.levers.paused);
+        assert_eq!(stage.metric("spotscale_fleet_paused"), 1.0);
+    }
+    let resumed = stage.pull(Lever::Resume(Scope::Fleet(name("train")))).await;
+    assert!(matches!(resumed, Err(LeverError::Refused(_))), "{resumed:?}");
+    stage.write("train", &target(9)).await;
+    stage.ticks(4).await;
+    assert_eq!((stage.gpus_alive("train"), stage.metric("spotscale_fleet_paused")), (9, 0.0));
+    stage.agrees();
+}
+
+#[tokio::test]
+async fn a_fleet_whose_file_is_gone_can_be_evacuated_and_is_then_forgotten() {
+    let mut stage = eight_small().await;
+    stage.remove("train").await;
+    stage.tick().await;
+    stage.pull(Lever::Evacuate(Some(name("train")))).await.unwrap();
+    let status = stage.ticks(6).await;
+    assert_eq!((stage.gpus_alive("train"), stage.deleted()), (0, 8));
+    assert_eq!(status.fleets.len(), 0, "nothing is left of it");
+    assert_eq!(stage.metric("spotscale_fleet_paused"), 0.0);
+    stage.restart().await;
+    assert_eq!(stage.ticks(2).await.fleets.len(), 0);
+}
+
+#[tokio::test]
+async fn a_file_may_be_renamed_and_a_fleet_only_once_it_has_no_vms() {
+    let mut stage = eight_small().await;
+    let writes = stage.writes();
+    stage.remove_unnoticed("train");
+    stage.write("learning", &small()).await;
+    let status = stage.ticks(3).await;
+    rests(&stage, writes);
+    let policy = &status.fleets[&name("train")].policy;
+    assert_eq!((policy.file.as_str(), policy.gone), ("/policies/learning.toml", false));
+
+    let renamed = small().replace("fleet = \"train\"", "fleet = \"learn\"");
+    stage.write("learning", &renamed).await;
+    for restarts in [false, true] {
+        if restarts {
+            stage.restart().await;
+        }
+        let status = stage.ticks(3).await;
+        rests(&stage, writes);
+        assert!(faults(&stage)[0].contains("renames the fleet train"), "{:?}", faults(&stage));
+        assert!(!status.fleets.contains_key(&name("learn")));
+    }
+    stage.pull(Lever::Evacuate(Some(name("train")))).await.unwrap();
+    stage.ticks(5).await;
+    stage.write("learning", &renamed).await;
+    let status = stage.ticks(6).await;
+    assert_eq!((stage.gpus_alive("train"), stage.gpus_alive("learn")), (0, 8));
+    assert_eq!(status.fleets.keys().map(ToString::to_string).collect::<Vec<_>>(), ["learn"]);
+    stage.agrees();
+}
+
+#[tokio::test]
+async fn two_files_of_one_fleet_are_a_fault_of_both_and_change_nothing() {
+    let mut stage = eight_small().await;
+    let writes = stage.writes();
+    stage.write("another", &target(2)).await;
+    stage.ticks(4).await;
+    rests(&stage, writes);
+    assert!(faults(&stage).iter().any(|fault| fault.contains("is also the fleet of")), "{:?}", faults(&stage));
+    stage.remove("another").await;
+    stage.ticks(2).await;
+    rests(&stage, writes);
+    assert_eq!(faults(&stage), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn limits_over_all_fleets_are_lowered_a_little_at_once_and_much_only_when_applied() {
+    let mut stage = eight_small().await;
+    let rate = stage.report("train").rate_now;
+    let limited = |limit: &str| SETTINGS.replace("max_hourly_rate = 40.00", &format!("max_hourly_rate = {limit}"));
+    let a_little = rate.minus(spotscale::model::HourlyRate::from_micros(rate.micros() / 5));
+    stage.settle_for(&limited(&a_little.to_string())).await;
+    stage.ticks(6).await;
+    let left = stage.gpus_alive("train");
+    assert!((4..8).contains(&left), "{left}");
+    assert!(stage.report("train").rate_now <= a_little);
+    assert_eq!(stage.blocked("train"), [("global_rate_limit".to_owned(), 8 - left)].into());
+
+    stage.settle_for(&limited("0.10")).await;
+    for restarts in [false, true] {
+        if restarts {
+            stage.restart().await;
+        }
+        stage.ticks(4).await;
+        assert_eq!(stage.gpus_alive("train"), left, "held: {}", stage.told());
+        assert_eq!(stage.status().situation.as_ref().unwrap().limits.max_hourly_rate, Some(a_little), "the one in force");
+    }
+    stage.pull(Lever::Apply(name("train"))).await.unwrap();
+    stage.restart().await;
+    stage.ticks(6).await;
+    assert_eq!(stage.gpus_alive("train"), 0, "one alone costs more");
+    stage.settle_for(SETTINGS).await;
+    stage.ticks(5).await;
+    assert_eq!(stage.gpus_alive("train"), 8);
+    stage.agrees();
+}
+
+#[tokio::test]
+async fn while_limits_are_held_the_lower_ones_bind_what_is_started_by_all_fleets_together() {
+    let half = target(4);
+    let other = half.replace("fleet = \"train\"", "fleet = \"serve\"");
+    let mut stage = Stage::new(&[("train", &half), ("serve", &other)]).await;
+    stage.ticks(6).await;
+    let rate = |stage: &Stage| stage.report("train").rate_now.plus(stage.report("serve").rate_now);
+    let all = rate(&stage);
+    // Less than either fleet costs, so that it is held; and each fleet alone is below what both cost.
+    let new = stage.report("train").rate_now;
+    let text = format!("max_hourly_rate = {new}\nbalance_floor = 60.00");
+    stage.settle_for(&SETTINGS.replace("max_hourly_rate = 40.00", &text)).await;
+    stage.tick().await;
+    let status = stage.status();
+    let told = &status.settings_faults;
+    assert!(told.iter().any(|told| told.contains("apply")), "the status says that limits are held: {told:?}");
+    let victim = stage.members("train")[0].name.to_string();
+    stage.pull(Lever::Delete { instance: victim }).await.unwrap();
+    let made = stage.made();
+    stage.ticks(5).await;
+    assert_eq!((stage.made(), stage.gpus_alive("train")), (made, 3), "{}", stage.told());
+    assert!(rate(&stage) < all);
+    assert_eq!(stage.blocked("train"), [("held_edit".to_owned(), 1)].into());
+}
+
+#[tokio::test]
+async fn a_change_that_needs_a_restart_is_refused_and_said() {
+    let mut stage = eight_small().await;
+    let writes = stage.writes();
+    stage.settle_for(&format!("instance_prefix = \"other\"\n{SETTINGS}")).await;
+    let status = stage.ticks(2).await;
+    rests(&stage, writes);
+    assert!(status.settings_faults[0].contains("instance_prefix"), "{:?}", status.settings_faults);
+    stage.settle_for(SETTINGS).await;
+    assert_eq!(stage.tick().await.settings_faults, Vec::<String>::new());
+}

@@ -66,13 +66,15 @@ labels! {
         Unauthorized = "unauthorized",
         /// The account cannot pay.
         Broke = "broke",
+        /// It could not even be sent.
+        Unreachable = "unreachable",
         /// Any other readable no.
         Refused = "refused",
     }
 }
 
 impl From<&Refusal> for DeployResult {
-    /// What a refused deploy counts as. What proves nothing is in doubt.
+    /// What a refused deploy counts as.
     fn from(refusal: &Refusal) -> Self {
         match refusal.kind() {
             RefusalKind::NoCapacity => Self::NoCapacity,
@@ -81,7 +83,8 @@ impl From<&Refusal> for DeployResult {
             RefusalKind::Unauthorized => Self::Unauthorized,
             RefusalKind::Broke => Self::Broke,
             RefusalKind::Gone | RefusalKind::Refused => Self::Refused,
-            RefusalKind::Malformed | RefusalKind::Unreachable => Self::InDoubt,
+            RefusalKind::Unreachable => Self::Unreachable,
+            RefusalKind::Malformed => Self::InDoubt,
         }
     }
 }

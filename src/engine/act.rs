@@ -4,17 +4,20 @@
 //! records: the intent, durable before the first byte is sent, and the outcome. Nothing here chooses: a step whose moment
 //! has passed (a stale quote, a lever that waits, a stop) is left for the next plan.
 
-use super::{decision::Step, observe::Clients};
+use super::{brake::Brake, decision::Step, observe::Clients};
 use crate::{
     io::{clock::Clock, entropy::Entropy},
     ledger::{
         Journal, Phase,
         record::{Answer, Intent, Record},
     },
-    market::{Order, Stop, client::WriteOutcome},
+    market::{
+        Order, Stop,
+        client::{Client, Turn, WriteOutcome},
+    },
     metrics::{DeployResult, Metrics},
     model::{
-        AccountName, Inventory, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
+        Inventory, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
         offer::{Bid, BidAnswer, Quote},
         reason::Teardown,
     },
@@ -24,11 +27,12 @@ use crate::{
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
     time::Duration,
 };
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// Letters of a VM's password.
 const PASSWORD_ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789";
@@ -49,8 +53,12 @@ pub struct Hands<'a> {
     pub metrics: &'a Metrics,
     /// How old a quote may be when its deploy is sent, by this clock.
     pub quote_age_max: Duration,
-    /// Whether to stop before the next write: a lever waits, or the daemon stops.
+    /// Whether to stop before the next write: a lever waits, or the tick's time is over.
     pub interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// The daemon stops: no write is begun any more.
+    pub stopping: CancellationToken,
+    /// What was refused in this tick.
+    pub brake: &'a SyncMutex<Brake>,
 }
 
 /// What was asked and answered.
@@ -120,24 +128,34 @@ pub async fn write(
     let lanes = lanes.into_iter().map(|(marketplace, actions)| async move {
         let mut steps = Vec::new();
         let mut troubles = Vec::new();
-        let mut spent: BTreeSet<AccountName> = BTreeSet::new();
         for action in actions {
-            if (hands.interrupted)() {
-                break;
-            }
-            if let Action::Deploy(deploy) = &action
-                && (spent.contains(&deploy.account) || !is_still_quoted(hands, deploy, inventory))
-            {
+            if brake(hands).stops(&action) {
                 continue;
             }
             let mut step = Step::planned(&action);
-            match one(hands, &marketplace, &action, policies).await {
+            let Some((_, client)) = hands.clients.get(&marketplace) else {
+                step.outcome = Some(format!("the marketplace {marketplace} is not configured"));
+                steps.push(step);
+                continue;
+            };
+            let turn = tokio::select! {
+                biased;
+                () = hands.stopping.cancelled() => break,
+                turn = client.turn() => turn,
+            };
+            // The turn may have been long in coming: what the write rests on is looked at now.
+            if (hands.interrupted)() || hands.stopping.is_cancelled() {
+                break;
+            }
+            if let Action::Deploy(deploy) = &action
+                && !is_still_quoted(hands, deploy, inventory)
+            {
+                continue;
+            }
+            match one(hands, client, turn, &action, policies).await {
                 Ok(done) => {
-                    // A broke account refuses all that follows too: no use in asking so often.
-                    if done.refusal == Some(RefusalKind::Broke)
-                        && let Action::Deploy(deploy) = &action
-                    {
-                        spent.insert(deploy.account.clone());
+                    if let Some(kind) = done.refusal {
+                        brake(hands).refused(&action, kind);
                     }
                     step.outcome = Some(done.told);
                 }
@@ -156,13 +174,20 @@ pub async fn write(
     (steps.concat(), troubles.concat())
 }
 
+fn brake<'a>(hands: &'a Hands<'_>) -> std::sync::MutexGuard<'a, Brake> {
+    hands.brake.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Whether the quote that a spot deploy rests on is still fresh.
 fn is_still_quoted(hands: &Hands<'_>, deploy: &Deploy, inventory: &Inventory) -> bool {
     let Some(bid) = deploy.bid.filter(|_| deploy.price_type == PriceType::Spot) else { return true };
-    let oldest = crate::model::time::before(hands.clock.now(), hands.quote_age_max);
+    let now = hands.clock.now();
+    let oldest = crate::model::time::before(now, hands.quote_age_max);
     let quotes = inventory.markets.get(&deploy.marketplace).map(|view| view.quotes.as_slice()).unwrap_or_default();
     let bid = Bid { hostnode: deploy.hostnode.clone(), shape: deploy.shape.clone(), price: bid };
-    quotes.iter().any(|quote| quote.at >= oldest && quote.answer == BidAnswer::Accepted && quote.bid == bid)
+    // One from the future is of before somebody set the clock back.
+    let is_fresh = |quote: &Quote| quote.at >= oldest && quote.at <= now;
+    quotes.iter().any(|quote| is_fresh(quote) && quote.answer == BidAnswer::Accepted && quote.bid == bid)
 }
 
 /// What came of one step.
@@ -189,20 +214,19 @@ async fn note(hands: &Hands<'_>, records: Vec<Record>) -> Result<Timestamp, Stri
 
 async fn one(
     hands: &Hands<'_>,
-    marketplace: &MarketplaceName,
+    client: &Client,
+    turn: Turn<'_>,
     action: &Action,
     policies: &BTreeMap<crate::model::FleetName, Policy>,
 ) -> Result<Done, String> {
-    let Some((_, client)) = hands.clients.get(marketplace) else {
-        return Ok(Done { told: format!("the marketplace {marketplace} is not configured"), refusal: None });
-    };
+    let marketplace = client.marketplace();
     let cannot = || Ok(Done { told: format!("{marketplace} cannot do that"), refusal: None });
     match action {
         Action::Ask { .. } => cannot(),
         Action::Deploy(deploy) => {
             let Some(policy) = policies.get(&deploy.fleet) else { return cannot() };
             note(hands, vec![Record::DeployIntended(Box::new(intent(deploy)))]).await?;
-            let outcome = client.write(client.dialect().deploy(&order(hands.entropy, deploy, policy))).await;
+            let outcome = turn.write(client.dialect().deploy(&order(hands.entropy, deploy, policy))).await;
             let done = Done::of(&outcome);
             let name = deploy.name.clone();
             let (records, result) = match outcome {
@@ -235,21 +259,24 @@ async fn one(
             note(hands, records).await?;
             Ok(done)
         }
-        Action::Delete { subject, reason, why } => delete(hands, client, subject, *reason, why).await,
+        Action::Delete { subject, reason, why } => delete(hands, client, turn, subject, *reason, why).await,
         Action::Rebid { subject, from, to, why } => {
             let Some(exchange) = client.dialect().rebid(&subject.id, *to) else { return cannot() };
             let name = subject.name.clone();
             let why = why.clone();
             note(hands, vec![Record::RebidIntended { name: name.clone(), from: *from, to: *to, why }]).await?;
-            let outcome = client.write(exchange).await;
+            let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             let (record, answer) = match outcome {
                 WriteOutcome::Settled(Ok(answer)) => {
                     (Record::RebidSettled { name, answer, detail: String::new() }, Some(answer))
                 }
-                WriteOutcome::Settled(Err(refusal)) => {
+                WriteOutcome::Settled(Err(refusal)) if is_about_it(refusal.kind()) => {
                     let (answer, detail) = (BidAnswer::Refused, refusal.to_string());
                     (Record::RebidSettled { name, answer, detail }, Some(answer))
+                }
+                WriteOutcome::Settled(Err(refusal)) => {
+                    (Record::RebidNotMade { name, detail: refusal.to_string() }, None)
                 }
                 WriteOutcome::InDoubt(refusal) => (Record::RebidInDoubt { name, detail: refusal.to_string() }, None),
             };
@@ -263,11 +290,14 @@ async fn one(
             let Some(exchange) = client.dialect().start(&subject.id) else { return cannot() };
             let name = subject.name.clone();
             note(hands, vec![Record::StartIntended { name: name.clone(), why: why.clone() }]).await?;
-            let outcome = client.write(exchange).await;
+            let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             let record = match outcome {
                 WriteOutcome::Settled(Ok(())) => {
                     Record::StartSettled { name, answer: Answer::Done, detail: String::new() }
+                }
+                WriteOutcome::Settled(Err(refusal)) if !is_about_it(refusal.kind()) => {
+                    Record::StartNotMade { name, detail: refusal.to_string() }
                 }
                 WriteOutcome::Settled(Err(refusal)) => {
                     Record::StartSettled { name, answer: Answer::Refused, detail: refusal.to_string() }
@@ -282,7 +312,7 @@ async fn one(
             let name = subject.name.clone();
             let intended = Record::StopIntended { name: name.clone(), reason: *reason, why: why.clone() };
             note(hands, vec![intended]).await?;
-            let outcome = client.write(exchange).await;
+            let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             if done.refusal.is_none() {
                 hands.metrics.torn_down(&subject.fleet, *reason);
@@ -304,7 +334,8 @@ async fn one(
 
 async fn delete(
     hands: &Hands<'_>,
-    client: &crate::market::client::Client,
+    client: &Client,
+    turn: Turn<'_>,
     subject: &Subject,
     reason: Teardown,
     why: &str,
@@ -318,7 +349,7 @@ async fn delete(
         late.is_some_and(|late| late.delete.is_some()) || held.is_some_and(|holding| holding.phase == Phase::Leaving)
     };
     note(hands, vec![intended]).await?;
-    let outcome = client.write(client.dialect().terminate(&id)).await;
+    let outcome = turn.write(client.dialect().terminate(&id)).await;
     let done = Done::of(&outcome);
     // One that was refused is planned anew, and is counted when it goes.
     if !again && matches!(done.refusal, None | Some(RefusalKind::Gone)) {
@@ -338,6 +369,19 @@ async fn delete(
 }
 
 /// Whether a refused deploy says something about the machine, and not about us or the network.
+/// Whether a refusal of a rebid or a start is about the bid and the VM, and not about who asks or when.
+const fn is_about_it(kind: RefusalKind) -> bool {
+    match kind {
+        RefusalKind::NoCapacity | RefusalKind::BidTooLow | RefusalKind::Refused => true,
+        RefusalKind::Gone
+        | RefusalKind::Throttled
+        | RefusalKind::Unauthorized
+        | RefusalKind::Broke
+        | RefusalKind::Malformed
+        | RefusalKind::Unreachable => false,
+    }
+}
+
 const fn blames_the_host(kind: RefusalKind) -> bool {
     match kind {
         RefusalKind::NoCapacity | RefusalKind::BidTooLow | RefusalKind::Refused | RefusalKind::Gone => true,

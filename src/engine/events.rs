@@ -6,7 +6,7 @@ use crate::model::FleetName;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -110,16 +110,17 @@ pub enum Event {
 pub struct Handle {
     events: mpsc::Sender<Event>,
     status: watch::Receiver<Arc<Status>>,
-    waiting: Arc<AtomicBool>,
+    waiting: Arc<AtomicUsize>,
     stopping: CancellationToken,
 }
 
 impl Handle {
-    /// From all ends. `waiting` and `stopping` make a tick end after the write that is under way.
+    /// From all ends. `waiting` counts the levers that are not moved yet; they and `stopping` make a tick end after the
+    /// write that is under way.
     pub const fn new(
         events: mpsc::Sender<Event>,
         status: watch::Receiver<Arc<Status>>,
-        waiting: Arc<AtomicBool>,
+        waiting: Arc<AtomicUsize>,
         stopping: CancellationToken,
     ) -> Self {
         Self { events, status, waiting, stopping }
@@ -152,10 +153,11 @@ impl Handle {
     /// See [`LeverError`].
     pub async fn pull(&self, lever: Lever) -> Result<String, LeverError> {
         let (reply, answer) = oneshot::channel();
-        self.events
-            .try_send(Event::Lever(lever, reply))
-            .map_err(|_| LeverError::Failed("the engine is busy or stopping; try again".into()))?;
-        self.waiting.store(true, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.events.try_send(Event::Lever(lever, reply)).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(LeverError::Failed("the engine is busy or stopping; try again".into()));
+        }
         answer.await.map_err(|_| LeverError::Failed("the engine stopped before it answered".into()))?
     }
 }

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod act;
+pub mod brake;
 pub mod decision;
 pub mod edits;
 pub mod events;
@@ -52,7 +53,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -135,8 +136,8 @@ pub struct Engine {
     troubles: Vec<String>,
 
     status: watch::Sender<Arc<Status>>,
-    /// A lever waits, or the daemon stops: the lane ends after the write that is under way.
-    waiting: Arc<AtomicBool>,
+    /// Levers that wait: the lane ends after the write that is under way.
+    waiting: Arc<AtomicUsize>,
     stopping: CancellationToken,
 }
 
@@ -178,7 +179,7 @@ impl Engine {
             settings_faults: Vec::new(),
             troubles: Vec::new(),
         }));
-        let waiting = Arc::new(AtomicBool::new(false));
+        let waiting = Arc::new(AtomicUsize::new(0));
         let stopping = CancellationToken::new();
         let handle = Handle::new(sender, watcher, waiting.clone(), stopping.clone());
         let mut engine = Self {
@@ -265,10 +266,7 @@ impl Engine {
             let event = match cause {
                 Some(cause) => match events.try_recv() {
                     Ok(event) => event,
-                    Err(_) => {
-                        self.waiting.store(false, Ordering::Relaxed);
-                        return Some(cause);
-                    }
+                    Err(_) => return Some(cause),
                 },
                 None => tokio::select! {
                     biased;
@@ -285,6 +283,7 @@ impl Engine {
                     cause = Some(why);
                 }
                 Event::Lever(lever, reply) => {
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
                     let answer = self.pull(lever).await;
                     if answer.is_ok() {
                         cause = Some(Cause::Operator);

@@ -260,6 +260,8 @@ impl Engine {
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
             interrupted: waiting,
+            stopping: self.stopping.clone(),
+            brake: &std::sync::Mutex::default(),
         };
         let (steps, troubles) = act::write(&hands, vec![action], &BTreeMap::new(), &self.inventory).await;
         if let Some(trouble) = troubles.into_iter().next() {

@@ -2,6 +2,7 @@
 
 use super::{
     Cause, Engine, Role, act,
+    brake::Brake,
     decision::Step,
     observe,
     situate::{self, Known},
@@ -14,7 +15,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -45,6 +46,7 @@ impl Engine {
             return;
         }
         let mut steps: Vec<Step> = Vec::new();
+        let brake = Mutex::new(Brake::default());
         let mut unanswered = BTreeMap::new();
         let time_max = self.clock.of_real(self.tick_time_max);
         for round in 0..ROUNDS_MAX {
@@ -55,7 +57,9 @@ impl Engine {
             let forbidden = self.verified(&situation, &mut plan);
             let (asks, writes): (Vec<Action>, Vec<Action>) =
                 plan.actions.iter().cloned().partition(|action| matches!(action, Action::Ask { .. }));
-            let writes: Vec<Action> = writes.into_iter().filter(|action| self.may(&situation, action)).collect();
+            let held = brake.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let may = |action: &Action| self.may(&situation, action) && !held.stops(action);
+            let writes: Vec<Action> = writes.into_iter().filter(may).collect();
             let idle = asks.is_empty() && writes.is_empty();
             let policies = situation.fleets.iter().map(|(name, fleet)| (name.clone(), fleet.policy.clone())).collect();
             self.situation = Some(situation);
@@ -64,13 +68,13 @@ impl Engine {
                 break;
             }
             let until = (began + time_max).max(self.clock.monotonic() + self.clock.of_real(WRITES_TIME_MIN));
-            let written = self.write(writes, &policies, until).await;
+            let written = self.write(writes, &policies, until, &brake).await;
             let nothing_written = written.is_empty();
             steps.extend(written);
             let left = time_max.saturating_sub(self.clock.monotonic().saturating_sub(began));
             let asked = self.ask(asks, left, &mut unanswered).await;
             let late = self.clock.monotonic().saturating_sub(began) > time_max;
-            let interrupted = self.waiting.load(Ordering::Relaxed) || self.stopping.is_cancelled();
+            let interrupted = self.waiting.load(Ordering::Relaxed) > 0 || self.stopping.is_cancelled();
             if late || interrupted || (nothing_written && !asked) || round + 1 == ROUNDS_MAX {
                 // The newest plan must be of what is known now, not of what was known before acting.
                 self.settle().await;
@@ -206,11 +210,12 @@ impl Engine {
         writes: Vec<Action>,
         policies: &BTreeMap<FleetName, Policy>,
         until: Duration,
+        brake: &Mutex<Brake>,
     ) -> Vec<Step> {
         if writes.is_empty() {
             return Vec::new();
         }
-        let (waiting, stopping, clock) = (self.waiting.clone(), self.stopping.clone(), self.clock.clone());
+        let (waiting, clock) = (self.waiting.clone(), self.clock.clone());
         let hands = act::Hands {
             clients: &self.clients,
             clock: &*self.clock,
@@ -218,9 +223,9 @@ impl Engine {
             book: &self.book,
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
-            interrupted: std::sync::Arc::new(move || {
-                waiting.load(Ordering::Relaxed) || stopping.is_cancelled() || clock.monotonic() > until
-            }),
+            interrupted: Arc::new(move || waiting.load(Ordering::Relaxed) > 0 || clock.monotonic() > until),
+            stopping: self.stopping.clone(),
+            brake,
         };
         let (steps, troubles) = act::write(&hands, writes, policies, &self.inventory).await;
         for step in &steps {
@@ -251,7 +256,9 @@ impl Engine {
             book: &self.book,
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
-            interrupted: std::sync::Arc::new(|| false),
+            interrupted: Arc::new(|| false),
+            stopping: self.stopping.clone(),
+            brake: &Mutex::default(),
         };
         let asked = tokio::select! {
             biased;

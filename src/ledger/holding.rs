@@ -247,11 +247,23 @@ impl Holding {
 
     /// A readable no leaves the bid where it was.
     pub(super) fn rebid_refused(&mut self, at: Timestamp) {
-        self.unanswered_write_at = None;
         self.rebid_refused_at = Some(at);
+        self.rebid_not_made();
+    }
+
+    /// It was not even considered: the bid is where it was.
+    pub(super) fn rebid_not_made(&mut self) {
+        self.unanswered_write_at = None;
         if let Some((from, _)) = self.rebid.take() {
             self.bid = Some(from.max(self.agreed.compute));
         }
+    }
+
+    /// As if it had never been tried.
+    pub(super) fn start_not_made(&mut self) {
+        self.unanswered_write_at = None;
+        self.start_intended_at = None;
+        self.starting_since = None;
     }
 
     /// It was seen to stand so.

@@ -300,12 +300,14 @@ impl Ledger {
                 BidAnswer::Accepted => holding.rebid_accepted(at),
                 BidAnswer::Refused => holding.rebid_refused(at),
             }),
+            Record::RebidNotMade { name, detail: _ } => self.change(&name, Holding::rebid_not_made),
             Record::StartIntended { name, why: _ } => self.change(&name, |holding| {
                 holding.unanswered_write_at = Some(at);
                 holding.start_intended_at = Some(at);
                 holding.starting_since = Some(at);
                 holding.stopped_at = None;
             }),
+            Record::StartNotMade { name, detail: _ } => self.change(&name, Holding::start_not_made),
             Record::StopIntended { name, reason, why: _ } => {
                 self.note_scale_down(&name, reason, at);
                 self.change(&name, |holding| {

@@ -309,6 +309,15 @@ pub enum Record {
         #[serde_as(as = "Line")]
         detail: String,
     },
+    /// The rebid was turned away for a reason that is not the bid: it may be tried again.
+    RebidNotMade {
+        /// Which.
+        #[serde_as(as = "Text")]
+        name: VmName,
+        /// What was said.
+        #[serde_as(as = "Line")]
+        detail: String,
+    },
     /// Nobody knows which bid is in force: the higher counts.
     RebidInDoubt {
         /// Which.
@@ -336,6 +345,15 @@ pub enum Record {
         /// How.
         #[serde_as(as = "Text")]
         answer: Answer,
+        /// What was said.
+        #[serde_as(as = "Line")]
+        detail: String,
+    },
+    /// The start was turned away for a reason that is not the VM: it may be tried again.
+    StartNotMade {
+        /// Which.
+        #[serde_as(as = "Text")]
+        name: VmName,
         /// What was said.
         #[serde_as(as = "Line")]
         detail: String,

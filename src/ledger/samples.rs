@@ -55,6 +55,8 @@ pub(super) fn of_each_kind(name: &VmName, id: &str, at: Timestamp) -> Vec<Record
         Record::Gone { name: n(), id: of(id), how: Ending::NotFound },
         Record::RebidIntended { name: n(), from: of("0.4"), to: of("0.6"), why: why() },
         Record::RebidSettled { name: n(), answer: BidAnswer::Accepted, detail: detail() },
+        Record::RebidNotMade { name: n(), detail: detail() },
+        Record::StartNotMade { name: n(), detail: detail() },
         Record::RebidInDoubt { name: n(), detail: detail() },
         Record::StartIntended { name: n(), why: why() },
         Record::StartSettled { name: n(), answer: Answer::Refused, detail: detail() },

@@ -252,6 +252,13 @@ fn a_rebid_counts_at_the_higher_bid_until_it_is_answered() {
     assert_eq!(refused.counts().1, of("0.82"));
     assert_eq!(refused.fleet().members[&a].rebid_accepted_at, None);
 
+    let mut throttled = stage.restarted();
+    throttled.list(&outbid);
+    throttled.write(Record::RebidNotMade { name: a.clone(), detail: detail.clone() });
+    assert_eq!(throttled.counts().1, of("0.82"));
+    let attempts = throttled.fleet().members[&a].attempts.clone();
+    assert_eq!(attempts.rebid_refused, None, "the bid itself was not refused");
+
     let mut in_doubt = stage.restarted();
     in_doubt.write(Record::RebidInDoubt { name: a.clone(), detail: detail.clone() });
     assert!(in_doubt.fleet().members[&a].write_in_doubt);

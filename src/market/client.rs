@@ -32,7 +32,7 @@ use std::{
     sync::{Arc, Mutex as SyncMutex},
     time::Duration,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tracing::Instrument;
 
 /// A read is sent at most this often.
@@ -57,6 +57,29 @@ pub enum WriteOutcome<T> {
 pub trait Observer: Send + Sync {
     /// `result` is `ok` or a refusal's group; `took` is by the client's clock, waiting for a slot not included.
     fn called(&self, marketplace: &MarketplaceName, call: &'static str, result: &'static str, took: Duration);
+}
+
+/// Leave to send one write now.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    client: &'a Client,
+    _lane: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// Sends once, and says what is known of it afterwards.
+    pub async fn write<T>(self, exchange: Exchange<T>) -> WriteOutcome<T> {
+        let deadline = self.client.dialect.manners().write_deadline;
+        let (answered, outcome) = self.client.exchange(&exchange, deadline).await;
+        match (outcome, answered) {
+            (Ok(value), _) => WriteOutcome::Settled(Ok(value)),
+            (Err(refusal), Answered::NotSent) => WriteOutcome::Settled(Err(refusal)),
+            (Err(refusal), Answered::Readably) if settles(&refusal) => WriteOutcome::Settled(Err(refusal)),
+            (Err(refusal), Answered::Readably | Answered::Doubtfully | Answered::Lost) => {
+                WriteOutcome::InDoubt(refusal)
+            }
+        }
+    }
 }
 
 /// Tells nobody.
@@ -178,19 +201,17 @@ impl Client {
         }
     }
 
-    /// Sends once, alone in the lane, and says what is known of it afterwards.
-    pub async fn write<T>(&self, exchange: Exchange<T>) -> WriteOutcome<T> {
-        let _lane = self.lane.lock().await;
+    /// Waits until a write may be sent: alone in the lane, at the pace, and not before the marketplace wants to hear of us
+    /// again. What the write rests on is looked at once more by its caller when the turn has come.
+    pub async fn turn(&self) -> Turn<'_> {
+        let lane = self.lane.lock().await;
         self.slot().await;
-        let (answered, outcome) = self.exchange(&exchange, self.dialect.manners().write_deadline).await;
-        match (outcome, answered) {
-            (Ok(value), _) => WriteOutcome::Settled(Ok(value)),
-            (Err(refusal), Answered::NotSent) => WriteOutcome::Settled(Err(refusal)),
-            (Err(refusal), Answered::Readably) if settles(&refusal) => WriteOutcome::Settled(Err(refusal)),
-            (Err(refusal), Answered::Readably | Answered::Doubtfully | Answered::Lost) => {
-                WriteOutcome::InDoubt(refusal)
-            }
-        }
+        Turn { client: self, _lane: lane }
+    }
+
+    /// Waits for a turn and takes it.
+    pub async fn write<T>(&self, exchange: Exchange<T>) -> WriteOutcome<T> {
+        self.turn().await.write(exchange).await
     }
 
     /// Waits for the next slot of the pace, and for as long as the marketplace asked to be left alone.

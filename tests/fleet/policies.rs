@@ -42,7 +42,10 @@ async fn a_higher_target_is_filled() {
     let mut stage = eight_small().await;
     stage.write("train", &target(10)).await;
     stage.ticks(5).await;
-    assert_eq!((stage.gpus_alive("train"), stage.deleted(), stage.metric("spotscale_fleet_target_gpus")), (10, 0, 10.0));
+    assert_eq!(
+        (stage.gpus_alive("train"), stage.deleted(), stage.metric("spotscale_fleet_target_gpus")),
+        (10, 0, 10.0)
+    );
     stage.agrees();
 }
 
@@ -280,7 +283,11 @@ async fn limits_over_all_fleets_are_lowered_a_little_at_once_and_much_only_when_
         }
         stage.ticks(4).await;
         assert_eq!(stage.gpus_alive("train"), left, "held: {}", stage.told());
-        assert_eq!(stage.status().situation.as_ref().unwrap().limits.max_hourly_rate, Some(a_little), "the one in force");
+        assert_eq!(
+            stage.status().situation.as_ref().unwrap().limits.max_hourly_rate,
+            Some(a_little),
+            "the one in force"
+        );
     }
     stage.pull(Lever::Apply(name("train"))).await.unwrap();
     stage.restart().await;

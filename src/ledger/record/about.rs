@@ -73,7 +73,9 @@ impl Record {
             Self::Gone { .. } => "gone",
             Self::RebidIntended { .. } => "rebid_intended",
             Self::RebidSettled { .. } => "rebid_settled",
+            Self::RebidNotMade { .. } => "rebid_not_made",
             Self::RebidInDoubt { .. } => "rebid_in_doubt",
+            Self::StartNotMade { .. } => "start_not_made",
             Self::StartIntended { .. } => "start_intended",
             Self::StartSettled { .. } => "start_settled",
             Self::StartInDoubt { .. } => "start_in_doubt",
@@ -121,7 +123,9 @@ impl Record {
             | Self::Gone { name, .. }
             | Self::RebidIntended { name, .. }
             | Self::RebidSettled { name, .. }
+            | Self::RebidNotMade { name, .. }
             | Self::RebidInDoubt { name, .. }
+            | Self::StartNotMade { name, .. }
             | Self::StartIntended { name, .. }
             | Self::StartSettled { name, .. }
             | Self::StartInDoubt { name, .. }
@@ -185,7 +189,9 @@ impl Record {
             | Self::Gone { .. }
             | Self::RebidIntended { .. }
             | Self::RebidSettled { .. }
+            | Self::RebidNotMade { .. }
             | Self::RebidInDoubt { .. }
+            | Self::StartNotMade { .. }
             | Self::StartIntended { .. }
             | Self::StartSettled { .. }
             | Self::StartInDoubt { .. }

@@ -1,0 +1,125 @@
+//! What is not tried again in this tick, because the marketplace has just said no to it.
+//!
+//! A plan is made anew after each round of a tick, from what is known; that an account is broke or a marketplace does not
+//! want to be asked is nothing that a plan knows. Without a brake the same write would be refused as often as there are
+//! rounds. The next tick begins with the brake released: the back-off between ticks is the scan interval.
+
+use crate::{
+    model::{MarketplaceName, RefusalKind, VmName},
+    plan::Action,
+};
+use std::collections::BTreeSet;
+
+/// What was refused in this tick.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brake {
+    /// Nothing at all is written there.
+    marketplaces: BTreeSet<MarketplaceName>,
+    /// Nothing that costs is written there.
+    broke: BTreeSet<MarketplaceName>,
+    /// Nothing is done with these.
+    instances: BTreeSet<VmName>,
+}
+
+impl Brake {
+    /// Takes note of a refusal.
+    pub fn refused(&mut self, action: &Action, kind: RefusalKind) {
+        let (marketplace, instance) = about(action);
+        match kind {
+            RefusalKind::Unauthorized | RefusalKind::Throttled | RefusalKind::Unreachable => {
+                self.marketplaces.insert(marketplace.clone());
+            }
+            RefusalKind::Broke => {
+                self.broke.insert(marketplace.clone());
+            }
+            RefusalKind::NoCapacity
+            | RefusalKind::BidTooLow
+            | RefusalKind::Gone
+            | RefusalKind::Refused
+            | RefusalKind::Malformed => {}
+        }
+        self.instances.extend(instance.cloned());
+    }
+
+    /// Whether an action has to wait for the next tick.
+    pub fn stops(&self, action: &Action) -> bool {
+        let (marketplace, instance) = about(action);
+        let costs = match action {
+            Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => true,
+            Action::Ask { .. } | Action::Stop { .. } | Action::Delete { .. } => false,
+        };
+        self.marketplaces.contains(marketplace)
+            || (costs && self.broke.contains(marketplace))
+            || instance.is_some_and(|name| self.instances.contains(name))
+    }
+}
+
+/// Where an action is, and with which VM of ours it deals.
+fn about(action: &Action) -> (&MarketplaceName, Option<&VmName>) {
+    match action {
+        Action::Ask { marketplace, .. } => (marketplace, None),
+        Action::Deploy(deploy) => (&deploy.marketplace, None),
+        Action::Rebid { subject, .. }
+        | Action::Start { subject, .. }
+        | Action::Stop { subject, .. }
+        | Action::Delete { subject, .. } => (&subject.marketplace, Some(&subject.name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{engine::sample::status, model::reason::Teardown};
+
+    fn actions() -> Vec<Action> {
+        status().plan.unwrap().actions
+    }
+
+    fn deploy() -> Action {
+        actions().into_iter().find(|action| matches!(action, Action::Deploy(_))).unwrap()
+    }
+
+    fn delete() -> Action {
+        let subject = actions().into_iter().find_map(|action| match action {
+            Action::Rebid { subject, .. } | Action::Start { subject, .. } | Action::Delete { subject, .. } => {
+                Some(subject)
+            }
+            Action::Ask { .. } | Action::Deploy(_) | Action::Stop { .. } => None,
+        });
+        Action::Delete { subject: subject.unwrap(), reason: Teardown::Target, why: String::new() }
+    }
+
+    #[track_caller]
+    fn check(refused: &Action, kind: RefusalKind, stops: [bool; 2]) {
+        let mut brake = Brake::default();
+        brake.refused(refused, kind);
+        assert_eq!([brake.stops(&deploy()), brake.stops(&delete())], stops, "{kind}");
+    }
+
+    #[test]
+    fn nothing_is_stopped_before_something_was_refused() {
+        assert!(!Brake::default().stops(&deploy()));
+    }
+
+    #[test]
+    fn a_marketplace_that_does_not_want_us_is_left_alone() {
+        for kind in [RefusalKind::Unauthorized, RefusalKind::Throttled, RefusalKind::Unreachable] {
+            check(&deploy(), kind, [true, true]);
+        }
+    }
+
+    #[test]
+    fn without_money_only_what_costs_is_stopped() {
+        check(&deploy(), RefusalKind::Broke, [true, false]);
+    }
+
+    #[test]
+    fn a_host_that_is_full_stops_nothing_elsewhere() {
+        check(&deploy(), RefusalKind::NoCapacity, [false, false]);
+    }
+
+    #[test]
+    fn an_instance_is_not_tried_twice() {
+        check(&delete(), RefusalKind::Refused, [false, true]);
+    }
+}

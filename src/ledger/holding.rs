@@ -105,6 +105,9 @@ pub struct Holding {
     pub rebid_accepted_at: Option<Timestamp>,
     /// When its newest start was intended.
     pub start_intended_at: Option<Timestamp>,
+    /// The same, unless it was refused or it was seen to stand differently since: until a list shows what became of it, it
+    /// counts as started.
+    pub starting_since: Option<Timestamp>,
     /// When a rebid was refused, since it stands as it does.
     pub rebid_refused_at: Option<Timestamp>,
     /// When we stopped it, if we did.
@@ -136,6 +139,7 @@ impl Holding {
             rebid: None,
             rebid_accepted_at: None,
             start_intended_at: None,
+            starting_since: None,
             rebid_refused_at: None,
             stopped_at: None,
             delete: None,
@@ -255,6 +259,7 @@ impl Holding {
         self.was_listed |= standing != Standing::Lost;
         self.standing = standing;
         self.since = at;
+        self.starting_since = None;
         self.rebid_refused_at = None;
         if standing == Standing::Running {
             self.running_since = self.running_since.or(Some(at));

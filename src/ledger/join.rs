@@ -157,7 +157,9 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
     let standing = match holding.phase {
         Phase::Intended | Phase::InDoubt => Standing::InDoubt,
         Phase::Leaving => Standing::Leaving,
-        Phase::Live => sighting.map_or(holding.standing, |sighting| observed(sighting.instance, holding).0),
+        Phase::Live => started(holding, sighting).unwrap_or_else(|| {
+            sighting.map_or(holding.standing, |sighting| observed(sighting.instance, holding).0)
+        }),
     };
     let seen_at = sighting.map_or(holding.since, |sighting| sighting.at);
     let since = if standing == holding.standing { holding.since } else { seen_at };
@@ -198,6 +200,17 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
             .clone(),
         why: intent.why.clone(),
     }
+}
+
+/// One that gave its GPU back and was started after the list was taken counts as what it was started for: the list cannot
+/// show it yet, and its GPUs and its full rate must not be given away twice.
+fn started(holding: &Holding, sighting: Option<Sighting<'_>>) -> Option<Standing> {
+    let since = holding.starting_since?;
+    let is_older = |sighting: Sighting<'_>| {
+        sighting.at <= since && observed(sighting.instance, holding).0 == Standing::StoppedReleased
+    };
+    let is_open = sighting.map_or(holding.standing == Standing::StoppedReleased, is_older);
+    is_open.then_some(Standing::Pending)
 }
 
 /// A delete is in doubt until it is acknowledged, and again when the VM is still listed a settle grace later: both are for

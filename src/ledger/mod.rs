@@ -303,18 +303,23 @@ impl Ledger {
             Record::StartIntended { name, why: _ } => self.change(&name, |holding| {
                 holding.unanswered_write_at = Some(at);
                 holding.start_intended_at = Some(at);
+                holding.starting_since = Some(at);
                 holding.stopped_at = None;
             }),
             Record::StopIntended { name, reason, why: _ } => {
                 self.note_scale_down(&name, reason, at);
                 self.change(&name, |holding| {
                     holding.unanswered_write_at = Some(at);
+                    holding.starting_since = None;
                     holding.stopped_at = Some(at);
                 });
             }
-            Record::StartSettled { name, answer: _, detail: _ } => {
-                self.change(&name, |holding| holding.unanswered_write_at = None);
-            }
+            Record::StartSettled { name, answer, detail: _ } => self.change(&name, |holding| {
+                holding.unanswered_write_at = None;
+                if answer == Answer::Refused {
+                    holding.starting_since = None;
+                }
+            }),
             Record::StopSettled { name, answer, detail: _ } => self.change(&name, |holding| {
                 holding.unanswered_write_at = None;
                 if answer == Answer::Refused {

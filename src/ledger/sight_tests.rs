@@ -206,6 +206,26 @@ fn each_status_counts_as_the_contract_says() {
 }
 
 #[test]
+fn what_is_started_again_counts_in_full_until_a_list_says_otherwise() {
+    let mut stage = Stage::new();
+    let name = stage.deploy("i1");
+    let stopped = [instance("i1", &name, StoppedReleased)];
+    let start = |answer| Record::StartSettled { name: name.clone(), answer, detail: String::new() };
+    stage.list(&stopped);
+    stage.write(Record::StartIntended { name: name.clone(), why: String::new() });
+    assert_eq!((stage.standing(&name), stage.counts()), (Standing::Pending, (2, of("0.41"))));
+    stage.write(start(Answer::Refused));
+    assert_eq!((stage.standing(&name), stage.counts()), (Standing::StoppedReleased, (0, of("0.01"))));
+
+    stage.write(Record::StartIntended { name: name.clone(), why: String::new() });
+    stage.write(start(Answer::Done));
+    assert_eq!(stage.counts(), (2, of("0.41")), "the list is older than the start");
+    assert_eq!(stage.restarted().counts(), (2, of("0.41")), "a restart knows it too");
+    stage.list(&stopped);
+    assert_eq!(stage.counts(), (0, of("0.01")), "it did not start");
+}
+
+#[test]
 fn the_greater_of_agreed_and_quoted_counts() {
     let mut stage = Stage::new();
     let name = stage.deploy("i1");

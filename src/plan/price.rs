@@ -17,6 +17,7 @@ use crate::model::{
     offer::{Quote, SpotTerms},
     reason::Rejected,
 };
+use crate::policy::terms::BidTerms;
 use std::collections::BTreeMap;
 
 /// Where a search begins while nothing is known of a model's market, of the on-demand price.
@@ -80,7 +81,7 @@ struct Shares<'a> {
 }
 
 impl<'a> Shares<'a> {
-    fn new(situation: &Situation, listed: &'a [Listed], answers: &Answers<'_>) -> Self {
+    fn new(situation: &Situation, terms: &BidTerms, listed: &'a [Listed], answers: &Answers<'_>) -> Self {
         let mut shares = Self::default();
         for Listed { offer, .. } in listed {
             let known = known(situation, answers, &offer.marketplace, &offer.hostnode, &offer.shape, None);
@@ -92,8 +93,11 @@ impl<'a> Shares<'a> {
             let ppm = (u128::from(accepted.micros()) * 1_000_000).div_ceil(u128::from(compute));
             let ppm = u64::try_from(ppm).unwrap_or(u64::MAX);
             let model = &offer.shape.gpu_model;
-            let machine = shares.by_machine.entry((&offer.marketplace, &offer.hostnode, model)).or_insert(ppm);
-            *machine = ppm.min(*machine);
+            // Only a search that is over tells other sizes where to stop; one that is not would stop itself.
+            if search::is_over(known, accepted, terms) {
+                let machine = shares.by_machine.entry((&offer.marketplace, &offer.hostnode, model)).or_insert(ppm);
+                *machine = ppm.min(*machine);
+            }
             shares.by_model.entry((&offer.marketplace, model)).or_default().push(ppm);
         }
         shares.by_model.values_mut().for_each(|shares| shares.sort_unstable());
@@ -133,7 +137,7 @@ pub(super) fn price(
     headroom: &Headroom<'_>,
 ) -> Vec<Priced> {
     let answers = Answers::new(situation);
-    let shares = Shares::new(situation, listed, &answers);
+    let shares = Shares::new(situation, &state.policy.spot, listed, &answers);
     let mut rooms = BTreeMap::new();
     let mut priced = Vec::new();
     for listed in listed {

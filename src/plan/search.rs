@@ -130,8 +130,17 @@ pub(super) fn next(known: Known, range: Range, terms: &BidTerms) -> (Step, Hourl
         let begin = if guess > floor { guess } else { middle(floor, cap) };
         return (Step::Ask, if begin >= cap || is_close(floor, cap) { cap } else { begin });
     };
-    let found = known.asked >= terms.asks_max || is_close(floor, least) || (sibling && least <= guess);
-    if found { (Step::Ready, with_margin(least, terms, cap)) } else { (Step::Ask, middle(floor, least)) }
+    if is_over(Known { refused, ..known }, least, terms) || (sibling && least <= guess) {
+        (Step::Ready, with_margin(least, terms, cap))
+    } else {
+        (Step::Ask, middle(floor, least))
+    }
+}
+
+/// Whether nothing more is asked: too little is left between the highest refused and the lowest accepted bid, or too much
+/// was asked already.
+pub(super) fn is_over(known: Known, least: HourlyRate, terms: &BidTerms) -> bool {
+    known.asked >= terms.asks_max || is_close(known.refused.unwrap_or_default(), least)
 }
 
 fn middle(low: HourlyRate, high: HourlyRate) -> HourlyRate {

@@ -83,6 +83,28 @@ fn a_refused_cap_is_a_refused_bid_and_the_next_machine_is_asked() {
 }
 
 #[test]
+fn a_search_is_not_ended_by_its_own_answers() {
+    let mut town = town("");
+    town.policy(target(1)).hosts("a 1.00 99% x1");
+    town.quote("a", 1, "0.25", Refused, 10).quote("a", 1, "0.50", Accepted, 5);
+    assert_eq!(town.said(), "ask ax1 0.375");
+}
+
+#[test]
+fn another_size_of_the_machine_tells_where_to_stop_once_its_own_search_is_over() {
+    let said = |refused: &str| {
+        let mut town = town("");
+        town.policy(target(2)).hosts("a 1.00 99% x2");
+        town.quote("a", 1, refused, Refused, 10).quote("a", 1, "0.40", Accepted, 8);
+        assert_eq!(town.said(), "ask ax2 0.80");
+        town.quote("a", 2, "0.80", Accepted, 5);
+        town.said()
+    };
+    assert_eq!(said("0.395"), "ask ax2 0.84");
+    assert_eq!(said("0.20"), "ask ax2 0.40");
+}
+
+#[test]
 fn a_refusal_is_forgotten_after_five_minutes() {
     let mut town = town("");
     town.hosts("a 1.00 99%").quote("a", 1, "1.00", Refused, 301);

@@ -8,7 +8,7 @@ use spotscale::{
     settings,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 

@@ -8,7 +8,7 @@ use spotscale::{
     settings,
 };
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
@@ -23,7 +23,8 @@ fn text(path: &Path) -> String {
 }
 
 fn check_settings(text: &str) -> settings::Checked {
-    let environment = BTreeMap::from([("CREDENTIALS_DIRECTORY".to_owned(), "/credentials".to_owned())]);
+    let environment = [("CREDENTIALS_DIRECTORY", "/credentials"), ("DEMO_KEY", "hush"), ("DEMO_TOKEN", "hush")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     settings::check(Path::new("spotscale.toml"), text, &environment, &mut |path| match path.to_str() {
         Some("id_ed25519.pub") => Ok(PUBLIC_KEY.to_owned()),
         Some(path) if path.starts_with("/credentials/") => Ok("hush".to_owned()),
@@ -55,22 +56,35 @@ fn uncommented(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Every file below a folder of `config`.
+fn shipped(folder: &str) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(config(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.append(&mut shipped(path.to_str().unwrap())),
+            false => found.extend([path]),
+        }
+    }
+    found
+}
+
 #[test]
 fn every_sample_is_without_fault() {
+    let mut checked_files = BTreeSet::new();
     for (settings_file, folder, mode) in [
         ("spotscale.toml", "policies", Some(Mode::Observe)),
         ("minimal/spotscale.toml", "minimal/policies", None),
-        ("spotscale.toml", "demo/policies", Some(Mode::Act)),
+        ("demo/spotscale.toml", "demo/policies", Some(Mode::Act)),
     ] {
+        checked_files.insert(config(settings_file));
         let checked = check_settings(&text(&config(settings_file)));
         assert_eq!((&checked.faults, &checked.unresolved, &checked.warnings), (&vec![], &vec![], &vec![]));
         let context = checked.context().unwrap();
-        let mut files: Vec<PathBuf> =
-            std::fs::read_dir(config(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
+        let mut files = shipped(folder);
         assert!(!files.is_empty());
-        for file in files {
-            let checked = check_policy(&text(&file), &context);
+        for file in &files {
+            let checked = check_policy(&text(file), &context);
             assert_eq!(checked.faults, vec![], "{}", file.display());
             let policy = checked.policy.unwrap();
             assert!(mode.is_none_or(|mode| policy.mode == mode), "{}", file.display());
@@ -79,7 +93,9 @@ fn every_sample_is_without_fault() {
                 assert_eq!(file.file_stem().unwrap().to_str(), Some(policy.fleet.as_str()));
             }
         }
+        checked_files.append(&mut files);
     }
+    assert_eq!(checked_files, shipped(""), "every file of config/ is checked");
 }
 
 #[test]

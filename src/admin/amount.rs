@@ -11,6 +11,11 @@ use std::fmt;
 /// Millionths in one.
 const MICROS: f64 = 1_000_000.0;
 
+/// Micros in a thousandth of a dollar.
+const MICROS_PER_MILL: i64 = 1_000;
+/// Micros in a cent.
+const MICROS_PER_CENT: i64 = 10_000;
+
 /// An amount of US dollars, or of US dollars per hour: the key says which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Money(i64);
@@ -66,6 +71,23 @@ impl fmt::Display for Ratio {
         let text = Usd::from_micros(self.0).to_string();
         f.pad(text.strip_suffix('0').filter(|short| !short.ends_with('.')).unwrap_or(&text))
     }
+}
+
+/// A rate for reading, to a thousandth of a dollar per hour, rounded up.
+pub fn rate(rate: Money) -> String {
+    let micros = rate.usd().micros();
+    let mills = micros.div_euclid(MICROS_PER_MILL) + i64::from(micros.rem_euclid(MICROS_PER_MILL) != 0);
+    format!("{}{}.{:03}", sign(mills), (mills / 1_000).abs(), (mills % 1_000).abs())
+}
+
+/// An amount for reading, to a cent, rounded down.
+pub fn amount(amount: Money) -> String {
+    let cents = amount.usd().micros().div_euclid(MICROS_PER_CENT);
+    format!("{}{}.{:02}", sign(cents), (cents / 100).abs(), (cents % 100).abs())
+}
+
+const fn sign(number: i64) -> &'static str {
+    if number < 0 { "-" } else { "" }
 }
 
 /// The nearest millionth.

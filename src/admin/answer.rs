@@ -42,7 +42,11 @@ fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
 
 fn planned(status: &Status) -> Result<(&Situation, &Plan), Problem> {
     let both = status.situation.as_ref().zip(status.plan.as_ref());
-    both.ok_or_else(|| Problem::unavailable("nothing was planned yet: the first look is not finished"))
+    both.ok_or_else(too_early)
+}
+
+fn too_early() -> Problem {
+    Problem::unavailable("nothing was planned yet: the first look is not finished")
 }
 
 /// The fleet of the query, which must be one that there is.
@@ -51,7 +55,12 @@ fn chosen(asked: &Asked, status: &Status) -> Result<Option<FleetName>, Problem> 
 }
 
 fn known(fleet: FleetName, status: &Status) -> Result<FleetName, Problem> {
-    if status.fleets.contains_key(&fleet) { Ok(fleet) } else { Err(no_fleet(&fleet)) }
+    match status.fleets.contains_key(&fleet) {
+        true => Ok(fleet),
+        // A policy's fleet is known once the first look is finished.
+        false if status.at.is_none() => Err(too_early()),
+        false => Err(no_fleet(&fleet)),
+    }
 }
 
 fn no_fleet(fleet: &FleetName) -> Problem {

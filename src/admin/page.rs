@@ -1,10 +1,11 @@
 //! The status page: one page, made on the server, that needs neither JavaScript nor the internet.
 //!
 //! It refreshes by itself; with `?levers` it shows the levers instead and stands still, so that nobody's typing is lost.
-//! What it shows comes from the same views as the API. All text is escaped by `maud`; numbers are exact, as in JSON.
+//! What it shows comes from the same views as the API. All text is escaped by `maud`; figures are
+//! rounded for reading, and exact in JSON.
 
 use super::{
-    amount::Money,
+    amount::{self, Money, amount},
     chart::{self, COLOURS, Samples},
     house::Said,
     show,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::Status,
-    model::{FleetName, Timestamp, Usd, time::elapsed},
+    model::{FleetName, Timestamp, time::elapsed},
     plan::Situation,
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -32,10 +33,6 @@ const SAID_FOR: Duration = Duration::from_secs(120);
 const STYLE: &str = include_str!("style.css");
 /// One in millionths.
 const PPM: u64 = 1_000_000;
-/// Decimals of a millionth.
-const MICRO_DECIMALS: u32 = 6;
-/// Decimals of a price that is only read.
-const PRICE_DECIMALS: u32 = 4;
 
 /// What the page's forms need.
 #[derive(Clone, Copy, Debug)]
@@ -137,13 +134,6 @@ fn lasts(seconds: Option<u64>) -> String {
     seconds.map_or("no end".to_owned(), |seconds| span(Duration::from_secs(seconds)))
 }
 
-/// To so many decimals, half up: for reading, where the exact figure is in the JSON.
-fn rounded(amount: Money, decimals: u32) -> Money {
-    let step = 10i64.pow(MICRO_DECIMALS.saturating_sub(decimals));
-    let micros = amount.usd().micros();
-    Money::from(Usd::from_micros(micros.saturating_add(step / 2).div_euclid(step).saturating_mul(step)))
-}
-
 fn top(all: &FleetsView, now: Timestamp, has_levers: bool) -> Markup {
     html! {
         header {
@@ -214,14 +204,14 @@ fn card(scene: &Scene<'_>, fleet: &FleetView, place: usize) -> Markup {
             dl {
                 @if let Some(rate) = &fleet.rate_usd_per_hour {
                     dt { "cost" }
-                    dd { (rate.now) " of " (rate.limit) " USD/h" (meter(rate)) }
+                    dd { (amount::rate(rate.now)) " of " (rate.limit) " USD/h" (meter(rate)) }
                 }
                 dt { "spent" }
-                dd { (rounded(fleet.totals.spend_usd, 2)) " USD, " (rounded(fleet.totals.spend_today_usd, 2)) " today" }
+                dd { (amount(fleet.totals.spend_usd)) " USD, " (amount(fleet.totals.spend_today_usd)) " today" }
                 @if let (Some(price), Some(list)) =
                     (fleet.totals.usd_per_gpu_hour, fleet.totals.on_demand_usd_per_gpu_hour) {
                     dt { "GPU-hour" }
-                    dd { (rounded(price, PRICE_DECIMALS)) " USD" @if let Some(saved) = saved(price, list) { ", " (saved) " on demand" } }
+                    dd { (amount::rate(price)) " USD" @if let Some(saved) = saved(price, list) { ", " (saved) " on demand" } }
                 }
                 @if let Some(operator) = &fleet.operator_target {
                     dt { "operator" }
@@ -297,10 +287,10 @@ fn money(accounts: &AccountsView) -> Markup {
                     } }
                     tbody { @for account in &accounts.accounts { tr {
                         td { (account.account) }
-                        td.n { @match account.balance_usd { Some(balance) => (balance), None => span.warn { "unknown" } } }
-                        td.n { (account.floor_usd) } td.n { (account.hourly_cost_usd) }
+                        td.n { @match account.balance_usd { Some(balance) => (amount(balance)), None => span.warn { "unknown" } } }
+                        td.n { (account.floor_usd) } td.n { (amount::rate(account.hourly_cost_usd)) }
                         td.n { (lasts(account.runway_to_floor_s)) } td.n { (lasts(account.runway_to_zero_s)) }
-                        td.n { (account.unexplained_usd_per_hour) }
+                        td.n { (amount::rate(account.unexplained_usd_per_hour)) }
                     } } }
                 } }
             }
@@ -340,9 +330,9 @@ fn instances(scene: &Scene<'_>) -> Markup {
                         td { span class=(format!("dot st-{}", vm.standing)) {} (vm.standing.replace('_', " ")) }
                         td { (vm.gpus) " × " (vm.gpu_model) }
                         td { (vm.price_type.as_deref().unwrap_or("").replace('_', " ")) }
-                        td.n { (vm.rate_usd_per_hour) }
+                        td.n { (amount::rate(vm.rate_usd_per_hour)) }
                         td { (vm.age_s.map(|age| span(Duration::from_secs(age))).unwrap_or_default()) }
-                        td { (vm.location) }
+                        td.where { (vm.location) }
                         td.mono { (vm.address.as_deref().unwrap_or("")) (ssh(vm)) }
                     }
                     tr.why { td colspan="8" {
@@ -383,11 +373,11 @@ fn offers(scene: &Scene<'_>) -> Markup {
                         tbody { @for offer in &fleet.candidates { tr {
                             td.n { (offer.rank) } td { (offer.gpus) " × " (offer.gpu_model) }
                             td { (offer.price_type.replace('_', " ")) }
-                            @if is_priced(offer) { td.n { (offer.rate_usd_per_hour) } td.n { (offer.usd_per_gpu_hour) } }
+                            @if is_priced(offer) { td.n { (amount::rate(offer.rate_usd_per_hour)) } td.n { (amount::rate(offer.usd_per_gpu_hour)) } }
                             @else { td.n { "?" } td.n { "?" } }
-                            td.n { (offer.on_demand_usd_per_hour) }
+                            td.n { (amount::rate(offer.on_demand_usd_per_hour)) }
                             td.n { @if let Some(uptime) = offer.uptime_ratio { (percent(uptime.ppm())) } }
-                            td { (offer.location) } td.mono.id { (offer.hostnode) }
+                            td.where { (offer.location) } td.mono.id { (offer.hostnode) }
                             td class=(format!("v-{}", offer.verdict)) { (offer.verdict.replace('_', " ")) }
                         } } }
                     } }

@@ -238,6 +238,8 @@ async fn a_form_pulls_a_lever_and_the_page_says_what_came_of_it() {
 #[tokio::test]
 async fn ready_means_that_ticks_are_being_finished() {
     let window = Open::new(early(), None).await;
+    // A fleet that nobody looked at yet is no wrong name.
+    assert_eq!(window.get("/api/v1/plan?fleet=other").await.status, 503);
     assert_eq!(window.get("/livez").await.status, 200);
     assert_eq!(window.get("/readyz").await.status, 503);
     assert_eq!(window.get("/api/v1/plan").await.status, 503);

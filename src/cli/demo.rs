@@ -47,6 +47,10 @@ const TROUBLE_LASTS: Duration = Duration::from_secs(2 * 3_600);
 /// Letters of the marketplace's key and token, drawn anew for each demo.
 const SECRET_ALPHABET: &[u8] = b"abcdefghijkmnopqrstuvwxyz23456789";
 
+/// Where `spotscale marketplace` listens, as the demo's settings have it.
+const MARKET_DEFAULT: &str = "127.0.0.1:9747";
+/// The settings of the demo.
+const SETTINGS: &str = include_str!("../../config/demo/spotscale.toml");
 /// The policies of the demo, as `config/demo/policies` has them.
 const POLICIES: [(&str, &str); 3] = [
     ("train.toml", include_str!("../../config/demo/policies/train.toml")),
@@ -60,24 +64,9 @@ fn cannot(what: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
     move |error| Failure::failed(format!("cannot {what}")).caused_by(&error)
 }
 
-/// The settings file of the demo: an operator may read and edit it while the demo runs.
+/// The settings file of the demo, with its addresses: an operator may read and edit it while the demo runs.
 fn settings_text(market: SocketAddr, listen: SocketAddr) -> String {
-    format!(
-        "# The demo's settings. Change a policy in policies/ and watch the status page.\n\
-         state         = \"sqlite:spotscale.db\"\n\
-         policies      = \"policies\"\n\
-         scan_interval = \"30s\"\n\n\
-         [http]\n\
-         listen = \"{listen}\"\n\n\
-         [limits]\n\
-         max_hourly_rate = 20.00\n\
-         balance_floor   = 20.00\n\n\
-         [marketplaces.tensordock]\n\
-         api      = \"tensordock-v0\"\n\
-         base_url = \"http://{market}\"\n\
-         key      = {{ env = \"DEMO_KEY\" }}\n\
-         token    = {{ env = \"DEMO_TOKEN\" }}\n"
-    )
+    SETTINGS.replace(LISTEN_DEFAULT, &listen.to_string()).replace(MARKET_DEFAULT, &market.to_string())
 }
 
 fn read(file: &Path, environment: &BTreeMap<String, String>) -> Result<Settings, Vec<String>> {
@@ -278,4 +267,17 @@ fn per_gpu_hour(amount: Usd, gpu_seconds: u64) -> Option<Usd> {
 /// To a tenth of a cent, for people.
 fn cents(amount: Usd) -> String {
     format!("{:.3}", amount.to_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demos_addresses_stand_in_its_settings() {
+        let text = settings_text("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
+        assert!(text.contains("listen = \"192.0.2.2:2\"\n"), "{text}");
+        assert!(text.contains("base_url = \"http://192.0.2.1:1\"\n"), "{text}");
+        assert!(!text.contains(LISTEN_DEFAULT) && !text.contains(MARKET_DEFAULT), "{text}");
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
     policy::Policy,
     settings::Settings,
 };
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 /// A clock that is further off than this misjudges how old an answer is.
 const SKEW_MAX: Duration = Duration::from_secs(30);
@@ -144,8 +144,9 @@ fn limits(settings: &Settings, policies: &[Policy], report: &mut Report) {
 fn journal(settings: &Settings, report: &mut Report) {
     let path = settings.state.display();
     if !settings.state.exists() {
-        let folder = settings.state.parent().is_some_and(std::path::Path::is_dir);
-        if folder {
+        // Of a bare name the folder is the present one.
+        let folder = settings.state.parent().unwrap_or(Path::new(""));
+        if folder.as_os_str().is_empty() || folder.is_dir() {
             report.ok("journal", format!("{path} does not exist yet; the first run makes it"));
         } else {
             report.remedy("journal", format!("the folder of {path} does not exist; make it, or mend `state`"));

@@ -17,6 +17,7 @@ pub struct Environment {
 
 impl Environment {
     /// Of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn of_process() -> Self {
         Self {
             variables: std::env::vars_os()

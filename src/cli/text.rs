@@ -2,33 +2,10 @@
 //!
 //! `--json` has every figure as it is; here a rate is rounded up and a balance down to what fits, as everywhere.
 
-use crate::{
-    admin::amount::{Money, Ratio},
-    model::time,
-};
+pub use crate::admin::amount::{amount, rate};
+
+use crate::{admin::amount::Ratio, model::time};
 use std::time::Duration;
-
-/// Micros in a thousandth of a dollar.
-const MICROS_PER_MILL: i64 = 1_000;
-/// Micros in a cent.
-const MICROS_PER_CENT: i64 = 10_000;
-
-/// A rate, to a thousandth of a dollar per hour, rounded up.
-pub fn rate(rate: Money) -> String {
-    let micros = rate.usd().micros();
-    let mills = micros.div_euclid(MICROS_PER_MILL) + i64::from(micros.rem_euclid(MICROS_PER_MILL) != 0);
-    format!("{}{}.{:03}", sign(mills), (mills / 1_000).abs(), (mills % 1_000).abs())
-}
-
-/// An amount, to a cent, rounded down.
-pub fn amount(amount: Money) -> String {
-    let cents = amount.usd().micros().div_euclid(MICROS_PER_CENT);
-    format!("{}{}.{:02}", sign(cents), (cents / 100).abs(), (cents % 100).abs())
-}
-
-const fn sign(number: i64) -> &'static str {
-    if number < 0 { "-" } else { "" }
-}
 
 /// An age or a time to go.
 pub fn span(seconds: u64) -> String {

@@ -188,6 +188,18 @@ fn the_doctor_has_one_line_for_each_thing_and_exits_with_1_when_one_needs_a_reme
     assert_eq!(String::from_utf8_lossy(&output.stderr), "error: something needs a remedy, see above\n");
 }
 
+#[test]
+fn settings_are_found_from_their_own_folder_too() {
+    let folder = fixture();
+    let mut command = spotscale(folder.path(), "doctor --config good.toml");
+    let output = command.current_dir(folder.path()).output().unwrap();
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        report.contains("\nok      journal       state.db does not exist yet; the first run makes it\n"),
+        "{report}"
+    );
+}
+
 /// `spotscale marketplace` in a process of its own, ended when dropped.
 struct Marketplace {
     process: Child,

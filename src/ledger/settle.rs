@@ -11,7 +11,7 @@ use super::{
     join::{Sighting, Sights},
     record::{Cause, Ending, Record},
 };
-use crate::model::{Instance, InstanceId, InstanceStatus, Inventory, VmName, reason::Interruption};
+use crate::model::{Instance, InstanceId, InstanceStatus, Inventory, VmName, offer::BidAnswer, reason::Interruption};
 use std::collections::BTreeMap;
 
 /// What a VM's status counts as, and what changed it should that be new.
@@ -31,6 +31,16 @@ pub(super) fn observed(instance: &Instance, holding: &Holding) -> (Standing, Cau
 fn restanding(name: &VmName, holding: &Holding, instance: &Instance, from: Standing) -> Option<Record> {
     let (to, cause) = observed(instance, holding);
     (to != from).then(|| Record::Standing { name: name.clone(), from, to, cause })
+}
+
+/// A rebid whose answer is not known was accepted, once a later list shows the new bid: without that it would be raised
+/// above itself. The old bid in a list proves nothing: it may lag.
+fn read_back(name: &VmName, holding: &Holding, sighting: Sighting<'_>) -> Option<Record> {
+    let (_, to) = holding.rebid?;
+    let is_later = holding.unanswered_write_at.is_some_and(|written| sighting.at > written);
+    let is_it = sighting.instance.quoted.is_some_and(|quoted| quoted.compute == to);
+    let detail = "read back from a list".to_owned();
+    (is_later && is_it).then(|| Record::RebidSettled { name: name.clone(), answer: BidAnswer::Accepted, detail })
 }
 
 /// What interrupted a VM by the word of a record, not by our doing. Ask before the record is appended: a VM that is gone was
@@ -109,6 +119,7 @@ impl<'a> Settling<'a> {
     fn follow(&mut self, name: &'a VmName, id: &'a InstanceId, holding: &'a Holding) {
         if let Some(sighting) = self.sights.with_id(&holding.intent.account, id) {
             if holding.phase == Phase::Live {
+                self.records.extend(read_back(name, holding, sighting));
                 self.records.extend(restanding(name, holding, sighting.instance, holding.standing));
             }
             return;

@@ -274,6 +274,24 @@ fn a_rebid_counts_at_the_higher_bid_until_it_is_answered() {
 }
 
 #[test]
+fn an_unanswered_rebid_is_accepted_once_a_later_list_shows_the_new_bid() {
+    let (mut stage, a, b) = two();
+    let list = |bid: &str| {
+        let mut outbid = instance("i1", &a, Outbid);
+        outbid.quoted = Some(super::stage::rates(bid, "0.01"));
+        [outbid, instance("i2", &b, Running)]
+    };
+    stage.list(&list("0.40"));
+    stage.write(Record::RebidIntended { name: a.clone(), from: of("0.40"), to: of("0.60"), why: String::new() });
+    let mut stage = stage.restarted();
+    assert_eq!(stage.list(&list("0.40")), [], "the old bid proves nothing");
+    let records = stage.list(&list("0.60"));
+    assert!(matches!(&records[..], [Record::RebidSettled { answer: BidAnswer::Accepted, .. }]), "{records:?}");
+    let member = stage.fleet().members[&a].clone();
+    assert_eq!((member.agreed.compute, member.rebid_accepted_at), (of("0.60"), Some(stage.now)));
+}
+
+#[test]
 fn a_stop_of_ours_is_no_interruption_and_one_of_anybody_elses_is() {
     let (mut stage, a, b) = two();
     stage.write(Record::StopIntended { name: a.clone(), reason: Teardown::Target, why: String::new() });

@@ -158,10 +158,13 @@ impl Case {
         if seen.gpus_most > GPUS_MAX {
             found.push(format!("the market once showed {} GPUs of ours", seen.gpus_most));
         }
+        for rival in stage.rivals.iter().filter(|rival| !market.iter().any(|vm| vm.name == **rival)) {
+            found.push(format!("{rival} is not ours, and is gone"));
+        }
         if seen.cuts.len() != self.cuts.len() {
             found.push(format!("{} of {} cuts came", seen.cuts.len(), self.cuts.len()));
         }
-        if stage.starts as usize != self.cuts.len() + 1 {
+        if stage.starts != self.cuts.len() + 1 {
             found.push(format!("the daemon was started {} times", stage.starts));
         }
         if let Some(path) = seen.paths.iter().find(|path| !KINDS.iter().any(|kind| kind.path == **path)) {

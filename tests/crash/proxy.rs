@@ -36,17 +36,18 @@ const UPSTREAM_DEADLINE: Duration = Duration::from_secs(60);
 /// A daemon that waits for an answer reads it as soon as it gets a processor.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
-/// Every kind of call that the engine makes, by its path.
+/// Every kind of call that the engine makes, by its path. The small set cuts them at the boundaries in turn, so that the
+/// order says which meets which.
 pub const KINDS: [Kind; 10] = [
     Kind { name: "hostnodes", path: "/api/v0/client/deploy/hostnodes" },
-    Kind { name: "list", path: "/api/v0/client/list" },
     Kind { name: "deploy", path: "/api/v0/client/deploy/single" },
-    Kind { name: "balance", path: "/api/v0/billing/balance" },
-    Kind { name: "validate new", path: "/api/v0/client/spot/validate/new" },
-    Kind { name: "validate existing", path: "/api/v0/client/spot/validate/existing" },
-    Kind { name: "start", path: "/api/v0/client/start/single" },
+    Kind { name: "list", path: "/api/v0/client/list" },
     Kind { name: "stop", path: "/api/v0/client/stop/single" },
+    Kind { name: "validate existing", path: "/api/v0/client/spot/validate/existing" },
+    Kind { name: "balance", path: "/api/v0/billing/balance" },
     Kind { name: "delete", path: "/api/v0/client/delete/single" },
+    Kind { name: "start", path: "/api/v0/client/start/single" },
+    Kind { name: "validate new", path: "/api/v0/client/spot/validate/new" },
     Kind { name: "get", path: "/api/v0/client/get/single" },
 ];
 
@@ -191,13 +192,16 @@ impl Proxy {
         self.wires.script().cuts.len()
     }
 
-    /// The power comes on: this is the daemon now.
-    pub async fn plug_in(&self, daemon: Child) {
+    /// The power comes on: what is started now is the daemon. A cut waits until it is there.
+    pub async fn plug_in<E>(&self, start: impl FnOnce() -> Result<Child, E>) -> Result<(), E> {
         let mut plugged = self.wires.daemon.lock().await;
-        let mut script = self.wires.script();
-        script.run.clear();
-        script.is_lit = true;
-        *plugged = Some(daemon);
+        {
+            let mut script = self.wires.script();
+            script.run.clear();
+            script.is_lit = true;
+        }
+        *plugged = Some(start()?);
+        Ok(())
     }
 
     /// Takes the daemon out, to be ended in another way.
@@ -318,10 +322,14 @@ async fn connection(stream: TcpStream, ends: Ends, wires: Arc<Wires>) {
     let service = service_fn(|request| pass(request, &wires, &is_due));
     let served = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await;
     if *is_due.lock().unwrap_or_else(PoisonError::into_inner) {
-        if let Err(error) = served {
-            wires.trouble(format!("an answer could not be handed over: {error}"));
-        } else if tokio::time::timeout(READ_WITHIN, read(ends)).await.is_err() {
-            wires.trouble("the daemon did not read an answer".to_owned());
+        let read = match served {
+            Ok(()) => {
+                tokio::time::timeout(READ_WITHIN, read(ends)).await.unwrap_or_else(|_| Err("too late".to_owned()))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = read {
+            wires.trouble(format!("an answer was not read: {why}"));
         }
         wires.cut().await;
     }
@@ -394,8 +402,12 @@ async fn pass(
 }
 
 /// Waits until the daemon has read all that it was sent: the kernel holds nothing back for it.
-async fn read(ends: Ends) {
-    while is_unread(&std::fs::read_to_string("/proc/net/tcp").unwrap_or_default(), ends) {
+async fn read(ends: Ends) -> Result<(), String> {
+    loop {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").map_err(|error| format!("/proc/net/tcp: {error}"))?;
+        if !is_unread(&sockets, ends) {
+            return Ok(());
+        }
         tokio::task::yield_now().await;
     }
 }

@@ -211,7 +211,9 @@ pub struct Stage {
     credentials: Credentials,
     log: Log,
     /// How often the daemon was started.
-    pub starts: u32,
+    pub starts: usize,
+    /// Names of VMs that are nobody's business but their owner's.
+    pub rivals: Vec<String>,
     _market: Child,
 }
 
@@ -244,6 +246,7 @@ impl Stage {
             credentials,
             log: Log::new(),
             starts: 0,
+            rivals: Vec::new(),
             _market: market,
             proxy,
         };
@@ -289,14 +292,17 @@ impl Stage {
     pub async fn start(&mut self) -> Result<(), String> {
         self.log.write(format!("-- start {} --", self.starts + 1));
         self.log.address.send_replace(None);
-        let mut daemon = self
-            .spotscale(&["run"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("the daemon does not start: {error}"))?;
-        self.log.follow(daemon.stderr.take().ok_or("the daemon has no stderr")?, "the status page is at");
-        self.proxy.plug_in(daemon).await;
+        let mut command = self.spotscale(&["run"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let log = self.log.clone();
+        let plugged = self.proxy.plug_in(|| {
+            let mut daemon = command.spawn()?;
+            if let Some(told) = daemon.stderr.take() {
+                log.follow(told, "the status page is at");
+            }
+            Ok::<_, std::io::Error>(daemon)
+        });
+        plugged.await.map_err(|error| format!("the daemon does not start: {error}"))?;
         self.starts += 1;
         Ok(())
     }

@@ -85,8 +85,10 @@ async fn running(stage: &mut Stage) -> Result<Vec<Vm>, String> {
 async fn outbid(stage: &mut Stage) -> Result<(), String> {
     let mut outbid = 0;
     for (number, vm) in running(stage).await?.iter().enumerate() {
-        if outbid < VICTIMS && stage.vendor.outbid(vm, &format!("rival-{number}")).await? {
+        let rival = format!("rival-{number}");
+        if outbid < VICTIMS && stage.vendor.outbid(vm, &rival).await? {
             outbid += 1;
+            stage.rivals.push(rival);
         }
     }
     if outbid < VICTIMS {

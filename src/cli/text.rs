@@ -4,7 +4,7 @@
 
 use crate::{
     admin::amount::{Money, Ratio},
-    model::time,
+    model::{Timestamp, time},
 };
 use std::time::Duration;
 
@@ -28,6 +28,11 @@ pub fn amount(amount: Money) -> String {
 
 const fn sign(number: i64) -> &'static str {
     if number < 0 { "-" } else { "" }
+}
+
+/// A moment, to the second.
+pub fn moment(at: Timestamp) -> String {
+    format!("{at:.0}")
 }
 
 /// An age or a time to go.
@@ -64,6 +69,11 @@ mod tests {
         assert_eq!([shown("0.425"), shown("0.4251"), shown("12"), shown("0")], ["0.425", "0.426", "12.000", "0.000"]);
         let shown = |micros: i64| amount(Usd::from_micros(micros).into());
         assert_eq!([shown(12_349_999), shown(-500_000), shown(0)], ["12.34", "-0.50", "0.00"]);
+    }
+
+    #[test]
+    fn a_moment_is_told_to_the_second() {
+        assert_eq!(moment("2026-11-20T18:00:00.987654321Z".parse().unwrap()), "2026-11-20T18:00:00Z");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The history, as it is kept in the journal, told to people and scripts.
 //!
 //! The window does not fold records: it reads the bodies of decisions and events as the JSON they are, and tells of any
-//! other record no more than that it happened, when, and to what.
+//! other record the one line that the record has for people ([`Record::story`]).
 
 use super::{problem::Problem, views::DecisionView};
 use crate::{
     io::store::{Query, Row, Store},
+    ledger::record::Record,
     model::Timestamp,
 };
 use serde_json::Value;
@@ -18,8 +19,19 @@ pub const ROWS_MAX: usize = 1_000;
 const LOOKED_THROUGH_MAX: usize = 5_000;
 /// The kinds whose whole body is told.
 const TOLD: [&str; 2] = ["decision", "event"];
-/// What a VM's own story leaves out: texts of policies are nobody's story, and may hold what their writer keeps to himself.
-const UNTOLD: [&str; 2] = ["policy_in_force", "limits_in_force"];
+/// What happened, beside what was decided: these, and nothing else, is `event` to whoever asks for one kind.
+const EVENTS: [&str; 10] = [
+    "event",
+    "adopted",
+    "abandoned",
+    "deploy_in_doubt",
+    "gone",
+    "late",
+    "limits_in_force",
+    "policy_gone",
+    "policy_in_force",
+    "standing",
+];
 /// Lines told of one row at most.
 const LINES_MAX: usize = 40;
 
@@ -47,17 +59,18 @@ fn unreadable(error: &crate::io::store::StoreError) -> Problem {
 /// # Errors
 /// When the journal cannot be read.
 pub fn search(store: &dyn Store, wanted: &Wanted) -> Result<Vec<DecisionView>, Problem> {
-    let kinds = match (&wanted.kind, &wanted.subject) {
-        (Some(kind), _) => vec![kind.clone()],
+    let kinds = match (wanted.kind.as_deref(), &wanted.subject) {
+        (Some("event"), _) => EVENTS.map(str::to_owned).to_vec(),
+        (Some(kind), _) => vec![kind.to_owned()],
         (None, Some(_)) => Vec::new(),
-        (None, None) => TOLD.map(str::to_owned).to_vec(),
+        (None, None) => EVENTS.into_iter().chain(["decision"]).map(str::to_owned).collect(),
     };
     let since_ms = wanted.since.map(Timestamp::as_millisecond);
     let query = Query { kinds, fleet: None, subject: wanted.subject.clone(), since_ms, before: None };
     // A tick's decision is about several fleets, so its row may be of none: a fleet is looked for in the body too.
     let rows_max = if wanted.fleet.is_some() { LOOKED_THROUGH_MAX } else { wanted.rows_max.min(ROWS_MAX) };
     let rows = store.search(&query, rows_max).map_err(|error| unreadable(&error))?;
-    let told = rows.into_iter().filter(|row| !UNTOLD.contains(&row.kind.as_str())).map(view);
+    let told = rows.into_iter().filter_map(view);
     let of_fleet = |row: &DecisionView| wanted.fleet.as_ref().is_none_or(|fleet| is_about(row, fleet));
     Ok(told.filter(of_fleet).take(wanted.rows_max.min(ROWS_MAX)).collect())
 }
@@ -72,15 +85,18 @@ pub fn find(store: &dyn Store, id: &str) -> Result<Vec<DecisionView>, Problem> {
     if rows.is_empty()
         && let Some(before) = id.parse::<u64>().ok().and_then(|sequence| sequence.checked_add(1))
     {
-        let kinds = TOLD.map(str::to_owned).to_vec();
+        let kinds = EVENTS.into_iter().chain(["decision"]).map(str::to_owned).collect();
         let numbered = Query { kinds, before: Some(before), ..Query::default() };
         rows = store.search(&numbered, 1).map_err(|error| unreadable(&error))?;
         rows.retain(|row| row.sequence + 1 == before);
     }
     if rows.is_empty() {
-        return Err(Problem::not_found("there is no decision of that id; it may be pruned, see `spotscale history`"));
+        return Err(Problem::not_found(format!(
+            "nothing is kept of `{id}`: it is the name of no VM of ours and the id of no decision, or it was pruned; see \
+             `spotscale instances` and `spotscale history`"
+        )));
     }
-    Ok(rows.into_iter().map(view).collect())
+    Ok(rows.into_iter().filter_map(view).collect())
 }
 
 fn is_about(row: &DecisionView, fleet: &str) -> bool {
@@ -89,18 +105,21 @@ fn is_about(row: &DecisionView, fleet: &str) -> bool {
         || steps(&row.body).any(|step| word(step, "fleet") == fleet)
 }
 
-fn view(row: Row) -> DecisionView {
+/// A row as it is told; `None` where there is nothing to tell.
+fn view(row: Row) -> Option<DecisionView> {
     let Row { sequence, at_ms, kind, fleet, subject, body } = row;
-    let body = match TOLD.contains(&kind.as_str()) {
-        true => unfolded(serde_json::from_str(&body).unwrap_or(Value::String(body))),
-        false => Value::Null,
+    let (lines, body) = if TOLD.contains(&kind.as_str()) {
+        let body = unfolded(serde_json::from_str(&body).unwrap_or(Value::String(body)));
+        (lines(&kind, &body), body)
+    } else {
+        (vec![Record::decode(&body).ok()?.story()?], Value::Null)
     };
     let id = match (&subject, kind.as_str()) {
         (Some(id), "decision") => id.clone(),
         (Some(_) | None, _) => sequence.to_string(),
     };
     let at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
-    DecisionView { lines: lines(&kind, &body), id, sequence, at, kind, fleet, subject, body }
+    Some(DecisionView { lines, id, sequence, at, kind, fleet, subject, body })
 }
 
 /// JSON that was kept as text is JSON again.
@@ -142,8 +161,7 @@ fn lines(kind: &str, body: &Value) -> Vec<String> {
             let weighed = body.get("fleets").and_then(Value::as_object).into_iter().flatten();
             steps(body).map(step).chain(weighed.flat_map(blocked)).collect()
         }
-        "event" => vec![[word(body, "what"), word(body, "detail")].join(": ")],
-        other => vec![other.replace('_', " ")],
+        _ => vec![[word(body, "what"), word(body, "detail")].join(": ")],
     };
     lines.into_iter().filter(|line| line != ": ").take(LINES_MAX).collect()
 }
@@ -233,8 +251,22 @@ pub(crate) mod tests {
         let rows = [
             row(1_000, "decision", None, "12", decision),
             row(2_000, "event", Some("serve"), "vm", r#"{"what":"outbid","detail":"somebody pays more"}"#),
-            row(3_000, "deployed", Some("train"), "spotscale-train-k3x9-6", r#"{"secret":"nobody's business"}"#),
-            row(4_000, "policy_in_force", Some("train"), "train.toml", r#"{"text":"cloud_init"}"#),
+            row(
+                3_000,
+                "deployed",
+                Some("train"),
+                "spotscale-train-k3x9-6",
+                r#"{"kind":"deployed","name":"spotscale-train-k3x9-6","id":"vm-6","quoted":null,"address":null,"ports":{}}"#,
+            ),
+            row(3_500, "protected", Some("train"), "spotscale-train-k3x9-6", "an event tells it"),
+            row(
+                4_000,
+                "policy_in_force",
+                Some("train"),
+                "train.toml",
+                r#"{"kind":"policy_in_force","fleet":"train","file":"train.toml","digest":"00112233445566",
+                    "text":"cloud_init","attachments":{}}"#,
+            ),
         ];
         pages.append(&rows).unwrap();
         pages
@@ -249,10 +281,12 @@ pub(crate) mod tests {
     #[test]
     fn the_history_is_decisions_and_events_newest_first() {
         let rows = wanted(|_| {});
-        assert_eq!(rows.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>(), ["event", "decision"]);
-        assert_eq!(rows[0].lines, ["outbid: somebody pays more"]);
+        let kinds: Vec<_> = rows.iter().map(|row| row.kind.as_str()).collect();
+        assert_eq!(kinds, ["policy_in_force", "event", "decision"]);
+        assert_eq!(rows[0].lines, ["the text of train.toml is in force, sha256 001122334455"]);
+        assert_eq!(rows[1].lines, ["outbid: somebody pays more"]);
         assert_eq!(
-            rows[1].lines,
+            rows[2].lines,
             [
                 "deploy spotscale-train-k3x9-6, 2x geforcertx4090-pcie-24gb spot at 0.855 USD/h: \
                  the cheapest <b>delivered</b> GPU-hour (made)",
@@ -263,18 +297,21 @@ pub(crate) mod tests {
 
     #[test]
     fn a_ticks_decision_is_found_under_each_fleet_it_is_about() {
-        assert_eq!(wanted(|wanted| wanted.fleet = Some("train".into())).len(), 1);
+        assert_eq!(wanted(|wanted| wanted.fleet = Some("train".into())).len(), 2);
         assert_eq!(wanted(|wanted| wanted.fleet = Some("serve".into())).len(), 1);
         assert_eq!(wanted(|wanted| wanted.fleet = Some("other".into())).len(), 0);
-        assert_eq!(wanted(|wanted| wanted.since = Timestamp::from_millisecond(1_500).ok()).len(), 1);
+        assert_eq!(wanted(|wanted| wanted.since = Timestamp::from_millisecond(1_500).ok()).len(), 2);
         assert_eq!(wanted(|wanted| wanted.kind = Some("decision".into())).len(), 1);
+        assert_eq!(wanted(|wanted| wanted.kind = Some("event".into())).len(), 2);
     }
 
     #[test]
     fn a_vms_story_is_told_without_what_was_kept_of_it() {
         let story = wanted(|wanted| wanted.subject = Some("spotscale-train-k3x9-6".into()));
-        assert_eq!((story[0].lines.clone(), story[0].body.is_null()), (vec!["deployed".to_owned()], true));
-        assert!(wanted(|wanted| wanted.subject = Some("train.toml".into())).is_empty());
+        assert_eq!(story.len(), 1, "what an event tells is not told twice");
+        assert_eq!((story[0].lines.clone(), story[0].body.is_null()), (vec!["made as vm-6".to_owned()], true));
+        let policy = wanted(|wanted| wanted.subject = Some("train.toml".into()));
+        assert!(policy[0].body.is_null(), "a policy may hold what its writer keeps to himself");
     }
 
     #[test]

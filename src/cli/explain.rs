@@ -44,12 +44,18 @@ fn told(story: &Story) -> String {
 }
 
 fn chapter(row: &DecisionView) -> String {
-    let mut heading = format!("{}  {}", row.at, row.kind);
-    for detail in [&row.fleet, &row.subject].into_iter().flatten() {
-        heading.push_str("  ");
-        heading.push_str(detail);
+    let at = text::moment(row.at);
+    match row.lines.as_slice() {
+        [line] if row.kind != "decision" => format!("{at}  {line}"),
+        lines => {
+            let mut heading = format!("{at}  {}", row.kind);
+            for detail in [&row.fleet, &row.subject].into_iter().flatten() {
+                heading.push_str("  ");
+                heading.push_str(detail);
+            }
+            lines.iter().fold(heading, |told, line| format!("{told}\n    {line}"))
+        }
     }
-    row.lines.iter().fold(heading, |told, line| format!("{told}\n    {line}"))
 }
 
 /// Tells what became of a hostnode in the newest plan.
@@ -102,13 +108,12 @@ mod tests {
     #[test]
     fn a_story_is_told_from_its_beginning() {
         let json = r#"[
-            {"id": "9", "sequence": 9, "at": "2026-11-20T18:05:00Z", "kind": "deployed", "fleet": "train",
+            {"id": "9", "sequence": 9, "at": "2026-11-20T18:05:00.123Z", "kind": "deployed", "fleet": "train",
              "subject": "spotscale-train-k-1", "lines": ["made as vm-1"]},
             {"id": "8", "sequence": 8, "at": "2026-11-20T18:04:59Z", "kind": "decision", "lines": []}]"#;
         let expected = "\
 2026-11-20T18:04:59Z  decision
-2026-11-20T18:05:00Z  deployed  train  spotscale-train-k-1
-    made as vm-1";
+2026-11-20T18:05:00Z  made as vm-1";
         let story = Story { instance: None, decisions: serde_json::from_str(json).unwrap() };
         assert_eq!(told(&story), expected);
     }

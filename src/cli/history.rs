@@ -6,6 +6,7 @@ use super::{
     failure::{Ending, Failure},
     source::Source,
     terminal::{Column, Field, Terminal},
+    text,
 };
 use crate::admin::views::{DecisionView, DecisionsView};
 
@@ -34,8 +35,8 @@ const COLUMNS: [Column; 6] = [
     Column::Text("ID"),
     Column::Text("KIND"),
     Column::Text("FLEET"),
-    Column::Text("ABOUT"),
-    Column::Text("WHAT"),
+    Column::Aside("ABOUT"),
+    Column::Aside("WHAT"),
 ];
 
 fn show(terminal: &Terminal, view: &DecisionsView) -> String {
@@ -47,12 +48,12 @@ fn show(terminal: &Terminal, view: &DecisionsView) -> String {
 
 fn row(row: &DecisionView) -> Vec<Field> {
     vec![
-        Field::from(row.at),
+        text::moment(row.at).into(),
         Field::from(&row.id),
         Field::from(&row.kind),
         Field::maybe(row.fleet.as_ref()),
-        Field::maybe(row.subject.as_ref()),
-        Field::from(row.lines.join("; ")),
+        Field::maybe(row.subject.as_ref().filter(|subject| **subject != row.id)),
+        Field::from(row.lines.join("\n")),
     ]
 }
 

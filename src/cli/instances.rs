@@ -36,16 +36,16 @@ pub fn instances(context: &Context, arguments: &InstancesArguments) -> Result<En
 
 const COLUMNS: [Column; 11] = [
     Column::Text("NAME"),
-    Column::Text("FLEET"),
+    Column::Aside("FLEET"),
     Column::Text("STANDING"),
     Column::Text("ADDRESS"),
-    Column::Text("PORTS"),
-    Column::Text("WHAT"),
-    Column::Text("WHERE"),
-    Column::Text("PRICE"),
+    Column::Aside("PORTS"),
+    Column::Aside("WHAT"),
+    Column::Aside("WHERE"),
+    Column::Aside("PRICE"),
     Column::Figure("AGE"),
     Column::Figure("USD/H"),
-    Column::Text("WHY"),
+    Column::Aside("WHY"),
 ];
 
 fn show(terminal: &Terminal, view: &InstancesView) -> String {

@@ -36,14 +36,14 @@ pub fn offers(context: &Context, arguments: &OffersArguments) -> Result<Ending, 
 /// The columns in which candidates are shown.
 pub const COLUMNS: [Column; 11] = [
     Column::Figure("#"),
-    Column::Text("HOSTNODE"),
-    Column::Text("MARKETPLACE"),
-    Column::Text("WHERE"),
+    Column::Aside("HOSTNODE"),
+    Column::Aside("MARKETPLACE"),
+    Column::Aside("WHERE"),
     Column::Text("WHAT"),
     Column::Text("PRICE"),
     Column::Figure("BID"),
     Column::Figure("USD/H"),
-    Column::Figure("USD/GPU-H DELIVERED"),
+    Column::Figure("USD/GPU-H"),
     Column::Figure("UPTIME"),
     Column::Text("VERDICT"),
 ];
@@ -105,8 +105,8 @@ mod tests {
         let shown = show(&Terminal::default(), &serde_json::from_str(&json).unwrap());
         let expected = "\
 train: 1 candidate, best first
-#  HOSTNODE  MARKETPLACE  WHERE           WHAT               PRICE    BID  USD/H  USD/GPU-H DELIVERED  UPTIME  VERDICT
-1  h1        tensordock   Warsaw, Poland  1 x l40-pcie-48gb  spot   0.400  0.405                0.406  99.99%  eligible
+#  HOSTNODE  MARKETPLACE  WHERE           WHAT               PRICE    BID  USD/H  USD/GPU-H  UPTIME  VERDICT
+1  h1        tensordock   Warsaw, Poland  1 x l40-pcie-48gb  spot   0.400  0.405      0.406  99.99%  eligible
   hostnodes turned down: 2 denied";
         assert_eq!(shown, expected);
     }

@@ -84,13 +84,13 @@ fn show(terminal: &Terminal, plan: &FleetPlanView) -> String {
     } else {
         const COLUMNS: [Column; 8] = [
             Column::Text("  DO"),
-            Column::Text("MARKETPLACE"),
+            Column::Aside("MARKETPLACE"),
             Column::Text("WHAT"),
-            Column::Text("PRICE"),
+            Column::Aside("PRICE"),
             Column::Figure("BID"),
             Column::Figure("USD/H"),
-            Column::Text("INSTANCE OR HOSTNODE"),
-            Column::Text("WHY"),
+            Column::Aside("INSTANCE OR HOSTNODE"),
+            Column::Aside("WHY"),
         ];
         lines.push(terminal.table(&COLUMNS, actions.iter().map(row).collect()));
     }

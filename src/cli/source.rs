@@ -189,11 +189,11 @@ impl Source {
         kind: Option<&str>,
         since: Option<Duration>,
     ) -> Result<DecisionsView, Failure> {
-        let since = since.map(|since| time::before(now(), since));
         match self {
+            // The daemon's clock is the one that dated its history.
             Self::Daemon { client, within } => {
                 let mut query = of(fleet);
-                query.extend(since.map(|since| ("since".into(), since.to_string())));
+                query.extend(since.map(|since| ("since".into(), format!("{}s", since.as_secs()))));
                 query.extend(kind.map(|kind| ("kind".into(), kind.to_owned())));
                 Ok(client.view("decisions", query, *within).await?)
             }
@@ -201,7 +201,7 @@ impl Source {
                 fleet: fleet.map(ToString::to_string),
                 subject: None,
                 kind: kind.map(str::to_owned),
-                since,
+                since: since.map(|since| time::before(now(), since)),
                 rows_max: history::ROWS,
             }),
         }

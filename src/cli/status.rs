@@ -106,7 +106,7 @@ const FLEETS: [Column; 9] = [
     Column::Figure("LIMIT"),
     Column::Figure("USD TODAY"),
     Column::Text("STATE"),
-    Column::Text("BLOCKED"),
+    Column::Aside("BLOCKED"),
 ];
 
 fn fleet_row(fleet: &FleetView) -> Vec<Field> {

@@ -4,8 +4,16 @@
 
 pub use crate::admin::amount::{amount, rate};
 
-use crate::{admin::amount::Ratio, model::time};
+use crate::{
+    admin::amount::Ratio,
+    model::{Timestamp, time},
+};
 use std::time::Duration;
+
+/// A moment, to the second.
+pub fn moment(at: Timestamp) -> String {
+    format!("{at:.0}")
+}
 
 /// An age or a time to go.
 pub fn span(seconds: u64) -> String {
@@ -41,6 +49,11 @@ mod tests {
         assert_eq!([shown("0.425"), shown("0.4251"), shown("12"), shown("0")], ["0.425", "0.426", "12.000", "0.000"]);
         let shown = |micros: i64| amount(Usd::from_micros(micros).into());
         assert_eq!([shown(12_349_999), shown(-500_000), shown(0)], ["12.34", "-0.50", "0.00"]);
+    }
+
+    #[test]
+    fn a_moment_is_told_to_the_second() {
+        assert_eq!(moment("2026-11-20T18:00:00.987654321Z".parse().unwrap()), "2026-11-20T18:00:00Z");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! skip, for it may be an intent.
 
 mod about;
+mod story;
 
 use super::{
     fleet::Standing,

@@ -197,7 +197,7 @@ impl<'a> Growth<'_, 'a> {
             }
             let full = member.quoted.map_or(member.agreed, |quoted| quoted.max(member.agreed)).total();
             let rate = full.max(member.bid.unwrap_or_default().plus(member.agreed.storage)).minus(member.committed());
-            let cap = self.state.policy.model(&member.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
+            let cap = self.state.start_price(&member.shape.gpu_model);
             let affordable = cap.is_none_or(|price| full <= price.times(member.shape.gpus));
             let need = Need { fleet: self.fleet, account: &member.account, gpus, rate, surge_gpus: 0 };
             if affordable
@@ -230,7 +230,11 @@ impl<'a> Growth<'_, 'a> {
         let choice = choose(&candidates, want, self.state.policy.instance.gpus, &room);
         pass.spread = !choice.spread.is_empty();
         for (at, reason) in choice.spread {
-            self.priced[open[at]].candidate.verdict = Verdict::Rejected(reason);
+            // What an earlier pass chose is chosen, though there is no room for a second one beside it.
+            let candidate = &mut self.priced[open[at]].candidate;
+            if candidate.verdict != Verdict::Chosen {
+                candidate.verdict = Verdict::Rejected(reason);
+            }
         }
         pass.short = choice.short.map(|(at, short)| (short, open[at]));
         let mut asks = 0;

@@ -384,3 +384,20 @@ fn each_resource_is_sold_once_also_when_the_list_is_older_than_a_deploy() {
     assert_eq!(town.member("m").intended_at, now);
     assert_eq!(town.said(), "deploy ax1 1.00");
 }
+
+#[test]
+fn what_one_pass_chose_no_later_pass_turns_down() {
+    let mut town = town("");
+    town.policy(|terms| {
+        terms.target_gpus = 4;
+        terms.instance.gpus.max = 1;
+        terms.hosts.max_gpus_per_hostnode = Some(1);
+        terms.on_demand.usage = OnDemandUse::Fallback;
+        terms.on_demand.after = std::time::Duration::ZERO;
+        terms.on_demand.base_gpus = 1;
+    });
+    town.hosts("a 0.10 99% x1 nospot   b 0.20 99% x1 nospot");
+    let report = plan(&town.situation).report.remove(&"f".parse().unwrap()).unwrap();
+    let chosen = report.candidates.iter().filter(|candidate| candidate.verdict == Verdict::Chosen).count();
+    assert_eq!((chosen, report.lower_bound), (2, report.rate_planned));
+}

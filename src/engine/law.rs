@@ -224,9 +224,9 @@ impl Statute {
         self.faults.clear();
         self.gone = false;
         if text.digest == self.in_force.digest {
-            // The same text, perhaps under another file name.
-            self.in_force.source.file.clone_from(&text.source.file);
-            self.proposed = None;
+            // The same text; under another file name it is recorded anew, so that a restart knows the file by it.
+            let moved = text.source.file != self.in_force.source.file;
+            self.proposed = moved.then_some(text);
             self.held = None;
         } else if self.held.as_ref().is_none_or(|held| held.text.digest != text.digest) {
             self.held = None;

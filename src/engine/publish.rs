@@ -36,11 +36,27 @@ impl Engine {
             fleets: names.map(|name| (name.clone(), self.fleet_status(ledger, name, now))).collect(),
             markets: self.inventory.markets.iter().map(|(name, view)| self.market_status(name, view)).collect(),
             accounts: self.account_statuses(now),
-            settings_faults: self.settings_faults.iter().chain(&self.law.strangers).cloned().collect(),
+            settings_faults: self
+                .settings_faults
+                .iter()
+                .chain(&self.law.strangers)
+                .cloned()
+                .chain(self.limits_held_told())
+                .collect(),
             troubles: self.troubles.clone(),
         };
         crate::engine::export::export(&self.metrics, &status, now);
         self.status.send_replace(std::sync::Arc::new(status));
+    }
+
+    /// That an edit of `[limits]` waits, and for whom.
+    fn limits_held_told(&self) -> Option<String> {
+        let (_, waits_for) = self.limits_held.as_ref()?;
+        let applies: Vec<String> = waits_for.iter().map(|fleet| format!("`spotscale apply {fleet}`")).collect();
+        Some(format!(
+            "the new [limits] would let go more than max_scale_down; they are held until {}",
+            applies.join(" and ")
+        ))
     }
 
     fn fleet_status(&self, ledger: &Ledger, name: &FleetName, now: Timestamp) -> FleetStatus {

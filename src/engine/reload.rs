@@ -21,7 +21,7 @@ use crate::{
     model::{FleetName, Refusal, VmName, reason::Teardown},
     plan::{Action, Subject},
     policy::Policy,
-    settings,
+    settings::{self, Limits},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -182,12 +182,7 @@ impl Engine {
         if recorded == Some((limits.max_hourly_rate, limits.balance_floor, limits.mode)) {
             return true;
         }
-        let record = Record::LimitsInForce {
-            max_hourly_rate: limits.max_hourly_rate,
-            balance_floor: limits.balance_floor,
-            mode: limits.mode,
-        };
-        match book.append(now, vec![record]) {
+        match book.append(now, vec![limits_in_force(limits)]) {
             Ok(()) => true,
             Err(error) => {
                 self.troubles.push(error.to_string());
@@ -213,6 +208,9 @@ impl Engine {
         }
         let now = self.clock.now();
         let mut records: Vec<Record> = Vec::new();
+        if of_limits && self.limits_held.is_none() {
+            records.push(limits_in_force(&self.limits));
+        }
         if of_policy {
             records.extend(in_force(&self.law, fleet));
         }
@@ -307,6 +305,11 @@ fn gone(law: &Law) -> BTreeSet<FleetName> {
 
 fn held(law: &Law) -> BTreeSet<FleetName> {
     law.statutes.iter().filter(|(_, statute)| statute.held.is_some()).map(|(name, _)| name.clone()).collect()
+}
+
+fn limits_in_force(limits: &Limits) -> Record {
+    let Limits { max_hourly_rate, balance_floor, mode } = limits.clone();
+    Record::LimitsInForce { max_hourly_rate, balance_floor, mode }
 }
 
 fn in_force(law: &Law, fleet: &FleetName) -> Option<Record> {

@@ -192,6 +192,7 @@ fn state(policy: Policy, order: Order, fleet: Fleet) -> FleetState {
         missing_since: Some(ago(20)),
         scaled_down_at: None,
         edit_held: false,
+        start_limits: None,
         policy_broken: false,
     }
 }
@@ -245,6 +246,7 @@ fn situation() -> Situation {
     Situation {
         now: now(),
         limits: Limits { max_hourly_rate: Some(rate("40")), balance_floor: Usd::ZERO, mode: Mode::Act },
+        limits_held: None,
         namer: Namer { prefix: "spotscale".into(), epoch: "k3x9".into(), next_sequence: 6 },
         fleets: BTreeMap::from([
             (name("train"), state(terms("train", 8, "6.00", &[H100, RTX]), Order::Hold(8), train)),

@@ -30,8 +30,8 @@ pub struct Known<'a> {
     pub quote_age_max: Duration,
     /// In force over all fleets, `--observe` included.
     pub limits: &'a Limits,
-    /// What binds new VMs while an edit of the limits is held.
-    pub start_rate_ceiling: Option<HourlyRate>,
+    /// An edit of them that is held: where it is lower, it binds new VMs.
+    pub limits_held: Option<&'a Limits>,
     /// The policies in force.
     pub law: &'a Law,
     /// The memory.
@@ -86,6 +86,7 @@ pub fn situate(known: &Known<'_>) -> Situation {
         now: known.now,
         quote_age_max: known.quote_age_max,
         limits: known.limits.clone(),
+        limits_held: known.limits_held.cloned(),
         namer: known.ledger.namer(),
         fleets: fleets.collect(),
         orphaned,
@@ -100,12 +101,13 @@ fn fleet_state(known: &Known<'_>, name: &FleetName, statute: &Statute) -> FleetS
     FleetState {
         policy: statute.in_force.policy.clone(),
         order: order(known.ledger, name, statute, known.now),
-        rate_ceiling: start.max_hourly_rate.min(known.start_rate_ceiling.unwrap_or(start.max_hourly_rate)),
+        rate_ceiling: start.max_hourly_rate,
         floor: start.balance_floor.max(known.limits.balance_floor),
         fleet: known.fleets.get(name).cloned().unwrap_or_default(),
         missing_since: known.ledger.missing_since(name),
         scaled_down_at: known.ledger.scaled_down_at(name),
         edit_held: statute.held.is_some(),
+        start_limits: statute.held.is_some().then_some(start),
         policy_broken: !statute.faults.is_empty() || statute.gone,
     }
 }

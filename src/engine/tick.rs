@@ -147,13 +147,12 @@ impl Engine {
     pub(super) async fn situate(&self, unanswered: &BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>) -> Situation {
         let book = self.book.lock().await;
         let limits = self.limits();
-        let held = self.limits_held.as_ref().and_then(|(held, _)| held.max_hourly_rate);
         situate::situate(&Known {
             now: self.clock.now(),
             scan_interval: self.settings.scan_interval,
             quote_age_max: self.quote_age_max(),
             limits: &limits,
-            start_rate_ceiling: held,
+            limits_held: self.limits_held.as_ref().map(|(held, _)| held),
             law: &self.law,
             ledger: book.ledger(),
             fleets: &self.fleets,

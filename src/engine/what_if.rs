@@ -27,6 +27,7 @@ pub fn what_if(situation: &Situation, policy: Policy) -> (Situation, Plan) {
         missing_since: before.as_ref().and_then(|before| before.missing_since),
         scaled_down_at: before.as_ref().and_then(|before| before.scaled_down_at),
         edit_held: false,
+        start_limits: None,
         policy_broken: false,
         policy,
     };

@@ -139,7 +139,7 @@ impl Place<'_> {
         if hostnode.free_ports.len() < terms.instance.ports.len() {
             return Err(Rejected::NoFreePorts);
         }
-        let price_cap = model.max_price.map(|price| price.times(gpus));
+        let price_cap = self.state.start_price(&model.model).map(|price| price.times(gpus));
         let (bids, buys) = self.ways(hostnode.spot, gpus, on_demand, price_cap)?;
         let offer = Offer {
             marketplace: self.marketplace.clone(),

@@ -171,13 +171,17 @@ impl<'a> Headroom<'a> {
                 detail: format!("committed {committed}/h of {limit}/h"),
             },
         );
-        if let Some(limit) = self.situation.limits.max_hourly_rate {
+        if let Some(limit) = self.situation.start_rate_limit() {
+            let reason = match self.situation.limits.max_hourly_rate {
+                Some(in_force) if in_force <= limit => Blocked::GlobalRateLimit,
+                Some(_) | None => Blocked::HeldEdit,
+            };
             let held = self.held(priority, None);
             let room = limit.minus(self.global).minus(held);
             if room < least.0 {
                 let detail =
                     format!("all fleets {}/h and {held}/h held for higher priority, of {limit}/h", self.global);
-                least = (room, Short { reason: Blocked::GlobalRateLimit, detail });
+                least = (room, Short { reason, detail });
             }
         }
         let money = self.account_room(state, account);
@@ -204,7 +208,7 @@ impl<'a> Headroom<'a> {
             return Err(unknown(format!("the balance of {account} is {} old", show(age))));
         }
         let floor = self.situation.floor(state);
-        let span = state.policy.min_runway.max(RUNWAY_MIN);
+        let span = state.start_runway().max(RUNWAY_MIN);
         let taken = self.accounts.get(account).copied().unwrap_or_default();
         let cost = taken.plus(self.held(state.policy.priority, Some(account)));
         let Some(above) = u64::try_from(left.minus(floor).micros()).ok().filter(|above| *above > 0) else {

@@ -260,7 +260,7 @@ fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answer
     }
     let from = member.bid.unwrap_or(member.agreed.compute);
     let storage = member.agreed.storage.max(member.quoted.unwrap_or_default().storage);
-    let price_cap = state.policy.model(&member.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
+    let price_cap = state.start_price(&member.shape.gpu_model);
     let ours = price_cap
         .map_or(member.on_demand.total(), |price| price.times(member.shape.gpus).min(member.on_demand.total()))
         .minus(storage);

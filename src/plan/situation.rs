@@ -3,13 +3,13 @@
 use crate::{
     ledger::fleet::Fleet,
     model::{
-        AccountName, FleetName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Timestamp, Usd,
+        AccountName, FleetName, GpuModel, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Timestamp, Usd,
         inventory::{Balance, Dated},
         name::Namer,
         offer::Quote,
     },
     policy::{
-        Policy,
+        Policy, StartLimits,
         terms::{Mode, Quantity},
     },
     settings::Limits,
@@ -49,6 +49,8 @@ pub struct FleetState {
     pub scaled_down_at: Option<Timestamp>,
     /// An edit waits for `apply`.
     pub edit_held: bool,
+    /// And the lower of both texts' limits on money, which binds what is started meanwhile.
+    pub start_limits: Option<StartLimits>,
     /// The file on disk does not load, or is gone.
     pub policy_broken: bool,
 }
@@ -114,6 +116,8 @@ pub struct Situation {
     pub quote_age_max: Duration,
     /// Over all fleets.
     pub limits: Limits,
+    /// An edit of them that waits for `apply`: where it is lower, it binds what is started.
+    pub limits_held: Option<Limits>,
     /// Makes the names of what is deployed.
     pub namer: Namer,
     /// By name.
@@ -132,6 +136,19 @@ impl FleetState {
     /// What is started stays within this.
     pub fn rate_limit(&self) -> HourlyRate {
         self.policy.max_hourly_rate.min(self.rate_ceiling)
+    }
+
+    /// The runway that a start must leave.
+    pub fn start_runway(&self) -> Duration {
+        let held = self.start_limits.as_ref().map(|limits| limits.min_runway);
+        self.policy.min_runway.max(held.unwrap_or_default())
+    }
+
+    /// The most per GPU-hour at which a model may be started.
+    pub fn start_price(&self, model: &GpuModel) -> Option<HourlyRate> {
+        let in_force = self.policy.model(model).and_then(|(_, terms)| terms.max_price);
+        let held = self.start_limits.as_ref().and_then(|limits| limits.max_prices.get(model).copied());
+        in_force.into_iter().chain(held).min()
     }
 
     /// The effective target; a paused fleet's is the one that `resume` would bring back.
@@ -162,7 +179,14 @@ impl Situation {
 
     /// The floor under what a fleet may start.
     pub fn floor(&self, state: &FleetState) -> Usd {
-        state.floor.max(state.policy.balance_floor).max(self.limits.balance_floor)
+        let held = self.limits_held.as_ref().map(|limits| limits.balance_floor).unwrap_or_default();
+        state.floor.max(state.policy.balance_floor).max(self.limits.balance_floor).max(held)
+    }
+
+    /// The rate of all fleets beyond which nothing is started.
+    pub fn start_rate_limit(&self) -> Option<HourlyRate> {
+        let held = self.limits_held.as_ref().and_then(|limits| limits.max_hourly_rate);
+        self.limits.max_hourly_rate.into_iter().chain(held).min()
     }
 
     /// A machine as listed.

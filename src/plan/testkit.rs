@@ -115,6 +115,7 @@ fn state(terms: Terms) -> FleetState {
         missing_since: None,
         scaled_down_at: None,
         edit_held: false,
+        start_limits: None,
         policy_broken: false,
     }
 }
@@ -137,6 +138,7 @@ pub(super) fn town(members: &str) -> Town {
         now,
         quote_age_max: seconds(60),
         limits: Limits { max_hourly_rate: None, balance_floor: "0".parse().unwrap(), mode: Mode::Act },
+        limits_held: None,
         namer: Namer { prefix: "spotscale".into(), epoch: "e".into(), next_sequence: 100 },
         fleets: BTreeMap::from([("f".parse().unwrap(), state(terms("f")))]),
         orphaned: BTreeMap::new(),

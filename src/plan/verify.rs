@@ -228,7 +228,8 @@ impl<'a> Check<'a> {
             });
             let orphaned: HourlyRate = situation.orphaned.values().copied().sum();
             let all = self.rates.values().copied().sum::<HourlyRate>().plus(orphaned);
-            if let Some(limit) = situation.limits.max_hourly_rate {
+            let held = situation.limits_held.as_ref().and_then(|limits| limits.max_hourly_rate);
+            for limit in situation.limits.max_hourly_rate.into_iter().chain(held) {
                 self.demand(all <= limit, Invariant::GlobalRate, || {
                     format!("all fleets would commit {all}/h of {limit}/h")
                 });
@@ -256,9 +257,11 @@ impl<'a> Check<'a> {
         // What burnt was there before this plan: taking the plan's cost for it errs on the side of spending less, by less
         // than the age of a balance allows, so the planner's own sum is used: the cost before any action.
         let burnt = situation.account_cost(account).cost(elapsed(balance.at, situation.now));
-        let floor = state.floor.max(state.policy.balance_floor).max(situation.limits.balance_floor);
+        let held = situation.limits_held.as_ref().map(|limits| limits.balance_floor).unwrap_or_default();
+        let floor = state.floor.max(state.policy.balance_floor).max(situation.limits.balance_floor).max(held);
         let above = balance.value.amount.minus(burnt).minus(floor);
-        let span = state.policy.min_runway.max(Duration::from_secs(RUNWAY_S_MIN));
+        let held = state.start_limits.as_ref().map(|limits| limits.min_runway).unwrap_or_default();
+        let span = state.policy.min_runway.max(held).max(Duration::from_secs(RUNWAY_S_MIN));
         let needed = cost.cost(span);
         self.demand(!above.is_negative() && above >= needed, Invariant::Floor, || {
             format!("{account} has {above} above its floor of {floor}, and {needed} are needed")

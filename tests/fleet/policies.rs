@@ -42,7 +42,10 @@ async fn a_higher_target_is_filled() {
     let mut stage = eight_small().await;
     stage.write("train", &target(10)).await;
     stage.ticks(5).await;
-    assert_eq!((stage.gpus_alive("train"), stage.deleted(), stage.metric("spotscale_fleet_target_gpus")), (10, 0, 10.0));
+    assert_eq!(
+        (stage.gpus_alive("train"), stage.deleted(), stage.metric("spotscale_fleet_target_gpus")),
+        (10, 0, 10.0)
+    );
     stage.agrees();
 }
 
@@ -280,7 +283,11 @@ async fn limits_over_all_fleets_are_lowered_a_little_at_once_and_much_only_when_
         }
         stage.ticks(4).await;
         assert_eq!(stage.gpus_alive("train"), left, "held: {}", stage.told());
-        assert_eq!(stage.status().situation.as_ref().unwrap().limits.max_hourly_rate, Some(a_little), "the one in force");
+        assert_eq!(
+            stage.status().situation.as_ref().unwrap().limits.max_hourly_rate,
+            Some(a_little),
+            "the one in force"
+        );
     }
     stage.pull(Lever::Apply(name("train"))).await.unwrap();
     stage.restart().await;
@@ -294,13 +301,13 @@ async fn limits_over_all_fleets_are_lowered_a_little_at_once_and_much_only_when_
 
 #[tokio::test]
 async fn while_limits_are_held_the_lower_ones_bind_what_is_started_by_all_fleets_together() {
-    let half = target(4);
+    let half = target(4) + "max_scale_down = 1\n";
     let other = half.replace("fleet = \"train\"", "fleet = \"serve\"");
     let mut stage = Stage::new(&[("train", &half), ("serve", &other)]).await;
     stage.ticks(6).await;
     let rate = |stage: &Stage| stage.report("train").rate_now.plus(stage.report("serve").rate_now);
     let all = rate(&stage);
-    // Less than either fleet costs, so that it is held; and each fleet alone is below what both cost.
+    // Half of what both cost: each alone is within it.
     let new = stage.report("train").rate_now;
     let text = format!("max_hourly_rate = {new}\nbalance_floor = 60.00");
     stage.settle_for(&SETTINGS.replace("max_hourly_rate = 40.00", &text)).await;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // tests may fail
 
 mod faults;
+mod levers;
+mod money;
 mod policies;
 mod restarts;
 mod stage;

@@ -4,9 +4,13 @@
 
 mod faults;
 mod levers;
+mod market;
+mod modes;
 mod money;
+mod on_demand;
 mod policies;
 mod restarts;
+mod sharing;
 mod stage;
 mod truth;
 

@@ -19,13 +19,19 @@ fn small(floor: &str) -> String {
     TRAIN.replace("balance_floor = 50.00", &format!("balance_floor = {floor}")) + "gpus = { min = 1, max = 1 }\n"
 }
 
+/// A look every two minutes: for tests of hours.
+async fn slow(balance: &str, policy: &str) -> Stage {
+    let settings = format!("scan_interval = \"2m\"\n{SETTINGS}");
+    Stage::with(still(balance), &settings, Role::AsConfigured, &[("train", policy)]).await
+}
+
 fn usd(amount: &str) -> Usd {
     amount.parse().unwrap()
 }
 
 #[tokio::test]
 async fn no_more_is_started_than_the_account_can_pay_for_an_hour_above_its_floor() {
-    let mut stage = Stage::on(still("51"), &[("train", &small("50.00"))]).await;
+    let mut stage = slow("51", &small("50.00")).await;
     stage.ticks(6).await;
     let running = stage.gpus_alive("train");
     assert!((2..8).contains(&running), "{running}");
@@ -61,11 +67,11 @@ async fn the_higher_of_both_floors_and_the_longer_runway_hold() {
 
 #[tokio::test]
 async fn with_when_low_hold_vms_are_shed_only_before_the_account_is_empty() {
-    let mut stage = Stage::on(still("5"), &[("train", &small("0.50"))]).await;
+    let mut stage = slow("5", &small("0.50")).await;
     stage.ticks(6).await;
     assert_eq!(stage.gpus_alive("train"), 8);
     // Below the floor, and more than an hour from empty.
-    stage.ticks_until(400, "the first is shed", |stage| stage.deleted() > 0).await;
+    stage.ticks_until(100, "the first is shed", |stage| stage.deleted() > 0).await;
     let (balance, cost) = {
         let truth = stage.market().world.truth();
         (truth.balance, truth.hourly_cost)
@@ -83,8 +89,8 @@ async fn with_when_low_hold_vms_are_shed_only_before_the_account_is_empty() {
 #[tokio::test]
 async fn with_when_low_never_nothing_is_shed_and_what_the_vendor_deletes_is_not_rented_again() {
     let policy = small("0.50").replace("balance_floor", "when_low = \"never\"\nbalance_floor");
-    let mut stage = Stage::on(still("5"), &[("train", &policy)]).await;
-    stage.ticks_until(600, "the account is empty", |stage| stage.ended(Ended::Bankrupt) > 0).await;
+    let mut stage = slow("5", &policy).await;
+    stage.ticks_until(150, "the account is empty", |stage| stage.ended(Ended::Bankrupt) > 0).await;
     assert_eq!(stage.deleted(), 0);
     let made = stage.made();
     stage.ticks(10).await;
@@ -115,7 +121,7 @@ async fn a_balance_older_than_five_minutes_starts_nothing_and_lets_nothing_go() 
 
 #[tokio::test]
 async fn an_old_balance_sheds_nothing_either() {
-    let mut stage = Stage::on(still("5"), &[("train", &small("0.50"))]).await;
+    let mut stage = slow("5", &small("0.50")).await;
     stage.ticks(6).await;
     stage.break_next(Call::Balance, Fault::ServerError(spotscale::sim::faults::Effected::No), 900);
     stage.pass(Duration::from_secs(3 * 3_600 / 2)).await;

@@ -187,6 +187,10 @@ impl Engine {
 
     /// Takes out of the plan what the checker does not pass, and says so loudly. Returns whether anything was.
     fn verified(&mut self, situation: &Situation, plan: &mut Plan) -> bool {
+        // What would be done if acting were allowed is not done, and no violation: it stays in the plan for whoever reads it.
+        let (done, only_told): (Vec<Action>, Vec<Action>) =
+            std::mem::take(&mut plan.actions).into_iter().partition(|action| plan::permitted(situation, action));
+        plan.actions = done;
         let violations = verify::verify(situation, plan);
         for violation in &violations {
             self.metrics.invariant_violated(violation.invariant.as_str());
@@ -199,7 +203,9 @@ impl Engine {
             index += 1;
             !refused.contains(&(index - 1))
         });
-        !refused.is_empty() && plan.actions.is_empty()
+        let forbidden = !refused.is_empty() && plan.actions.is_empty();
+        plan.actions.extend(only_told);
+        forbidden
     }
 
     /// Writes until the plan is done, something else must be done first, or `until` by the monotonic clock: a long lane

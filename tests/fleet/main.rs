@@ -3,8 +3,14 @@
 #![allow(clippy::unwrap_used)] // tests may fail
 
 mod faults;
+mod levers;
+mod market;
+mod modes;
+mod money;
+mod on_demand;
 mod policies;
 mod restarts;
+mod sharing;
 mod stage;
 mod truth;
 

@@ -301,13 +301,13 @@ async fn limits_over_all_fleets_are_lowered_a_little_at_once_and_much_only_when_
 
 #[tokio::test]
 async fn while_limits_are_held_the_lower_ones_bind_what_is_started_by_all_fleets_together() {
-    let half = target(4);
+    let half = target(4) + "max_scale_down = 1\n";
     let other = half.replace("fleet = \"train\"", "fleet = \"serve\"");
     let mut stage = Stage::new(&[("train", &half), ("serve", &other)]).await;
     stage.ticks(6).await;
     let rate = |stage: &Stage| stage.report("train").rate_now.plus(stage.report("serve").rate_now);
     let all = rate(&stage);
-    // Less than either fleet costs, so that it is held; and each fleet alone is below what both cost.
+    // Half of what both cost: each alone is within it.
     let new = stage.report("train").rate_now;
     let text = format!("max_hourly_rate = {new}\nbalance_floor = 60.00");
     stage.settle_for(&SETTINGS.replace("max_hourly_rate = 40.00", &text)).await;

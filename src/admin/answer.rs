@@ -14,13 +14,14 @@ use crate::{
     engine::{Status, export},
     model::{FleetName, time::elapsed},
     plan::{Plan, Situation},
+    policy::Source,
 };
 use axum::{
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
 use serde::Serialize;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The media type of the metrics.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -187,14 +188,15 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 async fn what_if(house: &Arc<House>, asked: &Asked) -> Result<Response, Problem> {
-    let PolicyBody { policy } = asked.json()?;
+    let PolicyBody { policy, file, attachments } = asked.json()?;
+    let source = Source { file, text: policy, attachments, unread: BTreeMap::new() };
     let permit = Arc::clone(&house.planning).try_acquire_owned();
     let permit = permit.map_err(|_| {
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "another edit is being planned; try again in a moment")
     })?;
     let work = Arc::clone(&house.window.what_if);
     let planned = aside(move || {
-        let planned = work(&policy);
+        let planned = work(&source);
         drop(permit);
         planned
     });
@@ -219,7 +221,7 @@ async fn page(house: &Arc<House>, status: &Arc<Status>, asked: &Asked) -> Result
         levers: asked
             .query
             .contains_key("levers")
-            .then(|| page::Levers { csrf: &house.csrf, needs_token: house.window.token.is_some() }),
+            .then(|| page::Levers { csrf: &house.csrf, needs_token: (house.window.token)().is_some() }),
         said: house.said(),
     };
     let headers = [

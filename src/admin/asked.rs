@@ -74,6 +74,16 @@ pub struct ProtectBody {
 pub struct PolicyBody {
     /// The text of a policy file.
     pub policy: String,
+    /// What its faults call the file.
+    #[serde(default = "unnamed")]
+    pub file: String,
+    /// The files that it names, by the path written in it.
+    #[serde(default)]
+    pub attachments: BTreeMap<String, String>,
+}
+
+fn unnamed() -> String {
+    "policy".to_owned()
 }
 
 /// `{}`.

@@ -265,7 +265,7 @@ pub(crate) mod tests {
                 Some("train"),
                 "train.toml",
                 r#"{"kind":"policy_in_force","fleet":"train","file":"train.toml","digest":"00112233445566",
-                    "text":"cloud_init","attachments":{}}"#,
+                    "text":"cloud_init","attachments":{},"context":""}"#,
             ),
         ];
         pages.append(&rows).unwrap();

@@ -43,13 +43,17 @@ use crate::{
     io::{clock::Clock, entropy::Entropy, store::Store},
     metrics::Metrics,
     plan::{Plan, Situation},
+    policy::Source,
 };
 use secrecy::SecretString;
 use std::{fmt, sync::Arc};
 
+/// The token that every change needs, once one is set: a reload may change it.
+pub type Token = Arc<dyn Fn() -> Option<SecretString> + Send + Sync>;
+
 /// Plans a policy's text without installing it: what would be known and done, or the text's faults, one line each. It
 /// may take its time (it runs on a thread of its own) and must not change anything.
-pub type WhatIf = Arc<dyn Fn(&str) -> Result<(Situation, Plan), Vec<String>> + Send + Sync>;
+pub type WhatIf = Arc<dyn Fn(&Source) -> Result<(Situation, Plan), Vec<String>> + Send + Sync>;
 
 /// All that the window needs.
 #[derive(Clone)]
@@ -65,13 +69,13 @@ pub struct Window {
     /// Draws the token of the page's forms.
     pub entropy: Arc<dyn Entropy>,
     /// Every change needs it once it is set.
-    pub token: Option<SecretString>,
+    pub token: Token,
     /// Plans an edit that is not installed.
     pub what_if: WhatIf,
 }
 
 impl fmt::Debug for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Window").field("token", &self.token).finish_non_exhaustive()
+        f.debug_struct("Window").finish_non_exhaustive()
     }
 }

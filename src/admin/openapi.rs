@@ -88,7 +88,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("ScopeBody", "marketplace?:text"),
     ("AdoptBody", "fleet:text"),
     ("ProtectBody", "for?:text"),
-    ("PolicyBody", "policy:text"),
+    ("PolicyBody", "policy:text file?:text attachments?:{text}"),
     (
         "PageForm",
         "csrf:text access_token?:text lever:text fleet?:text marketplace?:text instance?:text gpus?:text for?:text",

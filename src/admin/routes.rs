@@ -79,7 +79,8 @@ async fn serve(
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let asked = read(spec, path, request).await?;
     let caller = Caller { peer: asked.peer, port: house.port, uri: &asked.uri, headers: &asked.headers };
-    let token = house.window.token.as_ref();
+    let token = (house.window.token)();
+    let token = token.as_ref();
     let has_body = match spec.verb {
         Verb::Post | Verb::Put => true,
         Verb::Get | Verb::Delete => !asked.body.is_empty(),

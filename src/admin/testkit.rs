@@ -103,8 +103,11 @@ impl Open {
             store: Arc::new(pages()),
             clock: Arc::new(Standing),
             entropy: Arc::new(Guessable),
-            token: token.map(|token| SecretString::from(token.to_owned())),
-            what_if: Arc::new(|policy| match policy.contains("fleet") {
+            token: {
+                let token = token.map(|token| SecretString::from(token.to_owned()));
+                Arc::new(move || token.clone())
+            },
+            what_if: Arc::new(|source| match source.text.contains("fleet") {
                 true => {
                     let status = sample::status();
                     Ok((status.situation.unwrap(), status.plan.unwrap()))

@@ -27,7 +27,8 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
     if let Some(draft) = &checked.draft {
         match law::read_folder(&Disk, &draft.policies, &draft.context) {
             Ok(policies) => {
-                for (_, policy) in policies {
+                strange.extend(policies.unread.into_iter().map(|(_, why)| why));
+                for (_, policy) in policies.texts {
                     faults.extend(policy.faults);
                     warnings.extend(policy.warnings);
                     fleets.extend(policy.policy.map(|policy| policy.fleet.to_string()));

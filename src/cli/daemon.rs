@@ -21,7 +21,7 @@ use crate::{
     policy,
     settings::Settings,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -105,22 +105,17 @@ pub async fn assemble(making: Making) -> Result<Daemon, Failure> {
         tick_time_max,
     })
     .await;
-    let (asked, context) = (handle.clone(), settings.policy_context());
+    let asked = handle.clone();
+    let (in_force, token_in_force) = (engine.settings_in_force(), engine.settings_in_force());
     let window = Window {
         handle: handle.clone(),
         metrics,
         store,
         clock,
         entropy,
-        token: settings.http.token.clone(),
-        what_if: Arc::new(move |text| {
-            let source = policy::Source {
-                file: "policy".to_owned(),
-                text: text.to_owned(),
-                attachments: BTreeMap::new(),
-                unread: BTreeMap::new(),
-            };
-            let checked = policy::check(&source, &context);
+        token: Arc::new(move || token_in_force.borrow().http.token.clone()),
+        what_if: Arc::new(move |source| {
+            let checked = policy::check(source, &in_force.borrow().policy_context());
             let Some(policy) = checked.policy else {
                 return Err(checked.faults.iter().map(ToString::to_string).collect());
             };

@@ -113,8 +113,9 @@ fn policies(settings: &Settings, report: &mut Report) -> Vec<Policy> {
             Vec::new()
         }
         Ok(read) => {
-            let faults: usize = read.iter().map(|(_, checked)| checked.faults.len()).sum();
-            let good: Vec<Policy> = read.into_iter().filter_map(|(_, checked)| checked.policy).collect();
+            let faults: usize =
+                read.unread.len() + read.texts.iter().map(|(_, checked)| checked.faults.len()).sum::<usize>();
+            let good: Vec<Policy> = read.texts.into_iter().filter_map(|(_, checked)| checked.policy).collect();
             match (faults, good.len()) {
                 (0, 0) => report.remedy("policies", format!("{folder} is empty: nothing is held; put a policy there")),
                 (0, count) => report.ok("policies", format!("{count} in {folder}")),

@@ -112,7 +112,7 @@ impl Source {
         let edit = checked.and_then(|checked| checked.policy);
         match self {
             Self::Daemon { client, within } => {
-                let body = json!({ "policy": source.text });
+                let body = json!({ "policy": source.text, "file": source.file, "attachments": source.attachments });
                 let mut plan: PlanView = client.post("plan", &body, *within).await?;
                 if let Some(edit) = edit {
                     plan.fleets.retain(|fleet| fleet.fleet == edit.fleet.as_str());

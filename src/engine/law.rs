@@ -23,6 +23,8 @@ pub struct Text {
     pub policy: Policy,
     /// What it is known by.
     pub digest: String,
+    /// What it was checked against.
+    pub context: Context,
 }
 
 /// An edit that waits for `apply`.
@@ -70,61 +72,88 @@ pub struct Law {
     pub strangers: Vec<String>,
 }
 
+/// A folder of policies, as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folder {
+    /// What could be read, and what came of its check.
+    pub texts: Vec<(Source, Checked)>,
+    /// Files that are there and could not be read, each with why: broken, not gone.
+    pub unread: Vec<(String, String)>,
+}
+
 /// Reads and checks a folder of policies.
 ///
 /// # Errors
 /// One line, when the folder itself cannot be read: then nothing is known of any file, and nothing changes.
-pub fn read_folder(files: &dyn Files, folder: &Path, context: &Context) -> Result<Vec<(Source, Checked)>, String> {
+pub fn read_folder(files: &dyn Files, folder: &Path, context: &Context) -> Result<Folder, String> {
     let mut sources = Vec::new();
+    let mut unread = Vec::new();
     for path in files.policies(folder)? {
         let shown = path.display().to_string();
         let home = path.parent().unwrap_or(Path::new(""));
         let mut read = |named: &str| files.read(&home.join(named));
         match files.read(&path) {
             Ok(text) => sources.push(policy::gather(&shown, &text, &mut read)),
-            // A file that is listed and cannot be read is broken, not gone.
-            Err(why) => return Err(why),
+            Err(why) => unread.push((shown, why)),
         }
     }
     let checked = policy::check_folder(&sources, context);
-    Ok(sources.into_iter().zip(checked).collect())
+    Ok(Folder { texts: sources.into_iter().zip(checked).collect(), unread })
 }
 
 impl Law {
-    /// What was in force when the daemon last ran. A text that no longer checks (a marketplace was renamed, say) is left
-    /// out: its fleet is known from the journal alone until a good text is there.
-    pub fn remembered(sources: impl IntoIterator<Item = Source>, context: &Context) -> Self {
-        let statutes = sources.into_iter().filter_map(|source| {
-            let policy = policy::check(&source, context).policy?;
+    /// What was in force when the daemon last ran, each with what it was checked against then. A text that no longer checks
+    /// against the settings of now (their defaults changed, say) means what it meant: a fleet is never without its law.
+    pub fn remembered(sources: impl IntoIterator<Item = (Source, Option<Context>)>, now: &Context) -> Self {
+        let statutes = sources.into_iter().filter_map(|(source, then)| {
+            let checked = policy::check(&source, now);
+            let (policy, context, faults) = match (checked.policy, then) {
+                (Some(policy), _) => (policy, now.clone(), Vec::new()),
+                (None, Some(then)) => {
+                    let policy = policy::check(&source, &then).policy?;
+                    (policy, then, checked.faults.iter().map(ToString::to_string).collect())
+                }
+                (None, None) => return None,
+            };
             let digest = policy::digest(&source);
-            Some((policy.fleet.clone(), Statute::new(Text { source, policy, digest })))
+            let text = Text { source, digest, context, policy };
+            Some((text.policy.fleet.clone(), Statute { faults, ..Statute::new(text) }))
         });
         Self { statutes: statutes.collect(), strangers: Vec::new() }
     }
 
-    /// Checks what is in force against new settings: defaults may have changed.
+    /// Checks what is in force against new settings: defaults may have changed. What no longer checks means what it meant.
     pub fn recheck(&mut self, context: &Context) {
         for statute in self.statutes.values_mut() {
             if let Some(policy) = policy::check(&statute.in_force.source, context).policy {
                 statute.in_force.policy = policy;
+                statute.in_force.context.clone_from(context);
             }
         }
     }
 
     /// Takes in what is on disk now: proposes good texts, notes broken and missing ones. Nothing comes into force here.
-    pub fn propose(&mut self, folder: Vec<(Source, Checked)>, has_vms: &dyn Fn(&FleetName) -> bool) {
+    pub fn propose(&mut self, folder: Folder, context: &Context, has_vms: &dyn Fn(&FleetName) -> bool) {
         self.strangers.clear();
         let mut seen: Vec<FleetName> = Vec::new();
-        for (source, checked) in folder {
+        for (file, why) in folder.unread {
+            let fleet = self.fleet_of_file(&file);
+            match fleet.and_then(|fleet| self.statutes.get_mut(&fleet).map(|statute| (fleet, statute))) {
+                Some((fleet, statute)) => {
+                    statute.broken(vec![why]);
+                    seen.push(fleet);
+                }
+                None => self.strangers.push(why),
+            }
+        }
+        for (source, checked) in folder.texts {
             let of_file = self.fleet_of_file(&source.file);
             let faults: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
             let Some(policy) = checked.policy else {
                 let fleet = checked.fleet.filter(|fleet| self.statutes.contains_key(fleet)).or(of_file);
                 match fleet.and_then(|fleet| self.statutes.get_mut(&fleet).map(|statute| (fleet, statute))) {
                     Some((fleet, statute)) => {
-                        statute.faults = faults;
-                        statute.gone = false;
-                        statute.proposed = None;
+                        statute.broken(faults);
                         seen.push(fleet);
                     }
                     None => self.strangers.extend(faults),
@@ -140,9 +169,7 @@ impl Law {
                     );
                     seen.push(old.clone());
                     if let Some(statute) = self.statutes.get_mut(&old) {
-                        statute.faults = vec![fault];
-                        statute.gone = false;
-                        statute.proposed = None;
+                        statute.broken(vec![fault]);
                     }
                     continue;
                 }
@@ -150,7 +177,7 @@ impl Law {
             }
             let fleet = policy.fleet.clone();
             seen.push(fleet.clone());
-            let text = Text { digest: policy::digest(&source), source, policy };
+            let text = Text { digest: policy::digest(&source), source, policy, context: context.clone() };
             match self.statutes.get_mut(&fleet) {
                 Some(statute) => statute.offer(text),
                 None => {
@@ -218,6 +245,13 @@ impl Law {
 }
 
 impl Statute {
+    /// What is on disk is not good: the last good text stays in force.
+    fn broken(&mut self, faults: Vec<String>) {
+        self.faults = faults;
+        self.gone = false;
+        self.proposed = None;
+    }
+
     fn offer(&mut self, text: Text) {
         self.faults.clear();
         self.gone = false;
@@ -256,11 +290,11 @@ mod tests {
         )
     }
 
-    fn folder(files: &[(&str, String)]) -> Vec<(Source, Checked)> {
+    fn folder(files: &[(&str, String)]) -> Folder {
         let gathered = files.iter().map(|(file, text)| policy::gather(file, text, &mut |_| Err("none".into())));
         let sources: Vec<Source> = gathered.collect();
         let checked = policy::check_folder(&sources, &context());
-        sources.into_iter().zip(checked).collect()
+        Folder { texts: sources.into_iter().zip(checked).collect(), unread: Vec::new() }
     }
 
     fn fleet(name: &str) -> FleetName {
@@ -274,7 +308,7 @@ mod tests {
     /// A law in which `train.toml` and nothing else is in force.
     fn law() -> Law {
         let mut law = Law::default();
-        law.propose(folder(&[("train.toml", policy("train", 8))]), &|_| false);
+        law.propose(folder(&[("train.toml", policy("train", 8))]), &context(), &|_| false);
         assert_eq!(law.enact(&BTreeMap::new(), &|_, policy| policy.target_gpus), [fleet("train")]);
         law
     }
@@ -290,7 +324,7 @@ mod tests {
     #[test]
     fn an_edit_that_tears_down_little_comes_into_force() {
         let mut law = law();
-        law.propose(folder(&[("train.toml", policy("train", 6))]), &|_| true);
+        law.propose(folder(&[("train.toml", policy("train", 6))]), &context(), &|_| true);
         assert_eq!(in_force(&law, "train"), 8, "nothing comes into force before it is judged");
         assert_eq!(law.enact(&loss(2, 2), &target), [fleet("train")]);
         assert_eq!(in_force(&law, "train"), 6);
@@ -299,11 +333,11 @@ mod tests {
     #[test]
     fn an_edit_that_tears_down_more_than_half_is_held_whole_until_it_is_applied() {
         let mut law = law();
-        law.propose(folder(&[("train.toml", policy("train", 0))]), &|_| true);
+        law.propose(folder(&[("train.toml", policy("train", 0))]), &context(), &|_| true);
         assert_eq!(law.enact(&loss(8, 8), &target), []);
         assert_eq!(in_force(&law, "train"), 8);
         // Read again, it stays held, and what is started keeps to the lower of both.
-        law.propose(folder(&[("train.toml", policy("train", 0))]), &|_| true);
+        law.propose(folder(&[("train.toml", policy("train", 0))]), &context(), &|_| true);
         assert_eq!(law.enact(&loss(8, 8), &target), []);
         assert_eq!(law.statutes[&fleet("train")].start_limits().max_hourly_rate.to_string(), "6.00");
         assert!(law.apply(&fleet("train")));
@@ -314,9 +348,9 @@ mod tests {
     #[test]
     fn an_edit_taken_back_is_held_no_longer() {
         let mut law = law();
-        law.propose(folder(&[("train.toml", policy("train", 0))]), &|_| true);
+        law.propose(folder(&[("train.toml", policy("train", 0))]), &context(), &|_| true);
         law.enact(&loss(8, 8), &target);
-        law.propose(folder(&[("train.toml", policy("train", 8))]), &|_| true);
+        law.propose(folder(&[("train.toml", policy("train", 8))]), &context(), &|_| true);
         assert_eq!(law.enact(&BTreeMap::new(), &target), []);
         assert_eq!(law.statutes[&fleet("train")].held, None);
     }
@@ -324,33 +358,48 @@ mod tests {
     #[test]
     fn one_large_vm_may_go_without_asking() {
         let mut law = law();
-        law.propose(folder(&[("train.toml", policy("train", 0))]), &|_| true);
+        law.propose(folder(&[("train.toml", policy("train", 0))]), &context(), &|_| true);
         assert_eq!(law.enact(&loss(1, 8), &target), [fleet("train")]);
     }
 
     #[test]
     fn what_does_not_load_leaves_the_last_good_text_and_names_the_place() {
         let mut law = law();
-        law.propose(folder(&[("train.toml", policy("train", 4).replace("6.00", "\"much\""))]), &|_| true);
+        law.propose(folder(&[("train.toml", policy("train", 4).replace("6.00", "\"much\""))]), &context(), &|_| true);
         law.enact(&BTreeMap::new(), &target);
         let statute = &law.statutes[&fleet("train")];
         assert_eq!(statute.in_force.policy.target_gpus, 8);
         assert!(statute.faults[0].starts_with("train.toml:3:"), "{:?}", statute.faults);
         assert!(!statute.gone);
         // Not even readable as TOML: the file is known by its name.
-        law.propose(folder(&[("train.toml", "fleet = [".to_owned())]), &|_| true);
+        law.propose(folder(&[("train.toml", "fleet = [".to_owned())]), &context(), &|_| true);
         assert!(!law.statutes[&fleet("train")].faults.is_empty());
         assert_eq!(law.strangers, Vec::<String>::new());
         // And mended.
-        law.propose(folder(&[("train.toml", policy("train", 9))]), &|_| true);
+        law.propose(folder(&[("train.toml", policy("train", 9))]), &context(), &|_| true);
         law.enact(&BTreeMap::new(), &target);
         assert_eq!((in_force(&law, "train"), law.statutes[&fleet("train")].faults.len()), (9, 0));
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_is_broken_and_the_others_are_read() {
+        let mut law = law();
+        let mut folder = folder(&[("serve.toml", policy("serve", 2))]);
+        folder.unread.push(("train.toml".into(), "cannot read train.toml: permission denied".into()));
+        law.propose(folder, &context(), &|_| true);
+        law.enact(&BTreeMap::new(), &target);
+        let statute = &law.statutes[&fleet("train")];
+        assert_eq!((statute.faults.len(), statute.gone, in_force(&law, "serve")), (1, false, 2));
+    }
+
+    #[test]
     fn a_broken_file_of_nobody_is_told_of_beside_the_fleets() {
         let mut law = law();
-        law.propose(folder(&[("train.toml", policy("train", 8)), ("new.toml", "target_gpus = 1".into())]), &|_| true);
+        law.propose(
+            folder(&[("train.toml", policy("train", 8)), ("new.toml", "target_gpus = 1".into())]),
+            &context(),
+            &|_| true,
+        );
         assert!(law.strangers[0].starts_with("new.toml:"), "{:?}", law.strangers);
         assert_eq!(law.statutes.len(), 1);
     }
@@ -358,29 +407,29 @@ mod tests {
     #[test]
     fn a_file_that_is_gone_leaves_its_fleet_until_it_returns() {
         let mut law = law();
-        law.propose(Vec::new(), &|_| true);
+        law.propose(Folder::default(), &context(), &|_| true);
         law.enact(&BTreeMap::new(), &target);
         assert!(law.statutes[&fleet("train")].gone);
         assert_eq!(in_force(&law, "train"), 8);
-        law.propose(folder(&[("train.toml", policy("train", 8))]), &|_| true);
+        law.propose(folder(&[("train.toml", policy("train", 8))]), &context(), &|_| true);
         assert!(!law.statutes[&fleet("train")].gone);
     }
 
     #[test]
     fn a_file_may_be_renamed_a_fleet_with_vms_not() {
         let mut law = law();
-        law.propose(folder(&[("learn.toml", policy("train", 8))]), &|_| true);
+        law.propose(folder(&[("learn.toml", policy("train", 8))]), &context(), &|_| true);
         law.enact(&BTreeMap::new(), &target);
         let statute = &law.statutes[&fleet("train")];
         assert_eq!((statute.gone, statute.in_force.source.file.as_str()), (false, "learn.toml"));
 
-        law.propose(folder(&[("learn.toml", policy("learn", 8))]), &|_| true);
+        law.propose(folder(&[("learn.toml", policy("learn", 8))]), &context(), &|_| true);
         law.enact(&BTreeMap::new(), &target);
         let statute = &law.statutes[&fleet("train")];
         assert!(statute.faults[0].contains("renames the fleet train, which has VMs"), "{:?}", statute.faults);
         assert!(!law.statutes.contains_key(&fleet("learn")));
 
-        law.propose(folder(&[("learn.toml", policy("learn", 8))]), &|_| false);
+        law.propose(folder(&[("learn.toml", policy("learn", 8))]), &context(), &|_| false);
         assert_eq!(law.enact(&BTreeMap::new(), &target), [fleet("learn")]);
         assert!(!law.statutes.contains_key(&fleet("train")));
     }
@@ -388,7 +437,21 @@ mod tests {
     #[test]
     fn what_was_in_force_is_in_force_after_a_restart() {
         let law = law();
-        let sources = law.statutes.values().map(|statute| statute.in_force.source.clone());
+        let sources = law.statutes.values().map(|statute| (statute.in_force.source.clone(), None));
         assert_eq!(Law::remembered(sources, &context()), law);
+    }
+
+    #[test]
+    fn what_no_longer_checks_after_a_restart_means_what_it_meant() {
+        let law = law();
+        let defaults = InstanceDefaults { gpus_min: Some(200), ..InstanceDefaults::default() };
+        let stricter = Context { instance_defaults: defaults, ..context() };
+        let then = Context::from_text(&context().to_text());
+        assert_eq!(then, Some(context()));
+        let sources = law.statutes.values().map(|statute| (statute.in_force.source.clone(), then.clone()));
+        let remembered = Law::remembered(sources, &stricter);
+        let statute = &remembered.statutes[&fleet("train")];
+        assert_eq!(statute.in_force, law.statutes[&fleet("train")].in_force);
+        assert!(!statute.faults.is_empty(), "and it is told why the text would not load now");
     }
 }

@@ -64,16 +64,24 @@ impl Engine {
                 (vec![Record::Resumed { scope }], told)
             }
             Lever::Evacuate(fleet) => {
-                self.may_change("evacuate", fleet.as_ref())?;
-                let fleets = match fleet {
+                let (fleets, left): (Vec<FleetName>, Vec<FleetName>) = match fleet {
                     Some(fleet) => {
                         self.known(&fleet)?;
-                        vec![fleet]
+                        self.may_change("evacuate", Some(&fleet))?;
+                        (vec![fleet], Vec::new())
                     }
-                    None => self.fleet_names().await,
+                    None => {
+                        self.may_change("evacuate", None)?;
+                        self.law.statutes.keys().cloned().partition(|fleet| !self.is_observed(fleet))
+                    }
                 };
-                let names: Vec<&str> = fleets.iter().map(FleetName::as_str).collect();
-                let told = format!("{}: evacuating, then paused until resumed", names.join(", "));
+                if fleets.is_empty() {
+                    return Err(LeverError::Refused("there is no fleet that may be evacuated".into()));
+                }
+                let mut told = format!("{}: evacuating, then paused until resumed", listed(&fleets));
+                if !left.is_empty() {
+                    told += &format!("; not {}: in observe mode", listed(&left));
+                }
                 (fleets.into_iter().map(|fleet| Record::Evacuating { fleet }).collect(), told)
             }
             Lever::Apply(fleet) => {
@@ -139,7 +147,7 @@ impl Engine {
     }
 
     fn known(&self, fleet: &FleetName) -> Result<(), LeverError> {
-        if self.law.statutes.contains_key(fleet) || self.fleets.contains_key(fleet) {
+        if self.law.statutes.contains_key(fleet) {
             return Ok(());
         }
         let known: Vec<&str> = self.law.statutes.keys().map(FleetName::as_str).collect();
@@ -161,26 +169,20 @@ impl Engine {
 
     /// In observe mode what would change the market is refused.
     fn may_change(&self, what: &str, fleet: Option<&FleetName>) -> Result<(), LeverError> {
-        let observed = |fleet: &FleetName| {
-            self.law.statutes.get(fleet).is_some_and(|statute| statute.in_force.policy.mode == Mode::Observe)
-        };
         if self.mode() == Mode::Observe {
             let why = "the daemon only observes ([limits] mode, or --observe) and changes nothing";
             return Err(LeverError::Refused(format!("cannot {what}: {why}")));
         }
         match fleet {
-            Some(fleet) if observed(fleet) => {
+            Some(fleet) if self.is_observed(fleet) => {
                 Err(LeverError::Refused(format!("cannot {what}: {fleet} is in observe mode; set mode = \"act\" first")))
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    async fn fleet_names(&self) -> Vec<FleetName> {
-        let mut names: Vec<FleetName> = self.law.statutes.keys().chain(self.fleets.keys()).cloned().collect();
-        names.sort();
-        names.dedup();
-        names
+    fn is_observed(&self, fleet: &FleetName) -> bool {
+        self.law.statutes.get(fleet).is_some_and(|statute| statute.in_force.policy.mode == Mode::Observe)
     }
 
     fn find(&self, instance: &str) -> Result<Named, LeverError> {
@@ -208,6 +210,10 @@ impl Engine {
             ))),
         }
     }
+}
+
+fn listed(fleets: &[FleetName]) -> String {
+    fleets.iter().map(FleetName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// What a lever leaves in the history.

@@ -44,7 +44,7 @@ use crate::{
     metrics::Metrics,
     model::{AccountName, FleetName, HourlyRate, Inventory, MarketplaceName, Timestamp},
     plan::{Plan, Situation, verify::Invariant},
-    policy::{Source, terms::Mode},
+    policy::{self, Source, terms::Mode},
     settings::{Limits, Settings},
 };
 use law::Law;
@@ -136,6 +136,7 @@ pub struct Engine {
     troubles: Vec<String>,
 
     status: watch::Sender<Arc<Status>>,
+    settings_in_force: watch::Sender<Arc<Settings>>,
     /// Levers that wait: the lane ends after the write that is under way.
     waiting: Arc<AtomicUsize>,
     stopping: CancellationToken,
@@ -148,11 +149,14 @@ impl Engine {
         let Parts { settings, role, clock, entropy, files, metrics, book, reread, connect, tick_time_max } = parts;
         let now = clock.now();
         let clients = connect(&settings);
-        let sources = book.ledger().policies().values().map(|text| Source {
-            file: text.file.clone(),
-            text: text.text.clone(),
-            attachments: text.attachments.clone(),
-            unread: BTreeMap::new(),
+        let sources = book.ledger().policies().values().map(|text| {
+            let source = Source {
+                file: text.file.clone(),
+                text: text.text.clone(),
+                attachments: text.attachments.clone(),
+                unread: BTreeMap::new(),
+            };
+            (source, policy::Context::from_text(&text.context))
         });
         let law = Law::remembered(sources, &settings.policy_context());
         let limits = book.ledger().limits().map_or_else(
@@ -201,6 +205,7 @@ impl Engine {
             settings_faults: Vec::new(),
             troubles: Vec::new(),
             status,
+            settings_in_force: watch::Sender::new(Arc::new(settings.clone())),
             waiting,
             stopping,
             settings,
@@ -219,6 +224,11 @@ impl Engine {
         engine.metrics.know_invariants(&invariants);
         engine.know();
         (engine, events, handle)
+    }
+
+    /// The settings in force, for those who work beside the engine: a reload may change them.
+    pub fn settings_in_force(&self) -> watch::Receiver<Arc<Settings>> {
+        self.settings_in_force.subscribe()
     }
 
     /// `Observe` when it is over every policy's own.

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     io::systemd,
     ledger::{
-        Ledger,
         fleet::Stray,
+        has_anything,
         record::{Answer, Record},
     },
     market::client::WriteOutcome,
@@ -69,6 +69,7 @@ impl Engine {
         self.inventory = inventory;
         self.clients = clients;
         self.law.recheck(&new.policy_context());
+        self.settings_in_force.send_replace(std::sync::Arc::new(new.clone()));
         self.settings = new;
     }
 
@@ -83,7 +84,11 @@ impl Engine {
                 return;
             }
         };
-        for (_, checked) in &folder {
+        for (_, why) in &folder.unread {
+            tracing::warn!("{why}");
+            self.metrics.policy_reloaded(PolicyReload::Invalid);
+        }
+        for (_, checked) in &folder.texts {
             for fault in checked.faults.iter().chain(&checked.warnings) {
                 tracing::warn!("{fault}");
             }
@@ -93,7 +98,8 @@ impl Engine {
         }
         let book = self.book.lock().await;
         let before: BTreeSet<FleetName> = gone(&self.law);
-        self.law.propose(folder, &|fleet| has_vms(book.ledger(), fleet));
+        let (now, patience) = (self.clock.now(), self.patience());
+        self.law.propose(folder, &context, &|fleet| has_anything(book.ledger(), fleet, now, patience));
         for fleet in gone(&self.law).difference(&before) {
             tracing::warn!(%fleet, "its policy file is gone: the fleet is left as it is, paused");
         }
@@ -115,7 +121,12 @@ impl Engine {
         let held_before: BTreeSet<FleetName> = held(&self.law);
         let proposed = self.law.statutes.iter().filter_map(|(name, statute)| {
             let policy = &statute.proposed.as_ref()?.policy;
-            Some((name.clone(), loss_by_policy(situation.as_ref()?, policy, target(name, policy))))
+            let loss = |target| Some(loss_by_policy(situation.as_ref()?, policy, target));
+            // The operator's target ends some day, and then the policy's counts.
+            let lowered = policy.target_gpus < statute.in_force.policy.target_gpus;
+            let now = loss(target(name, policy))?;
+            let then = if lowered { loss(policy.target_gpus)? } else { now };
+            Some((name.clone(), if then.gpus > now.gpus { then } else { now }))
         });
         let losses: BTreeMap<FleetName, Loss> = proposed.collect();
         let enacted = self.law.enact(&losses, &target);
@@ -128,11 +139,12 @@ impl Engine {
             tracing::info!(%fleet, "its policy is in force");
             self.metrics.policy_reloaded(PolicyReload::Applied);
         }
+        let patience = self.patience();
         let forgotten: Vec<FleetName> = self
             .law
             .statutes
             .iter()
-            .filter(|(name, statute)| statute.gone && !has_vms(book.ledger(), name))
+            .filter(|(name, statute)| statute.gone && !has_anything(book.ledger(), name, now, patience))
             .map(|(name, _)| name.clone())
             .collect();
         let gone = forgotten.iter().map(|fleet| Record::PolicyGone { fleet: fleet.clone() });
@@ -310,11 +322,6 @@ impl Engine {
     }
 }
 
-/// Whether a fleet has anything left: the journal holds a VM, or an intent that may still become one.
-fn has_vms(ledger: &Ledger, fleet: &FleetName) -> bool {
-    ledger.holdings().values().any(|holding| holding.intent.fleet == *fleet)
-}
-
 fn gone(law: &Law) -> BTreeSet<FleetName> {
     law.statutes.iter().filter(|(_, statute)| statute.gone).map(|(name, _)| name.clone()).collect()
 }
@@ -336,5 +343,6 @@ fn in_force(law: &Law, fleet: &FleetName) -> Option<Record> {
         digest: text.digest.clone(),
         text: text.source.text.clone(),
         attachments: text.source.attachments.clone(),
+        context: text.context.to_text(),
     })
 }

@@ -87,6 +87,20 @@ pub struct Joined {
     pub complete: BTreeMap<MarketplaceName, bool>,
 }
 
+/// Whether a fleet has anything left that may cost: a VM, an intent that may have become one, money kept for one that was
+/// given up.
+pub fn has_anything(ledger: &Ledger, fleet: &FleetName, now: Timestamp, patience: Patience) -> bool {
+    ledger.holdings().values().any(|holding| holding.intent.fleet == *fleet)
+        || ledger.late().values().any(|late| late.fleet == *fleet)
+        || abandoned(ledger, now, patience).any(|(_, past)| past.holding.intent.fleet == *fleet)
+}
+
+/// Intents that were given up and may still turn up.
+fn abandoned(ledger: &Ledger, now: Timestamp, patience: Patience) -> impl Iterator<Item = (&VmName, &super::Past)> {
+    let lately = ledger.closed_since(before(now, patience.late_window));
+    lately.filter(|(_, past)| past.closed == Closed::Abandoned && !past.turned_up)
+}
+
 /// Joins the ledger with a look at the world. `known` are the fleets that have a policy: they are there even when empty,
 /// and a VM named after one of them is a stray even if the journal never heard of that fleet.
 pub fn join(
@@ -107,17 +121,15 @@ pub fn join(
     for ((name, id), vm) in ledger.late() {
         fleets.entry(vm.fleet.clone()).or_default().late.push(late(name, id, vm, &sights, now, patience));
     }
-    for (name, past) in ledger.closed_since(before(now, patience.late_window)) {
-        if past.closed == Closed::Abandoned && !past.turned_up {
-            let intent = &past.holding.intent;
-            fleets.entry(intent.fleet.clone()).or_default().reserved.push(Reserved {
-                name: name.clone(),
-                account: intent.account.clone(),
-                marketplace: intent.marketplace.clone(),
-                rate: past.holding.rate_max(),
-                until: after(past.at, patience.late_window),
-            });
-        }
+    for (name, past) in abandoned(ledger, now, patience) {
+        let intent = &past.holding.intent;
+        fleets.entry(intent.fleet.clone()).or_default().reserved.push(Reserved {
+            name: name.clone(),
+            account: intent.account.clone(),
+            marketplace: intent.marketplace.clone(),
+            rate: past.holding.rate_max(),
+            until: after(past.at, patience.late_window),
+        });
     }
 
     let mut foreign: BTreeMap<AccountName, HourlyRate> =

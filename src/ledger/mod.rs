@@ -42,7 +42,7 @@ pub use evidence::{Evidence, Patience};
 pub use fleet::{Fleet, Member, Standing};
 pub use holding::{Closed, Holding, LateVm, Past, Phase};
 pub use hosts::HostMemory;
-pub use join::{Joined, join};
+pub use join::{Joined, has_anything, join};
 pub use journal::{Journal, JournalError};
 pub use levers::{Levers, Scope};
 pub use record::{Intent, Record};
@@ -84,6 +84,8 @@ pub struct PolicyText {
     pub text: String,
     /// The files it refers to, by the path written in it.
     pub attachments: BTreeMap<String, String>,
+    /// What it was checked against.
+    pub context: String,
     /// Since when.
     pub since: Timestamp,
     /// Since when the file is gone, if it is.
@@ -354,9 +356,9 @@ impl Ledger {
             | Record::StrayDeleteSettled { .. }
             | Record::StrayDeleteInDoubt { .. } => {}
 
-            Record::PolicyInForce { fleet, file, digest, text, attachments } => {
+            Record::PolicyInForce { fleet, file, digest, text, attachments, context } => {
                 self.fleets.insert(fleet.clone());
-                let policy = PolicyText { file, digest, text, attachments, since: at, gone_since: None };
+                let policy = PolicyText { file, digest, text, attachments, context, since: at, gone_since: None };
                 self.policies.insert(fleet, policy);
             }
             Record::PolicyGone { fleet } => {

@@ -542,6 +542,8 @@ pub enum Record {
         text: String,
         /// The files it refers to, by the path written in it.
         attachments: BTreeMap<String, String>,
+        /// What it was checked against, as its writer keeps it: a text means what it meant when it came into force.
+        context: String,
     },
     /// A policy's file is gone: its fleet is left as it is.
     PolicyGone {

@@ -16,6 +16,8 @@ use super::{
     value::listed,
 };
 use crate::model::{FleetName, MarketplaceName, name::VM_NAME_BYTES_MAX, offer::Bounds};
+use serde::{Deserialize, Serialize};
+use serde_with::{DisplayFromStr, serde_as};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Room kept in a VM's name for the journal's epoch, in bytes.
@@ -26,7 +28,8 @@ pub const SEQUENCE_DIGITS_MAX: usize = 10;
 pub const PREFIX_AND_FLEET_BYTES_MAX: usize = VM_NAME_BYTES_MAX - 3 - EPOCH_BYTES_MAX - SEQUENCE_DIGITS_MAX;
 
 /// Whether a marketplace takes bids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SpotOffered {
     /// It does.
     Yes,
@@ -35,7 +38,8 @@ pub enum SpotOffered {
 }
 
 /// `[defaults.instance]`: what every policy's `[instance]` starts from, less the SSH key. `None`: the built-in default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[serde_as]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceDefaults {
     /// GPUs per VM, at least.
     pub gpus_min: Option<u32>,
@@ -54,13 +58,15 @@ pub struct InstanceDefaults {
     /// cloud-init, the text itself.
     pub cloud_init: Option<String>,
     /// How fleets shrink.
+    #[serde_as(as = "Option<DisplayFromStr>")]
     pub scale_down: Option<ScaleDown>,
     /// How long a stopped VM is kept.
     pub stopped_max_age: Option<Duration>,
 }
 
 /// What a policy is checked against: the settings, as far as they matter to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[serde_as]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
     /// What our VMs' names begin with.
     pub instance_prefix: String,
@@ -69,7 +75,21 @@ pub struct Context {
     /// The rest of `[defaults.instance]`.
     pub instance_defaults: InstanceDefaults,
     /// All that are configured.
+    #[serde_as(as = "BTreeMap<DisplayFromStr, _>")]
     pub marketplaces: BTreeMap<MarketplaceName, SpotOffered>,
+}
+
+impl Context {
+    /// As it is kept beside a policy's text, so that the text goes on meaning what it meant when it was checked.
+    pub fn to_text(&self) -> String {
+        // Text, numbers and maps by name: there is nothing in it that JSON cannot say.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What [`Context::to_text`] told; `None` where it is not readable.
+    pub fn from_text(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
 }
 
 /// What came of a check.

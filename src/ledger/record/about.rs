@@ -8,7 +8,7 @@ use crate::{
 
 impl Record {
     /// Every kind's word.
-    pub const KINDS: [&'static str; 42] = [
+    pub const KINDS: [&'static str; 44] = [
         "created",
         "deploy_intended",
         "deployed",
@@ -23,9 +23,11 @@ impl Record {
         "gone",
         "rebid_intended",
         "rebid_settled",
+        "rebid_not_made",
         "rebid_in_doubt",
         "start_intended",
         "start_settled",
+        "start_not_made",
         "start_in_doubt",
         "stop_intended",
         "stop_settled",

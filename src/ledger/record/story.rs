@@ -92,6 +92,8 @@ impl Record {
                 BidAnswer::Accepted => format!("its bid was accepted{}", and(detail)),
                 BidAnswer::Refused => format!("its bid was refused{}", and(detail)),
             },
+            Self::RebidNotMade { name: _, detail } => format!("its bid was not even considered{}", and(detail)),
+            Self::StartNotMade { name: _, detail } => format!("its start was turned away{}", and(detail)),
             Self::RebidInDoubt { name: _, detail } => {
                 format!("{}; the higher counts until it is read back", doubted("its bid", detail))
             }
@@ -105,7 +107,7 @@ impl Record {
             Self::StrayDeleteIntended { id, .. } => format!("a stray, {id}: to be deleted: the operator wants it"),
             Self::StrayDeleteSettled { answer, detail, .. } => answered("the stray's delete", *answer, detail),
             Self::StrayDeleteInDoubt { detail, .. } => doubted("the stray's delete", detail),
-            Self::PolicyInForce { fleet: _, file, digest, text: _, attachments: _ } => {
+            Self::PolicyInForce { fleet: _, file, digest, text: _, attachments: _, context: _ } => {
                 format!("the text of {file} is in force, sha256 {}", digest.chars().take(12).collect::<String>())
             }
             Self::PolicyGone { fleet: _ } => "its policy file is gone: the fleet stays as it is, paused".to_owned(),

@@ -16,6 +16,7 @@
 
 pub mod act;
 pub mod brake;
+pub mod clocks;
 pub mod decision;
 pub mod edits;
 pub mod events;
@@ -47,6 +48,7 @@ use crate::{
     policy::{self, Source, terms::Mode},
     settings::{Limits, Settings},
 };
+use clocks::Clocks;
 use law::Law;
 use observe::Clients;
 use std::{
@@ -129,6 +131,8 @@ pub struct Engine {
     plan: Option<Plan>,
 
     started_at: Timestamp,
+    /// When the newest look began.
+    looked_at: Option<Clocks>,
     ticks: u64,
     decision: Option<String>,
     blocks: BTreeMap<String, Vec<(u32, String)>>,
@@ -199,6 +203,7 @@ impl Engine {
             situation: None,
             plan: None,
             started_at: now,
+            looked_at: None,
             ticks: 0,
             decision: None,
             blocks: BTreeMap::new(),

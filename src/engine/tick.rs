@@ -3,6 +3,7 @@
 use super::{
     Cause, Engine, Role, act,
     brake::Brake,
+    clocks::Clocks,
     decision::Step,
     observe,
     situate::{self, Known},
@@ -102,6 +103,11 @@ impl Engine {
 
     /// One look at the world, and what it is evidence of.
     pub(super) async fn look(&mut self) {
+        let clocks = Clocks { wall: self.clock.now(), monotonic: self.clock.monotonic() };
+        if self.looked_at.replace(clocks).is_some_and(|earlier| clocks.was_set_since(earlier)) {
+            tracing::warn!(now = %clocks.wall, "the clock was set: what was seen before is not trusted any more");
+            self.inventory = observe::nothing_seen(&self.clients, clocks.wall);
+        }
         observe::observe(&self.clients, &*self.clock, &mut self.inventory).await;
         let patience = self.patience();
         let wanted = {

@@ -51,11 +51,13 @@ fn chosen(asked: &Asked, status: &Status) -> Result<Option<FleetName>, Problem> 
 }
 
 fn known(fleet: FleetName, status: &Status) -> Result<FleetName, Problem> {
-    if status.fleets.contains_key(&fleet) { Ok(fleet) } else { Err(no_fleet(&fleet)) }
+    if status.fleets.contains_key(&fleet) { Ok(fleet) } else { Err(no_fleet(&fleet, status)) }
 }
 
-fn no_fleet(fleet: &FleetName) -> Problem {
-    Problem::not_found(format!("there is no fleet `{fleet}`; GET /api/v1/fleets lists them"))
+fn no_fleet(fleet: &FleetName, status: &Status) -> Problem {
+    let known: Vec<&str> = status.fleets.keys().map(FleetName::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Problem::not_found(format!("there is no fleet {fleet}; there are: {known}"))
 }
 
 /// The answer of one route; its access rules have been kept.
@@ -99,11 +101,11 @@ pub(super) async fn answer(house: &Arc<House>, spec: &Spec, asked: &Asked) -> Re
         Endpoint::Fleets => json(&show::fleets(&status, now)),
         Endpoint::Fleet => {
             let fleet: FleetName = asked.named("fleet")?;
-            json(&show::fleet(&status, &fleet).ok_or_else(|| no_fleet(&fleet))?)
+            json(&show::fleet(&status, &fleet).ok_or_else(|| no_fleet(&fleet, &status))?)
         }
         Endpoint::Instances => {
             let only = chosen(asked, &status)?;
-            let mut all = show::instances(status.situation.as_ref(), status.at, now);
+            let mut all = show::instances(&status, now);
             all.instances.retain(|instance| only.as_ref().is_none_or(|only| only.as_str() == instance.fleet));
             json(&all)
         }

@@ -228,6 +228,10 @@ fn card(scene: &Scene<'_>, fleet: &FleetView, place: usize) -> Markup {
                     dd { (operator.gpus) " GPUs " @if let Some(until) = operator.until { "until " (until) } }
                 }
             }
+            @for vm in &fleet.overbilled {
+                p.blocked { strong { (vm.instance) " is overbilled: " }
+                    (vm.billed_usd_per_hour) " USD/h billed, " (vm.agreed_usd_per_hour) " agreed" }
+            }
             @for unmet in &fleet.blocked {
                 p.blocked { strong { (unmet.gpus) " GPUs: " (unmet.reason.replace('_', " ")) } " " (unmet.detail) }
             }
@@ -324,7 +328,7 @@ fn cost(scene: &Scene<'_>, all: &FleetsView) -> Markup {
 }
 
 fn instances(scene: &Scene<'_>) -> Markup {
-    let all = show::instances(scene.status.situation.as_ref(), None, scene.now).instances;
+    let all = show::instances(scene.status, scene.now).instances;
     html! {
         section {
             h2 { "Instances" small { (all.len()) } }
@@ -340,7 +344,8 @@ fn instances(scene: &Scene<'_>) -> Markup {
                         td { span class=(format!("dot st-{}", vm.standing)) {} (vm.standing.replace('_', " ")) }
                         td { (vm.gpus) " × " (vm.gpu_model) }
                         td { (vm.price_type.as_deref().unwrap_or("").replace('_', " ")) }
-                        td.n { (vm.rate_usd_per_hour) }
+                        td.n { (vm.rate_usd_per_hour)
+                            @if vm.overbilled_usd_per_hour.is_some() { " " span.badge.bad { "overbilled" } } }
                         td { (vm.age_s.map(|age| span(Duration::from_secs(age))).unwrap_or_default()) }
                         td { (vm.location) }
                         td.mono { (vm.address.as_deref().unwrap_or("")) (ssh(vm)) }

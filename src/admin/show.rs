@@ -17,8 +17,13 @@ use crate::{
         Member,
         fleet::{Late, Stray},
     },
-    model::{FleetName, HostnodeId, PriceType, Timestamp, Usd, time::elapsed},
-    plan::{Action, Bench, Candidate, Deploy, FleetReport, FleetState, Plan, Situation, Unmet, Verdict},
+    model::{
+        FleetName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, PriceType, Timestamp, Usd, VmName,
+        offer::{Lot, Supply},
+        reason::Rejected,
+        time::elapsed,
+    },
+    plan::{Action, Bench, Candidate, Deploy, FleetReport, FleetState, MarketState, Plan, Situation, Unmet, Verdict},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +77,7 @@ pub fn fleet(status: &Status, name: &FleetName) -> Option<FleetView> {
         operator_target: levers.target.map(|(gpus, until)| OperatorTargetView { gpus, until }),
         missing_since: state.and_then(|state| state.missing_since),
         blocked: report.iter().flat_map(|report| &report.blocked).map(blocked).collect(),
+        overbilled: report.iter().flat_map(|report| &report.overbilled).map(overbilled).collect(),
         totals: totals(sums),
         policy: PolicyView {
             file: policy.file.clone(),
@@ -93,6 +99,14 @@ fn count<T>(items: impl Iterator<Item = T>) -> u32 {
 
 fn blocked(unmet: &Unmet) -> BlockedView {
     BlockedView { gpus: unmet.gpus, reason: unmet.reason.to_string(), detail: unmet.detail.clone() }
+}
+
+fn overbilled((name, (agreed, billed)): (&VmName, &(HourlyRate, HourlyRate))) -> OverbilledView {
+    OverbilledView {
+        instance: name.to_string(),
+        agreed_usd_per_hour: (*agreed).into(),
+        billed_usd_per_hour: (*billed).into(),
+    }
 }
 
 fn totals(sums: &Totals) -> TotalsView {
@@ -139,17 +153,19 @@ pub const fn bench_word(bench: Bench) -> &'static str {
 }
 
 /// Every VM that is ours or is named like ours.
-pub fn instances(situation: Option<&Situation>, at: Option<Timestamp>, now: Timestamp) -> InstancesView {
+pub fn instances(status: &Status, now: Timestamp) -> InstancesView {
     let mut instances = Vec::new();
-    for (name, state) in situation.iter().flat_map(|situation| &situation.fleets) {
-        instances.extend(state.fleet.members.values().map(|found| member(found, now)));
+    for (name, state) in status.situation.iter().flat_map(|situation| &situation.fleets) {
+        let report = status.plan.as_ref().and_then(|plan| plan.report.get(name));
+        let billed = |found: &Member| report?.overbilled.get(&found.name).map(|(_, billed)| *billed);
+        instances.extend(state.fleet.members.values().map(|found| member(found, billed(found), now)));
         instances.extend(state.fleet.strays.iter().map(|found| stray(name, found, now)));
         instances.extend(state.fleet.late.iter().map(|found| late(name, found)));
     }
-    InstancesView { at, instances }
+    InstancesView { at: status.at, instances }
 }
 
-fn member(member: &Member, now: Timestamp) -> InstanceView {
+fn member(member: &Member, overbilled: Option<HourlyRate>, now: Timestamp) -> InstanceView {
     InstanceView {
         name: member.name.to_string(),
         id: member.id.as_ref().map(ToString::to_string),
@@ -172,6 +188,8 @@ fn member(member: &Member, now: Timestamp) -> InstanceView {
         ports: member.ports.clone(),
         bid_usd_per_hour: member.bid.map(Money::from),
         rate_usd_per_hour: member.committed().into(),
+        agreed_usd_per_hour: Some(member.agreed.total().into()),
+        overbilled_usd_per_hour: overbilled.map(Money::from),
         on_demand_usd_per_hour: Some(member.on_demand.total().into()),
         protected: member.protected,
         write_in_doubt: member.write_in_doubt,
@@ -204,6 +222,8 @@ fn stray(fleet: &FleetName, stray: &Stray, now: Timestamp) -> InstanceView {
         ports: instance.ports.clone(),
         bid_usd_per_hour: None,
         rate_usd_per_hour: stray.rate().into(),
+        agreed_usd_per_hour: None,
+        overbilled_usd_per_hour: None,
         on_demand_usd_per_hour: None,
         protected: false,
         write_in_doubt: false,
@@ -235,6 +255,8 @@ fn late(fleet: &FleetName, late: &Late) -> InstanceView {
         ports: BTreeMap::new(),
         bid_usd_per_hour: None,
         rate_usd_per_hour: late.rate.into(),
+        agreed_usd_per_hour: None,
+        overbilled_usd_per_hour: None,
         on_demand_usd_per_hour: None,
         protected: false,
         write_in_doubt: false,
@@ -255,6 +277,7 @@ pub fn offers(plan: &Plan, at: Option<Timestamp>, only: Option<&FleetName>, cand
             .take(candidates_max)
             .map(|(found, rank)| offer(found, rank))
             .collect(),
+        candidates_total: count(report.candidates.iter()),
         rejected: rejected(report),
         unasked_offers: report.unasked_offers,
     };
@@ -317,6 +340,7 @@ pub fn plan(situation: &Situation, plan: &Plan, only: Option<&FleetName>) -> Pla
         rejected: rejected(report),
         blocked: report.blocked.iter().map(blocked).collect(),
         unasked_offers: report.unasked_offers,
+        stray_gpus: situation.fleets.get(name).map_or(0, |state| state.fleet.stray_gpus()),
     };
     PlanView { at: situation.now, fleets: chosen.map(of).collect() }
 }
@@ -400,6 +424,11 @@ pub fn why_not(situation: &Situation, plan: &Plan, hostnode: &HostnodeId) -> Why
     let listed =
         situation.markets.iter().filter(|(_, market)| market.hostnodes.iter().any(|node| node.id == *hostnode));
     let listed_by: Vec<String> = listed.map(|(name, _)| name.to_string()).collect();
+    let listing = |(name, market): (&MarketplaceName, &MarketState)| {
+        let node = market.hostnodes.iter().find(|node| node.id == *hostnode)?;
+        Some(format!("{name}: {}", as_listed(node)))
+    };
+    let listings: Vec<String> = situation.markets.iter().filter_map(listing).collect();
     let of = |(name, report): (&FleetName, &FleetReport)| {
         let weighed: Vec<(&Candidate, u32)> =
             report.candidates.iter().zip(1..).filter(|(found, _)| found.offer.hostnode == *hostnode).collect();
@@ -419,7 +448,7 @@ pub fn why_not(situation: &Situation, plan: &Plan, hostnode: &HostnodeId) -> Why
             (None, Some(((marketplace, _), reason))) => (
                 Some(marketplace.to_string()),
                 reason.to_string(),
-                format!("turned down before it was priced: {reason}"),
+                format!("turned down before it was priced: {}", needs(situation, name, *reason)),
             ),
             (None, None) if listed_by.is_empty() => {
                 (None, "not_listed".to_owned(), "no marketplace lists a hostnode of this id now".to_owned())
@@ -442,7 +471,68 @@ pub fn why_not(situation: &Situation, plan: &Plan, hostnode: &HostnodeId) -> Why
             instances: situation.fleets.get(name).map(here).unwrap_or_default(),
         }
     };
-    WhyNotView { hostnode: hostnode.to_string(), fleets: plan.report.iter().map(of).collect(), listed_by }
+    WhyNotView { hostnode: hostnode.to_string(), fleets: plan.report.iter().map(of).collect(), listed_by, listings }
+}
+
+/// A machine as its marketplace lists it, one line.
+fn as_listed(node: &Hostnode) -> String {
+    let sold = match &node.supply {
+        Supply::Resources(resources) => {
+            let gpus =
+                resources.gpus.iter().map(|(model, stock)| format!("{} x {model} at {}", stock.free, stock.price));
+            let rest = [
+                (&resources.vcpus, "vCPU"),
+                (&resources.ram_gb, "GB of memory"),
+                (&resources.storage_gb, "GB of disk"),
+            ];
+            let rest = rest.map(|(stock, unit)| format!("{} {unit}", stock.free));
+            gpus.chain(rest).collect::<Vec<_>>().join(", ")
+        }
+        Supply::Lots(lots) => {
+            let lot = |lot: &Lot| format!("{} x {} at {}", lot.shape.gpus, lot.shape.gpu_model, lot.rates.total());
+            lots.iter().map(lot).collect::<Vec<_>>().join(", ")
+        }
+    };
+    let up = node
+        .uptime_ppm
+        .map_or_else(|| "uptime unknown".to_owned(), |ppm| format!("up {}.{:02} %", ppm / 10_000, ppm / 100 % 100));
+    let online = if node.online { "online" } else { "offline" };
+    let place = node.location.to_string();
+    let place = if place.is_empty() { "place unknown".to_owned() } else { place };
+    format!("{place}; {online}, {up}; free: {sold}, {} ports", node.free_ports.len())
+}
+
+/// What the policy asks for that the machine has not.
+fn needs(situation: &Situation, fleet: &FleetName, reason: Rejected) -> String {
+    let Some(policy) = situation.fleets.get(fleet).map(|state| &state.policy) else { return reason.to_string() };
+    let instance = &policy.instance;
+    let asked = match reason {
+        Rejected::Offline => "it is not listed as online".to_owned(),
+        Rejected::ModelNotWanted => {
+            let wanted: Vec<&str> = policy.models.iter().map(|terms| terms.model.as_str()).collect();
+            format!("wanted are {}", wanted.join(", "))
+        }
+        Rejected::NotEnoughGpus => format!("a VM has at least {} GPUs", instance.gpus.min),
+        Rejected::NotEnoughResources | Rejected::HostRestriction => format!(
+            "a VM has {} vCPU and {} GB of memory per GPU and {} GB of disk",
+            instance.vcpus_per_gpu, instance.ram_gb_per_gpu, instance.storage_gb
+        ),
+        Rejected::NoFreePorts => format!("a VM needs {} ports", instance.ports.len()),
+        Rejected::UptimeBelowMin => format!("min_uptime is {}", Ratio::from_ppm(policy.hosts.min_uptime_ppm.into())),
+        Rejected::CountryNotAllowed => {
+            format!("allowed are {}", policy.hosts.countries.as_deref().unwrap_or_default().join(", "))
+        }
+        Rejected::Denied => "it is in hosts.deny".to_owned(),
+        Rejected::PriceAboveCap => "it costs more than max_price, in each way in which it may be paid for".to_owned(),
+        Rejected::NoSpot => "it takes no bids, and on_demand.use is \"never\"".to_owned(),
+        Rejected::BidRefused => "no bid within the cap is accepted".to_owned(),
+        Rejected::Cooldown => "a deploy failed there lately".to_owned(),
+        Rejected::Quarantined => "deploys failed there three times in a row".to_owned(),
+        Rejected::HostnodeFull => "max_gpus_per_hostnode are there already".to_owned(),
+        Rejected::LocationFull => "max_share_per_location is there already".to_owned(),
+        Rejected::MarketplaceNotWanted => "its marketplace is not one of the policy's".to_owned(),
+    };
+    format!("{reason}: {asked}")
 }
 
 /// All accounts.
@@ -530,7 +620,7 @@ mod tests {
         let (situation, newest) = (status.situation.as_ref(), status.plan.as_ref().unwrap());
         let all = fleets(&status, now());
         assert_eq!(serde_json::from_str::<FleetsView>(&json(&all)).unwrap(), all);
-        let all = instances(situation, status.at, now());
+        let all = instances(&status, now());
         assert_eq!(serde_json::from_str::<InstancesView>(&json(&all)).unwrap(), all);
         let all = offers(newest, status.at, None, CANDIDATES_MAX);
         assert_eq!(serde_json::from_str::<OffersView>(&json(&all)).unwrap(), all);
@@ -572,8 +662,37 @@ mod tests {
     }
 
     #[test]
+    fn why_not_shows_the_machine_as_listed_and_what_the_policy_asks_for() {
+        let mut status = status();
+        let situation = status.situation.as_mut().unwrap();
+        let plan = status.plan.as_mut().unwrap();
+        let id = situation.markets[&name("tensordock")].hostnodes[0].id.clone();
+        let train = plan.report.get_mut(&name("train")).unwrap();
+        train.candidates.clear();
+        train.rejected_hostnodes = BTreeMap::from([((name("tensordock"), id.clone()), Rejected::NotEnoughGpus)]);
+        let view = why_not(situation, plan, &id);
+        assert!(view.listings[0].starts_with("tensordock: "), "{:?}", view.listings);
+        let verdict = view.fleets.iter().find(|fleet| fleet.fleet == "train").unwrap();
+        assert_eq!(verdict.detail, "turned down before it was priced: not_enough_gpus: a VM has at least 1 GPUs");
+    }
+
+    #[test]
+    fn what_is_billed_beyond_what_was_agreed_is_told_of_the_fleet_and_of_the_vm() {
+        let fleet = fleet(&status(), &name("train")).unwrap();
+        check(
+            &json(&fleet),
+            r#""overbilled":[{"instance":"spotscale-train-k3x9-1","agreed_usd_per_hour":0.85,"billed_usd_per_hour":0.88}]"#,
+        );
+        let all = instances(&status(), now()).instances;
+        let overbilled: Vec<_> = all.iter().filter(|vm| vm.overbilled_usd_per_hour.is_some()).collect();
+        assert_eq!(overbilled.len(), 1);
+        assert_eq!(overbilled[0].name, "spotscale-train-k3x9-1");
+        assert!(all.iter().filter(|vm| vm.standing != "stray").all(|vm| vm.agreed_usd_per_hour.is_some()));
+    }
+
+    #[test]
     fn a_stray_is_among_the_instances_and_says_so() {
-        let all = instances(status().situation.as_ref(), None, now()).instances;
+        let all = instances(&status(), now()).instances;
         let stray = all.iter().find(|instance| instance.standing == "stray").unwrap();
         assert_eq!((stray.fleet.as_str(), stray.rate_usd_per_hour.to_string().as_str()), ("train", "0.355"));
     }

@@ -156,7 +156,7 @@ impl Source {
             Self::Daemon { client, within } => Ok(client.view("instances", Vec::new(), *within).await?),
             Self::Offline(offline) => {
                 let looked = offline.look(None).await?;
-                Ok(show::instances(looked.situation.as_ref(), looked.at, now()))
+                Ok(show::instances(&looked, now()))
             }
         }
     }

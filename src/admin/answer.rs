@@ -9,6 +9,7 @@ use super::{
     show,
     spec::{Answer, Endpoint, Spec},
     views::{DecisionsView, DoneView},
+    why_not,
 };
 use crate::{
     engine::{Status, export},
@@ -51,13 +52,11 @@ fn chosen(asked: &Asked, status: &Status) -> Result<Option<FleetName>, Problem> 
 }
 
 fn known(fleet: FleetName, status: &Status) -> Result<FleetName, Problem> {
-    if status.fleets.contains_key(&fleet) { Ok(fleet) } else { Err(no_fleet(&fleet, status)) }
+    if status.fleets.contains_key(&fleet) { Ok(fleet) } else { Err(no_fleet(&fleet)) }
 }
 
-fn no_fleet(fleet: &FleetName, status: &Status) -> Problem {
-    let known: Vec<&str> = status.fleets.keys().map(FleetName::as_str).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Problem::not_found(format!("there is no fleet {fleet}; there are: {known}"))
+fn no_fleet(fleet: &FleetName) -> Problem {
+    Problem::not_found(format!("there is no fleet {fleet}; `spotscale status` and GET /api/v1/fleets list them"))
 }
 
 /// The answer of one route; its access rules have been kept.
@@ -101,7 +100,7 @@ pub(super) async fn answer(house: &Arc<House>, spec: &Spec, asked: &Asked) -> Re
         Endpoint::Fleets => json(&show::fleets(&status, now)),
         Endpoint::Fleet => {
             let fleet: FleetName = asked.named("fleet")?;
-            json(&show::fleet(&status, &fleet).ok_or_else(|| no_fleet(&fleet, &status))?)
+            json(&show::fleet(&status, &fleet).ok_or_else(|| no_fleet(&fleet))?)
         }
         Endpoint::Instances => {
             let only = chosen(asked, &status)?;
@@ -123,7 +122,7 @@ pub(super) async fn answer(house: &Arc<House>, spec: &Spec, asked: &Asked) -> Re
         Endpoint::WhatIf => what_if(house, asked).await,
         Endpoint::WhyNot => {
             let (situation, plan) = planned(&status)?;
-            json(&show::why_not(situation, plan, &asked.named("hostnode")?))
+            json(&why_not::why_not(situation, plan, &asked.named("hostnode")?))
         }
         Endpoint::Decisions => {
             let wanted = Wanted {

@@ -340,12 +340,12 @@ fn instances(scene: &Scene<'_>) -> Markup {
                     } }
                     tbody { @for vm in all.iter().take(INSTANCES) {
                     tr.vm {
-                        td.mono { (vm.name) @if vm.protected { " " span.badge.info { "protected" } } }
+                        td.mono { (vm.name) @if vm.protected { " " span.badge.info { "protected" } }
+                            @if vm.overbilled_usd_per_hour.is_some() { " " span.badge.bad { "overbilled" } } }
                         td { span class=(format!("dot st-{}", vm.standing)) {} (vm.standing.replace('_', " ")) }
                         td { (vm.gpus) " × " (vm.gpu_model) }
                         td { (vm.price_type.as_deref().unwrap_or("").replace('_', " ")) }
-                        td.n { (vm.rate_usd_per_hour)
-                            @if vm.overbilled_usd_per_hour.is_some() { " " span.badge.bad { "overbilled" } } }
+                        td.n { (vm.rate_usd_per_hour) }
                         td { (vm.age_s.map(|age| span(Duration::from_secs(age))).unwrap_or_default()) }
                         td { (vm.location) }
                         td.mono { (vm.address.as_deref().unwrap_or("")) (ssh(vm)) }
@@ -578,6 +578,8 @@ mod tests {
         let page = shown(&status(), None);
         for part in [
             "5 of 10 GPUs · spotscale",
+            "is overbilled: ",
+            "0.88 USD/h billed, 0.85 agreed",
             "4.835 of 6.00 USD/h",
             "2 GPUs: rate limit",
             "66 % below on demand",

@@ -284,6 +284,7 @@ impl Engine {
                 Event::Lever(lever, reply) => {
                     let answer = self.pull(lever).await;
                     if answer.is_ok() {
+                        self.show_levers().await;
                         cause = Some(Cause::Operator);
                     }
                     let _ = reply.send(answer);

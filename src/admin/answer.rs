@@ -9,6 +9,7 @@ use super::{
     show,
     spec::{Answer, Endpoint, Spec},
     views::{DecisionsView, DoneView},
+    why_not,
 };
 use crate::{
     engine::{Status, export},
@@ -65,7 +66,7 @@ fn known(fleet: FleetName, status: &Status) -> Result<FleetName, Problem> {
 }
 
 fn no_fleet(fleet: &FleetName) -> Problem {
-    Problem::not_found(format!("there is no fleet `{fleet}`; GET /api/v1/fleets lists them"))
+    Problem::not_found(format!("there is no fleet {fleet}; `spotscale status` and GET /api/v1/fleets list them"))
 }
 
 /// The answer of one route; its access rules have been kept.
@@ -113,7 +114,7 @@ pub(super) async fn answer(house: &Arc<House>, spec: &Spec, asked: &Asked) -> Re
         }
         Endpoint::Instances => {
             let only = chosen(asked, &status)?;
-            let mut all = show::instances(status.situation.as_ref(), status.at, now);
+            let mut all = show::instances(&status, now);
             all.instances.retain(|instance| only.as_ref().is_none_or(|only| only.as_str() == instance.fleet));
             json(&all)
         }
@@ -131,7 +132,7 @@ pub(super) async fn answer(house: &Arc<House>, spec: &Spec, asked: &Asked) -> Re
         Endpoint::WhatIf => what_if(house, asked).await,
         Endpoint::WhyNot => {
             let (situation, plan) = planned(&status)?;
-            json(&show::why_not(situation, plan, &asked.named("hostnode")?))
+            json(&why_not::why_not(situation, plan, &asked.named("hostnode")?))
         }
         Endpoint::Decisions => {
             let wanted = Wanted {

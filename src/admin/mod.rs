@@ -24,6 +24,7 @@ pub mod problem;
 pub mod show;
 pub mod spec;
 pub mod views;
+pub mod why_not;
 
 mod answer;
 mod house;

@@ -21,11 +21,12 @@ const SCHEMAS: &[(&str, &str)] = &[
         "FleetView",
         "fleet:text target_gpus?:uint running_gpus:uint counted_gpus:uint gpus:{uint} instances:uint strays:uint \
          rate_usd_per_hour?:RateView mode:text paused:bool evacuating:bool operator_target?:OperatorTargetView \
-         missing_since?:time blocked:[BlockedView] totals:TotalsView policy:PolicyView accounts:[text]",
+         missing_since?:time blocked:[BlockedView] overbilled:[OverbilledView] totals:TotalsView policy:PolicyView accounts:[text]",
     ),
     ("RateView", "now:money limit:money"),
     ("OperatorTargetView", "gpus:uint until?:time"),
     ("BlockedView", "gpus:uint reason:text detail:text"),
+    ("OverbilledView", "instance:text agreed_usd_per_hour:money billed_usd_per_hour:money"),
     (
         "TotalsView",
         "spend_usd:money spend_today_usd:money gpu_seconds:uint on_demand_equivalent_usd:money \
@@ -44,10 +45,10 @@ const SCHEMAS: &[(&str, &str)] = &[
         "name:text id?:text fleet:text marketplace:text account:text hostnode?:text location:text gpu_model:text \
          gpus:uint vcpus?:uint ram_gb?:uint storage_gb?:uint price_type?:text standing:text since?:time age_s?:uint \
          running_since?:time address?:text ports:{uint} bid_usd_per_hour?:money rate_usd_per_hour:money \
-         on_demand_usd_per_hour?:money protected:bool write_in_doubt:bool replaces?:text why:text",
+         agreed_usd_per_hour?:money overbilled_usd_per_hour?:money on_demand_usd_per_hour?:money protected:bool write_in_doubt:bool replaces?:text why:text",
     ),
     ("OffersView", "at?:time fleets:[FleetOffersView]"),
-    ("FleetOffersView", "fleet:text candidates:[OfferView] rejected:{uint} unasked_offers:uint"),
+    ("FleetOffersView", "fleet:text candidates:[OfferView] candidates_total:uint rejected:{uint} unasked_offers:uint"),
     (
         "OfferView",
         "rank:uint marketplace:text hostnode:text location:text gpu_model:text gpus:uint vcpus:uint ram_gb:uint \
@@ -59,7 +60,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     (
         "FleetPlanView",
         "fleet:text target_gpus:uint running_gpus:uint planned_gpus:uint rate_usd_per_hour:PlannedRateView \
-         gap_ratio:ratio actions:[ActionView] rejected:{uint} blocked:[BlockedView] unasked_offers:uint",
+         gap_ratio:ratio actions:[ActionView] rejected:{uint} blocked:[BlockedView] unasked_offers:uint stray_gpus:uint",
     ),
     ("PlannedRateView", "now:money planned:money limit:money lower_bound:money"),
     (
@@ -67,7 +68,7 @@ const SCHEMAS: &[(&str, &str)] = &[
         "kind:text marketplace:text hostnode?:text gpu_model?:text gpus?:uint price_type?:text \
          bid_usd_per_hour?:money rate_usd_per_hour?:money instance?:text replaces?:text reason:text detail?:text",
     ),
-    ("WhyNotView", "hostnode:text listed_by:[text] fleets:[WhyNotFleetView]"),
+    ("WhyNotView", "hostnode:text listed_by:[text] listings:[text] fleets:[WhyNotFleetView]"),
     (
         "WhyNotFleetView",
         "fleet:text marketplace?:text verdict:text detail:text candidates:[OfferView] instances:[text]",

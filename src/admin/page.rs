@@ -218,6 +218,10 @@ fn card(scene: &Scene<'_>, fleet: &FleetView, place: usize) -> Markup {
                     dd { (operator.gpus) " GPUs " @if let Some(until) = operator.until { "until " (until) } }
                 }
             }
+            @for vm in &fleet.overbilled {
+                p.blocked { strong { (vm.instance) " is overbilled: " }
+                    (vm.billed_usd_per_hour) " USD/h billed, " (vm.agreed_usd_per_hour) " agreed" }
+            }
             @for unmet in &fleet.blocked {
                 p.blocked { strong { (unmet.gpus) " GPUs: " (unmet.reason.replace('_', " ")) } " " (unmet.detail) }
             }
@@ -314,7 +318,7 @@ fn cost(scene: &Scene<'_>, all: &FleetsView) -> Markup {
 }
 
 fn instances(scene: &Scene<'_>) -> Markup {
-    let all = show::instances(scene.status.situation.as_ref(), None, scene.now).instances;
+    let all = show::instances(scene.status, scene.now).instances;
     html! {
         section {
             h2 { "Instances" small { (all.len()) } }
@@ -326,7 +330,8 @@ fn instances(scene: &Scene<'_>) -> Markup {
                     } }
                     tbody { @for vm in all.iter().take(INSTANCES) {
                     tr.vm {
-                        td.mono { (vm.name) @if vm.protected { " " span.badge.info { "protected" } } }
+                        td.mono { (vm.name) @if vm.protected { " " span.badge.info { "protected" } }
+                            @if vm.overbilled_usd_per_hour.is_some() { " " span.badge.bad { "overbilled" } } }
                         td { span class=(format!("dot st-{}", vm.standing)) {} (vm.standing.replace('_', " ")) }
                         td { (vm.gpus) " × " (vm.gpu_model) }
                         td { (vm.price_type.as_deref().unwrap_or("").replace('_', " ")) }
@@ -563,6 +568,8 @@ mod tests {
         let page = shown(&status(), None);
         for part in [
             "5 of 10 GPUs · spotscale",
+            "is overbilled: ",
+            "0.88 USD/h billed, 0.85 agreed",
             "4.835 of 6.00 USD/h",
             "2 GPUs: rate limit",
             "66 % below on demand",

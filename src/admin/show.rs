@@ -17,8 +17,8 @@ use crate::{
         Member,
         fleet::{Late, Stray},
     },
-    model::{FleetName, HostnodeId, PriceType, Timestamp, Usd, time::elapsed},
-    plan::{Action, Bench, Candidate, Deploy, FleetReport, FleetState, Plan, Situation, Unmet, Verdict},
+    model::{FleetName, HourlyRate, PriceType, Timestamp, Usd, VmName, time::elapsed},
+    plan::{Action, Bench, Candidate, Deploy, FleetReport, Plan, Situation, Unmet},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +72,7 @@ pub fn fleet(status: &Status, name: &FleetName) -> Option<FleetView> {
         operator_target: levers.target.map(|(gpus, until)| OperatorTargetView { gpus, until }),
         missing_since: state.and_then(|state| state.missing_since),
         blocked: report.iter().flat_map(|report| &report.blocked).map(blocked).collect(),
+        overbilled: report.iter().flat_map(|report| &report.overbilled).map(overbilled).collect(),
         totals: totals(sums),
         policy: PolicyView {
             file: policy.file.clone(),
@@ -93,6 +94,14 @@ fn count<T>(items: impl Iterator<Item = T>) -> u32 {
 
 fn blocked(unmet: &Unmet) -> BlockedView {
     BlockedView { gpus: unmet.gpus, reason: unmet.reason.to_string(), detail: unmet.detail.clone() }
+}
+
+fn overbilled((name, (agreed, billed)): (&VmName, &(HourlyRate, HourlyRate))) -> OverbilledView {
+    OverbilledView {
+        instance: name.to_string(),
+        agreed_usd_per_hour: (*agreed).into(),
+        billed_usd_per_hour: (*billed).into(),
+    }
 }
 
 fn totals(sums: &Totals) -> TotalsView {
@@ -139,17 +148,19 @@ pub const fn bench_word(bench: Bench) -> &'static str {
 }
 
 /// Every VM that is ours or is named like ours.
-pub fn instances(situation: Option<&Situation>, at: Option<Timestamp>, now: Timestamp) -> InstancesView {
+pub fn instances(status: &Status, now: Timestamp) -> InstancesView {
     let mut instances = Vec::new();
-    for (name, state) in situation.iter().flat_map(|situation| &situation.fleets) {
-        instances.extend(state.fleet.members.values().map(|found| member(found, now)));
+    for (name, state) in status.situation.iter().flat_map(|situation| &situation.fleets) {
+        let report = status.plan.as_ref().and_then(|plan| plan.report.get(name));
+        let billed = |found: &Member| report?.overbilled.get(&found.name).map(|(_, billed)| *billed);
+        instances.extend(state.fleet.members.values().map(|found| member(found, billed(found), now)));
         instances.extend(state.fleet.strays.iter().map(|found| stray(name, found, now)));
         instances.extend(state.fleet.late.iter().map(|found| late(name, found)));
     }
-    InstancesView { at, instances }
+    InstancesView { at: status.at, instances }
 }
 
-fn member(member: &Member, now: Timestamp) -> InstanceView {
+fn member(member: &Member, overbilled: Option<HourlyRate>, now: Timestamp) -> InstanceView {
     InstanceView {
         name: member.name.to_string(),
         id: member.id.as_ref().map(ToString::to_string),
@@ -172,6 +183,8 @@ fn member(member: &Member, now: Timestamp) -> InstanceView {
         ports: member.ports.clone(),
         bid_usd_per_hour: member.bid.map(Money::from),
         rate_usd_per_hour: member.committed().into(),
+        agreed_usd_per_hour: Some(member.agreed.total().into()),
+        overbilled_usd_per_hour: overbilled.map(Money::from),
         on_demand_usd_per_hour: Some(member.on_demand.total().into()),
         protected: member.protected,
         write_in_doubt: member.write_in_doubt,
@@ -204,6 +217,8 @@ fn stray(fleet: &FleetName, stray: &Stray, now: Timestamp) -> InstanceView {
         ports: instance.ports.clone(),
         bid_usd_per_hour: None,
         rate_usd_per_hour: stray.rate().into(),
+        agreed_usd_per_hour: None,
+        overbilled_usd_per_hour: None,
         on_demand_usd_per_hour: None,
         protected: false,
         write_in_doubt: false,
@@ -235,6 +250,8 @@ fn late(fleet: &FleetName, late: &Late) -> InstanceView {
         ports: BTreeMap::new(),
         bid_usd_per_hour: None,
         rate_usd_per_hour: late.rate.into(),
+        agreed_usd_per_hour: None,
+        overbilled_usd_per_hour: None,
         on_demand_usd_per_hour: None,
         protected: false,
         write_in_doubt: false,
@@ -255,6 +272,7 @@ pub fn offers(plan: &Plan, at: Option<Timestamp>, only: Option<&FleetName>, cand
             .take(candidates_max)
             .map(|(found, rank)| offer(found, rank))
             .collect(),
+        candidates_total: count(report.candidates.iter()),
         rejected: rejected(report),
         unasked_offers: report.unasked_offers,
     };
@@ -265,7 +283,7 @@ fn rejected(report: &FleetReport) -> BTreeMap<String, u32> {
     report.rejected.iter().map(|(reason, count)| (reason.to_string(), *count)).collect()
 }
 
-fn offer(candidate: &Candidate, rank: u32) -> OfferView {
+pub(super) fn offer(candidate: &Candidate, rank: u32) -> OfferView {
     let Candidate { offer, price_type, bid, rate, score, verdict } = candidate;
     OfferView {
         rank,
@@ -317,6 +335,7 @@ pub fn plan(situation: &Situation, plan: &Plan, only: Option<&FleetName>) -> Pla
         rejected: rejected(report),
         blocked: report.blocked.iter().map(blocked).collect(),
         unasked_offers: report.unasked_offers,
+        stray_gpus: situation.fleets.get(name).map_or(0, |state| state.fleet.stray_gpus()),
     };
     PlanView { at: situation.now, fleets: chosen.map(of).collect() }
 }
@@ -393,56 +412,6 @@ fn deployment(kind: String, deploy: &Deploy) -> ActionView {
         reason: deploy.why.clone(),
         detail: None,
     }
-}
-
-/// Why nothing is rented on a hostnode: what each fleet's newest plan made of it.
-pub fn why_not(situation: &Situation, plan: &Plan, hostnode: &HostnodeId) -> WhyNotView {
-    let listed =
-        situation.markets.iter().filter(|(_, market)| market.hostnodes.iter().any(|node| node.id == *hostnode));
-    let listed_by: Vec<String> = listed.map(|(name, _)| name.to_string()).collect();
-    let of = |(name, report): (&FleetName, &FleetReport)| {
-        let weighed: Vec<(&Candidate, u32)> =
-            report.candidates.iter().zip(1..).filter(|(found, _)| found.offer.hostnode == *hostnode).collect();
-        let turned_down = report.rejected_hostnodes.iter().find(|((_, id), _)| id == hostnode);
-        let (marketplace, verdict, detail) = match (weighed.first(), turned_down) {
-            (Some((found, rank)), _) => {
-                let total = report.candidates.len();
-                let place = format!("number {rank} of {total} candidates");
-                let detail = match found.verdict {
-                    Verdict::Chosen => format!("it is in the plan: {place}"),
-                    Verdict::Eligible => format!("it could be rented and was not needed: {place}"),
-                    Verdict::Asking => format!("its least accepted bid is being searched: {place}"),
-                    Verdict::Rejected(reason) => format!("turned down: {reason}; {place}"),
-                };
-                (Some(found.offer.marketplace.to_string()), verdict_word(&found.verdict).to_owned(), detail)
-            }
-            (None, Some(((marketplace, _), reason))) => (
-                Some(marketplace.to_string()),
-                reason.to_string(),
-                format!("turned down before it was priced: {reason}"),
-            ),
-            (None, None) if listed_by.is_empty() => {
-                (None, "not_listed".to_owned(), "no marketplace lists a hostnode of this id now".to_owned())
-            }
-            (None, None) => {
-                let detail = "listed, and not weighed by the newest plan: nothing was wanted, or the fleet is frozen";
-                (None, "not_weighed".to_owned(), detail.to_owned())
-            }
-        };
-        let here = |state: &FleetState| -> Vec<String> {
-            let members = state.fleet.members.values().filter(|member| member.hostnode == *hostnode);
-            members.map(|member| member.name.to_string()).collect()
-        };
-        WhyNotFleetView {
-            fleet: name.to_string(),
-            marketplace,
-            verdict,
-            detail,
-            candidates: weighed.into_iter().take(CANDIDATES_MAX).map(|(found, rank)| offer(found, rank)).collect(),
-            instances: situation.fleets.get(name).map(here).unwrap_or_default(),
-        }
-    };
-    WhyNotView { hostnode: hostnode.to_string(), fleets: plan.report.iter().map(of).collect(), listed_by }
 }
 
 /// All accounts.
@@ -530,13 +499,13 @@ mod tests {
         let (situation, newest) = (status.situation.as_ref(), status.plan.as_ref().unwrap());
         let all = fleets(&status, now());
         assert_eq!(serde_json::from_str::<FleetsView>(&json(&all)).unwrap(), all);
-        let all = instances(situation, status.at, now());
+        let all = instances(&status, now());
         assert_eq!(serde_json::from_str::<InstancesView>(&json(&all)).unwrap(), all);
         let all = offers(newest, status.at, None, CANDIDATES_MAX);
         assert_eq!(serde_json::from_str::<OffersView>(&json(&all)).unwrap(), all);
         let all = accounts(&status, now());
         assert_eq!(serde_json::from_str::<AccountsView>(&json(&all)).unwrap(), all);
-        let all = why_not(situation.unwrap(), newest, &name("host-8"));
+        let all = super::super::why_not::why_not(situation.unwrap(), newest, &name("host-8"));
         assert_eq!(serde_json::from_str::<WhyNotView>(&json(&all)).unwrap(), all);
         let all = fleets(&early(), now());
         assert_eq!(serde_json::from_str::<FleetsView>(&json(&all)).unwrap(), all);
@@ -558,22 +527,22 @@ mod tests {
     }
 
     #[test]
-    fn why_not_names_the_reason_for_each_fleet() {
-        let status = status();
-        let verdict = |id: &str| {
-            let view = why_not(status.situation.as_ref().unwrap(), status.plan.as_ref().unwrap(), &name(id));
-            view.fleets.into_iter().find(|fleet| fleet.fleet == "train").unwrap().verdict
-        };
-        assert_eq!(verdict("host-7"), "chosen");
-        assert_eq!(verdict("host-8"), "eligible");
-        assert_eq!(verdict("host-11"), "price_above_cap");
-        assert_eq!(verdict("host-12"), "uptime_below_min");
-        assert_eq!(verdict("nowhere"), "not_listed");
+    fn what_is_billed_beyond_what_was_agreed_is_told_of_the_fleet_and_of_the_vm() {
+        let fleet = fleet(&status(), &name("train")).unwrap();
+        check(
+            &json(&fleet),
+            r#""overbilled":[{"instance":"spotscale-train-k3x9-1","agreed_usd_per_hour":0.85,"billed_usd_per_hour":0.88}]"#,
+        );
+        let all = instances(&status(), now()).instances;
+        let overbilled: Vec<_> = all.iter().filter(|vm| vm.overbilled_usd_per_hour.is_some()).collect();
+        assert_eq!(overbilled.len(), 1);
+        assert_eq!(overbilled[0].name, "spotscale-train-k3x9-1");
+        assert!(all.iter().filter(|vm| vm.standing != "stray").all(|vm| vm.agreed_usd_per_hour.is_some()));
     }
 
     #[test]
     fn a_stray_is_among_the_instances_and_says_so() {
-        let all = instances(status().situation.as_ref(), None, now()).instances;
+        let all = instances(&status(), now()).instances;
         let stray = all.iter().find(|instance| instance.standing == "stray").unwrap();
         assert_eq!((stray.fleet.as_str(), stray.rate_usd_per_hour.to_string().as_str()), ("train", "0.355"));
     }

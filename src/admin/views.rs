@@ -90,6 +90,9 @@ views! {
         missing_since: Option<Timestamp>,
         /// Why the target is not met.
         blocked: Vec<BlockedView>,
+        /// VMs that are billed more than was agreed, beyond the vendor's rounding.
+        #[serde(default)]
+        overbilled: Vec<OverbilledView>,
         /// Since its journal began.
         totals: TotalsView,
         /// Its policy.
@@ -124,6 +127,16 @@ views! {
         reason: String,
         /// The figures, one line.
         detail: String,
+    }
+
+    /// A VM that is billed more than was agreed; it counts at what is billed.
+    pub struct OverbilledView {
+        /// Its name.
+        instance: String,
+        /// All in.
+        agreed_usd_per_hour: Money,
+        /// All in.
+        billed_usd_per_hour: Money,
     }
 
     /// A fleet's totals since its journal began.
@@ -258,6 +271,12 @@ views! {
         bid_usd_per_hour: Option<Money>,
         /// What it counts as, all in.
         rate_usd_per_hour: Money,
+        /// What was agreed, all in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agreed_usd_per_hour: Option<Money>,
+        /// What it is billed, where that is more than was agreed, beyond the vendor's rounding.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        overbilled_usd_per_hour: Option<Money>,
         /// What the same VM costs on demand.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         on_demand_usd_per_hour: Option<Money>,
@@ -286,8 +305,11 @@ views! {
     pub struct FleetOffersView {
         /// Which.
         fleet: String,
-        /// In order, best first.
+        /// In order, best first; as many as were asked for.
         candidates: Vec<OfferView>,
+        /// How many there are in all.
+        #[serde(default)]
+        candidates_total: u32,
         /// Hostnodes turned down, by reason.
         rejected: BTreeMap<String, u32>,
         /// Offers whose least accepted bid is not known yet.
@@ -375,6 +397,9 @@ views! {
         blocked: Vec<BlockedView>,
         /// Offers whose least accepted bid is not known yet.
         unasked_offers: u32,
+        /// GPUs of strays, which count towards the target too.
+        #[serde(default)]
+        stray_gpus: u32,
     }
 
     /// What a fleet costs, would cost and may cost.
@@ -432,6 +457,9 @@ views! {
         hostnode: String,
         /// The marketplaces that list it now.
         listed_by: Vec<String>,
+        /// What each of them says of it, one line.
+        #[serde(default)]
+        listings: Vec<String>,
         /// For each fleet.
         fleets: Vec<WhyNotFleetView>,
     }

@@ -84,11 +84,12 @@ pub fn why_not(
 }
 
 fn verdicts(terminal: &Terminal, view: &WhyNotView) -> String {
-    let WhyNotView { hostnode, listed_by, fleets } = view;
+    let WhyNotView { hostnode, listed_by, listings, fleets } = view;
     let mut parts = vec![match listed_by.as_slice() {
         [] => format!("{hostnode} is not listed now"),
         listed => format!("{hostnode} is listed by {}", listed.join(", ")),
     }];
+    parts.extend(listings.iter().map(|listing| format!("  {listing}")));
     for verdict in fleets {
         parts.push(format!("{}: {}: {}", verdict.fleet, verdict.verdict, verdict.detail));
         if !verdict.instances.is_empty() {
@@ -120,9 +121,14 @@ mod tests {
 
     #[test]
     fn a_hostnode_is_told_its_verdict_for_each_fleet() {
-        let json = r#"{"hostnode": "h1", "listed_by": ["tensordock"], "fleets": [{"fleet": "train",
+        let json = r#"{"hostnode": "h1", "listed_by": ["tensordock"],
+            "listings": ["tensordock: Warsaw, Poland; online"], "fleets": [{"fleet": "train",
             "verdict": "price_above_cap", "detail": "2.10 per GPU-hour is above 2.00", "candidates": [], "instances": []}]}"#;
         let shown = verdicts(&Terminal::default(), &serde_json::from_str(json).unwrap());
-        assert_eq!(shown, "h1 is listed by tensordock\ntrain: price_above_cap: 2.10 per GPU-hour is above 2.00");
+        assert_eq!(
+            shown,
+            "h1 is listed by tensordock\n  tensordock: Warsaw, Poland; online\n\
+             train: price_above_cap: 2.10 per GPU-hour is above 2.00"
+        );
     }
 }

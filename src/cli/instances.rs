@@ -63,6 +63,13 @@ fn row(instance: &InstanceView) -> Vec<Field> {
     };
     let protected = if instance.protected { ", protected" } else { "" };
     let ports: Vec<String> = instance.ports.iter().map(|(outside, inside)| format!("{outside}->{inside}")).collect();
+    let why = match (instance.overbilled_usd_per_hour, instance.agreed_usd_per_hour) {
+        (Some(billed), Some(agreed)) => {
+            format!("overbilled: {} USD/h, agreed {}\n{}", text::rate(billed), text::rate(agreed), instance.why)
+        }
+        (Some(_) | None, _) => instance.why.clone(),
+    };
+    let mood_of_rate = if instance.overbilled_usd_per_hour.is_some() { Mood::Bad } else { Mood::Plain };
     vec![
         Field::from(&instance.name),
         Field::from(&instance.fleet),
@@ -73,8 +80,8 @@ fn row(instance: &InstanceView) -> Vec<Field> {
         format!("{} {}", instance.marketplace, instance.location).trim_end().into(),
         Field::maybe(instance.price_type.as_ref()),
         Field::maybe(instance.age_s.map(text::span)),
-        text::rate(instance.rate_usd_per_hour).into(),
-        Field::from(&instance.why),
+        Field::moody(text::rate(instance.rate_usd_per_hour), mood_of_rate),
+        Field::from(why),
     ]
 }
 
@@ -121,6 +128,17 @@ mod tests {
 NAME                    FLEET  STANDING            ADDRESS      PORTS      WHAT               WHERE                      PRICE    AGE  USD/H  WHY
 spotscale-train-k3x9-7  train  running, protected  203.0.113.7  20022->22  2 x l40-pcie-48gb  tensordock Warsaw, Poland  spot   1h30m  0.810  cheapest";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_billed_beyond_what_was_agreed_is_said() {
+        let mut view = view("203.0.113.7");
+        view.instances[0].agreed_usd_per_hour = view.instances[0].on_demand_usd_per_hour;
+        view.instances[0].overbilled_usd_per_hour = Some(view.instances[0].rate_usd_per_hour);
+        assert!(!show(&Terminal::default(), &view).contains("overbilled"), "without an agreement nothing is told");
+        view.instances[0].agreed_usd_per_hour = Some(crate::model::HourlyRate::from_micros(790_000).into());
+        let shown = show(&Terminal::default(), &view);
+        assert!(shown.ends_with("0.810  overbilled: 0.810 USD/h, agreed 0.790; cheapest"), "{shown}");
     }
 
     #[test]

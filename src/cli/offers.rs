@@ -66,10 +66,14 @@ pub fn row(offer: &OfferView) -> Vec<Field> {
 }
 
 fn show(terminal: &Terminal, offers: &FleetOffersView) -> String {
-    let FleetOffersView { fleet, candidates, rejected, unasked_offers } = offers;
-    let mut lines = vec![match candidates.len() {
-        0 => format!("{fleet}: nothing is eligible"),
-        some => format!("{fleet}: {}, best first", text::count(some as u64, "candidate")),
+    let FleetOffersView { fleet, candidates, candidates_total, rejected, unasked_offers } = offers;
+    let shown = candidates.len() as u64;
+    let total = u64::from(*candidates_total).max(shown);
+    let order = "best first; USD/GPU-H is per delivered GPU-hour";
+    let mut lines = vec![match (shown, total) {
+        (0, _) => format!("{fleet}: nothing is eligible"),
+        (shown, total) if shown < total => format!("{fleet}: {shown} of {total} candidates (--all shows all), {order}"),
+        (shown, _) => format!("{fleet}: {}, {order}", text::count(shown, "candidate")),
     }];
     if !candidates.is_empty() {
         lines.push(terminal.table(&COLUMNS, candidates.iter().map(row).collect()));
@@ -99,15 +103,18 @@ mod tests {
             )
         };
         let json = format!(
-            r#"{{"fleet": "train", "candidates": [{}], "rejected": {{"denied": 2}}, "unasked_offers": 0}}"#,
+            r#"{{"fleet": "train", "candidates": [{}], "candidates_total": 1, "rejected": {{"denied": 2}}, "unasked_offers": 0}}"#,
             offer(1)
         );
         let shown = show(&Terminal::default(), &serde_json::from_str(&json).unwrap());
         let expected = "\
-train: 1 candidate, best first
+train: 1 candidate, best first; USD/GPU-H is per delivered GPU-hour
 #  HOSTNODE  MARKETPLACE  WHERE           WHAT               PRICE    BID  USD/H  USD/GPU-H  UPTIME  VERDICT
 1  h1        tensordock   Warsaw, Poland  1 x l40-pcie-48gb  spot   0.400  0.405      0.406  99.99%  eligible
   hostnodes turned down: 2 denied";
         assert_eq!(shown, expected);
+        let some = json.replace("\"candidates_total\": 1", "\"candidates_total\": 62");
+        let shown = show(&Terminal::default(), &serde_json::from_str(&some).unwrap());
+        assert!(shown.starts_with("train: 1 of 62 candidates (--all shows all), best first;"), "{shown}");
     }
 }

@@ -59,6 +59,7 @@ fn show(terminal: &Terminal, plan: &FleetPlanView) -> String {
         target_gpus,
         running_gpus,
         planned_gpus,
+        stray_gpus,
         rate_usd_per_hour: rates,
         gap_ratio: _,
         actions,
@@ -96,7 +97,12 @@ fn show(terminal: &Terminal, plan: &FleetPlanView) -> String {
     }
     for unmet in blocked {
         let gpus = text::count(u64::from(unmet.gpus), "GPU");
-        lines.push(format!("  {gpus} short: {}: {}", unmet.reason, unmet.detail));
+        let way = text::over_or_short(planned_gpus.saturating_add(*stray_gpus), *target_gpus);
+        lines.push(format!("  {gpus} {way}: {}: {}", unmet.reason, unmet.detail));
+    }
+    if *stray_gpus > 0 {
+        let gpus = text::count(u64::from(*stray_gpus), "GPU");
+        lines.push(format!("  {gpus} of strays count towards the target and the rate; adopt or delete them"));
     }
     if !rejected.is_empty() {
         lines.push(format!("  hostnodes turned down: {}", text::tally(rejected)));
@@ -157,6 +163,16 @@ train: target 8 GPUs, 3 running, 5 once this is done
   hostnodes turned down: 120 price_above_cap, 5 uptime_below_min
   1 offer not asked about yet";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_over_the_target_is_not_called_short_and_strays_are_named() {
+        let mut plan = plan_of("").fleets.remove(0);
+        plan.stray_gpus = 4;
+        plan.blocked[0].reason = "cooldown".into();
+        let shown = show(&Terminal::default(), &plan);
+        assert!(shown.contains("\n  3 GPUs over: cooldown: "), "{shown}");
+        assert!(shown.contains("\n  4 GPUs of strays count towards the target and the rate; adopt or delete them"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
         history::{self, Wanted},
         show,
         views::{DecisionView, DecisionsView, InstanceView, InstancesView, OffersView, PlanView, WhyNotView},
+        why_not,
     },
     engine::{Cause, Role, Status, what_if},
     io::{
@@ -156,7 +157,7 @@ impl Source {
             Self::Daemon { client, within } => Ok(client.view("instances", Vec::new(), *within).await?),
             Self::Offline(offline) => {
                 let looked = offline.look(None).await?;
-                Ok(show::instances(looked.situation.as_ref(), looked.at, now()))
+                Ok(show::instances(&looked, now()))
             }
         }
     }
@@ -174,7 +175,7 @@ impl Source {
             Self::Offline(offline) => {
                 let looked = offline.look(None).await?;
                 let (situation, plan) = offline.known(&looked)?;
-                Ok(show::why_not(situation, plan, hostnode))
+                Ok(why_not::why_not(situation, plan, hostnode))
             }
         }
     }

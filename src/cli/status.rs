@@ -74,7 +74,9 @@ fn show(terminal: &Terminal, document: &Document) -> String {
     let ticks = text::count(view.ticks, "tick");
     let up = time::show(whole(time::elapsed(view.started_at, view.now)));
     let mut parts = vec![format!("up for {up}; {ticks}, {age}{mode}")];
-    if view.fleets.is_empty() {
+    if view.fleets.is_empty() && view.at.is_none() {
+        parts.push("the first look at the market is not finished".to_owned());
+    } else if view.fleets.is_empty() {
         parts.push("there are no fleets".to_owned());
     } else {
         parts.push(terminal.table(&FLEETS, view.fleets.iter().map(fleet_row).collect()));
@@ -113,8 +115,12 @@ fn fleet_row(fleet: &FleetView) -> Vec<Field> {
     let (state, mood) = match (fleet.evacuating, fleet.paused, fleet.target_gpus) {
         (true, ..) => ("evacuating", Mood::Bad),
         (_, true, _) => ("paused", Mood::Busy),
-        (.., None) => ("no policy", Mood::Bad),
+        (.., None) if fleet.policy.file.is_empty() => ("no policy", Mood::Bad),
+        (.., None) => ("not looked at yet", Mood::Busy),
         (.., Some(_)) if fleet.mode == "observe" => ("observing", Mood::Plain),
+        (.., Some(target)) if fleet.counted_gpus > target && fleet.running_gpus > target => {
+            ("above its target", Mood::Busy)
+        }
         (.., Some(target)) if fleet.running_gpus >= target => ("at its target", Mood::Plain),
         (.., Some(_)) => ("on its way", Mood::Busy),
     };
@@ -154,16 +160,18 @@ fn account_row(account: &AccountView) -> Vec<Field> {
     ]
 }
 
+/// A failure is told once, though it is why nothing may be rented too.
 const MARKETPLACES: [Column; 5] = [
     Column::Text("MARKETPLACE"),
     Column::Figure("HOSTNODES"),
     Column::Figure("AGE"),
     Column::Figure("IN DOUBT"),
-    Column::Text("STATE"),
+    Column::Aside("STATE"),
 ];
 
 fn marketplace_row(marketplace: &MarketplaceView) -> Vec<Field> {
     let (state, mood) = match (&marketplace.bench, &marketplace.failed) {
+        (Some(bench), Some(failed)) if failed.starts_with(bench.as_str()) => (failed.clone(), Mood::Bad),
         (Some(bench), Some(failed)) => (format!("{bench}: {failed}"), Mood::Bad),
         (Some(bench), None) => (bench.clone(), Mood::Bad),
         (None, Some(failed)) => (failed.clone(), Mood::Busy),
@@ -184,14 +192,25 @@ fn notes(view: &FleetsView) -> Vec<String> {
     for fleet in &view.fleets {
         let name = &fleet.fleet;
         if let Some(target) = &fleet.operator_target {
-            let until = target.until.map_or_else(|| "until cleared".to_owned(), |until| format!("until {until}"));
+            let until = target.until.map(text::moment);
+            let until = until.map_or_else(|| "until cleared".to_owned(), |until| format!("until {until}"));
             notes.push(format!(
                 "{name}: the operator's target of {} holds {until}",
                 text::count(u64::from(target.gpus), "GPU")
             ));
         }
-        let unmet = fleet.blocked.iter();
-        notes.extend(unmet.map(|unmet| format!("{name}: {} short: {}: {}", unmet.gpus, unmet.reason, unmet.detail)));
+        let way = text::over_or_short(fleet.counted_gpus, fleet.target_gpus.unwrap_or(u32::MAX));
+        notes.extend(fleet.blocked.iter().map(|unmet| {
+            let gpus = text::count(u64::from(unmet.gpus), "GPU");
+            format!("{name}: {gpus} {way}: {}: {}", unmet.reason, unmet.detail)
+        }));
+        notes.extend(fleet.overbilled.iter().map(|vm| {
+            let (billed, agreed) = (text::rate(vm.billed_usd_per_hour), text::rate(vm.agreed_usd_per_hour));
+            format!(
+                "{name}: {} is overbilled: {billed} USD/h, agreed {agreed}; it counts at what is billed",
+                vm.instance
+            )
+        }));
         if fleet.strays > 0 {
             notes.push(format!(
                 "{name}: {} not of this journal: adopt or delete",
@@ -200,8 +219,10 @@ fn notes(view: &FleetsView) -> Vec<String> {
         }
         if fleet.policy.gone {
             notes.push(format!("{name}: {} is gone; the fleet stays as it is, paused", fleet.policy.file));
+        } else if !fleet.policy.faults.is_empty() {
+            notes.push(format!("{name}: its policy on disk is not in force, the last good text is:"));
+            notes.extend(fleet.policy.faults.iter().map(|fault| format!("  {fault}")));
         }
-        notes.extend(fleet.policy.faults.iter().cloned());
         if let Some(held) = &fleet.policy.held {
             notes.push(format!("{name}: an edit waits for `spotscale apply {name}`: {}", held.effect));
         }
@@ -223,6 +244,8 @@ mod tests {
         "fleets": [{"fleet": "train", "target_gpus": 8, "running_gpus": 5, "counted_gpus": 6, "gpus": {}, "instances": 3,
             "strays": 1, "rate_usd_per_hour": {"now": 3.1, "limit": 6}, "mode": "act", "paused": false,
             "evacuating": false, "blocked": [{"gpus": 2, "reason": "no_offers", "detail": "nothing eligible"}],
+            "overbilled": [{"instance": "spotscale-train-k3x9-7", "agreed_usd_per_hour": 0.85,
+                "billed_usd_per_hour": 0.88}],
             "totals": {"spend_usd": 40, "spend_today_usd": 12.345, "gpu_seconds": 5, "on_demand_equivalent_usd": 80},
             "policy": {"file": "train.toml", "sha256": "00", "faults": [], "gone": false,
                 "held": {"sha256": "11", "effect": "tears down 6 GPUs"}}, "accounts": ["tensordock"]}],
@@ -247,7 +270,8 @@ tensordock    99.99  25.00  3.100        0.000         1d10m        -
 MARKETPLACE  HOSTNODES  AGE  IN DOUBT  STATE
 tensordock          87  12s         0  ok
 
-train: 2 short: no_offers: nothing eligible
+train: 2 GPUs short: no_offers: nothing eligible
+train: spotscale-train-k3x9-7 is overbilled: 0.880 USD/h, agreed 0.850; it counts at what is billed
 train: 1 stray not of this journal: adopt or delete
 train: an edit waits for `spotscale apply train`: tears down 6 GPUs";
         assert_eq!(show(&Terminal::default(), &document), expected);

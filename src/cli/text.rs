@@ -31,6 +31,11 @@ pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// Which way a target is missed.
+pub const fn over_or_short(counted: u32, target: u32) -> &'static str {
+    if counted > target { "over" } else { "short" }
+}
+
 /// `120 price_above_cap, 5 uptime_below_min`: most first.
 pub fn tally<'a>(counts: impl IntoIterator<Item = (&'a String, &'a u32)>) -> String {
     let mut counts: Vec<_> = counts.into_iter().collect();

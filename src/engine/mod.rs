@@ -301,6 +301,7 @@ impl Engine {
                     self.waiting.fetch_sub(1, Ordering::Relaxed);
                     let answer = self.pull(lever).await;
                     if answer.is_ok() {
+                        self.show_levers().await;
                         cause = Some(Cause::Operator);
                     }
                     let _ = reply.send(answer);

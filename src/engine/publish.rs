@@ -5,6 +5,7 @@ use super::{
     situate::committed_by_account,
     status::{AccountStatus, FleetStatus, Levers, MarketStatus, PolicyStatus, Status, Totals},
 };
+use crate::policy::Policy;
 use crate::{
     ledger::{Ledger, fleet::Standing, spend::Tally},
     model::{AccountName, FleetName, HourlyRate, MarketView, MarketplaceName, Timestamp, Usd, inventory::Dated, time},
@@ -70,18 +71,18 @@ impl Engine {
                 faults: statute.map(|statute| statute.faults.clone()).unwrap_or_default(),
                 gone,
                 held: statute.and_then(|statute| statute.held.as_ref()).map(|held| {
+                    let differs = statute.map(|statute| differences(&statute.in_force.policy, &held.text.policy));
+                    let differs = differs.filter(|differs| !differs.is_empty()).map(|differs| format!(" ({differs})"));
                     let told = format!(
-                        "it would let go {} VMs with {} GPUs; `spotscale apply {name}` lets it pass",
-                        held.loss.vms, held.loss.gpus
+                        "it would let go {} VMs with {} GPUs{}",
+                        held.loss.vms,
+                        held.loss.gpus,
+                        differs.unwrap_or_default()
                     );
                     (held.text.digest.clone(), told)
                 }),
             },
-            levers: Levers {
-                target: ledger.levers().target(name, now).map(|target| (target.gpus, target.until)),
-                paused: gone || ledger.levers().is_paused(name),
-                evacuating: ledger.levers().is_evacuating(name),
-            },
+            levers: self.levers(ledger, name, now),
             totals: Totals {
                 spend: tally.map(|tally| tally.usd).unwrap_or_default(),
                 gpu_seconds: tally.map_or(0, Tally::gpu_seconds),
@@ -150,4 +151,42 @@ impl Engine {
         };
         self.inventory.balances.iter().map(status).collect()
     }
+
+    /// Where the levers stand shows at once; what follows from it, after the next tick.
+    pub(super) async fn show_levers(&mut self) {
+        let now = self.clock.now();
+        let book = self.book.clone();
+        let book = book.lock().await;
+        let newest = self.status.borrow().clone();
+        let fleet = |(name, status): (&FleetName, &FleetStatus)| {
+            let levers = self.levers(book.ledger(), name, now);
+            (name.clone(), FleetStatus { levers, ..status.clone() })
+        };
+        let fleets = newest.fleets.iter().map(fleet).collect();
+        self.status.send_replace(std::sync::Arc::new(Status { fleets, ..(*newest).clone() }));
+    }
+
+    fn levers(&self, ledger: &Ledger, name: &FleetName, now: Timestamp) -> Levers {
+        let gone = self.law.statutes.get(name).is_none_or(|statute| statute.gone);
+        Levers {
+            target: ledger.levers().target(name, now).map(|target| (target.gpus, target.until)),
+            paused: gone || ledger.levers().is_paused(name),
+            evacuating: ledger.levers().is_evacuating(name),
+        }
+    }
+}
+
+/// What an edit changes in figures, the text in force first.
+fn differences(old: &Policy, new: &Policy) -> String {
+    let figures = |policy: &Policy| {
+        [
+            ("target_gpus", policy.target_gpus.to_string()),
+            ("max_hourly_rate", policy.max_hourly_rate.to_string()),
+            ("balance_floor", policy.balance_floor.to_string()),
+            ("models", policy.models.iter().map(|terms| terms.model.to_string()).collect::<Vec<_>>().join(" ")),
+        ]
+    };
+    let pairs = figures(old).into_iter().zip(figures(new));
+    let differing = pairs.filter(|((_, old), (_, new))| old != new);
+    differing.map(|((key, old), (_, new))| format!("{key} {old} -> {new}")).collect::<Vec<_>>().join(", ")
 }

@@ -305,7 +305,7 @@ fn plan() -> Plan {
         ],
         rejected: BTreeMap::from([(Rejected::PriceAboveCap, 120), (Rejected::UptimeBelowMin, 5)]),
         rejected_hostnodes: BTreeMap::from([((name("tensordock"), name("host-12")), Rejected::UptimeBelowMin)]),
-        overbilled: BTreeMap::new(),
+        overbilled: BTreeMap::from([(name("spotscale-train-k3x9-1"), (rate("0.85"), rate("0.88")))]),
         unasked_offers: 1,
         blocked: vec![Unmet {
             gpus: 2,

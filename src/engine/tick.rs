@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ledger::{Journal, accrue, join, record::Record, settle},
-    model::{FleetName, HostnodeId, MarketplaceName, Timestamp, time},
+    model::{FleetName, HostnodeId, MarketplaceName, Timestamp, reason::Teardown, time},
     plan::{self, Action, Order, Plan, Situation, verify},
     policy::Policy,
 };
@@ -87,6 +87,10 @@ impl Engine {
     fn may(&self, situation: &Situation, action: &Action) -> bool {
         match self.role {
             Role::LookOnly => false,
+            Role::EvacuateOnly => {
+                matches!(action, Action::Delete { reason: Teardown::Evacuate, .. })
+                    && plan::permitted(situation, action)
+            }
             Role::AsConfigured | Role::ObserveOnly => plan::permitted(situation, action),
         }
     }
@@ -227,6 +231,9 @@ impl Engine {
         left: Duration,
         unanswered: &mut BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>,
     ) -> bool {
+        if self.role == Role::EvacuateOnly {
+            return false;
+        }
         let bids = asks.into_iter().filter_map(|action| match action {
             Action::Ask { marketplace, bid, .. } => Some((marketplace, bid)),
             _ => None,

@@ -3,7 +3,7 @@
 
 use super::{
     Context,
-    args::{EvacuateArguments, Reach, ScopeArguments, TargetArguments},
+    args::{Reach, ScopeArguments, TargetArguments},
     client::{Client, segment},
     failure::{Ending, Failure},
     reach,
@@ -56,14 +56,14 @@ pub fn scoped(context: &Context, verb: &str, arguments: &ScopeArguments) -> Resu
     pull(context, reach, Method::Post, &path, &body)
 }
 
-/// `evacuate` through the running daemon.
+/// `evacuate` through the running daemon: one fleet, or all.
 ///
 /// # Errors
 /// See [`target`].
-pub fn evacuate(context: &Context, arguments: &EvacuateArguments) -> Result<Ending, Failure> {
-    match &arguments.fleet {
-        Some(fleet) => pull(context, &arguments.reach, Method::Post, &format!("fleets/{fleet}/evacuate"), &json!({})),
-        None => pull(context, &arguments.reach, Method::Post, "evacuate", &json!({})),
+pub fn evacuate(context: &Context, reach: &Reach, fleet: Option<&FleetName>) -> Result<Ending, Failure> {
+    match fleet {
+        Some(fleet) => pull(context, reach, Method::Post, &format!("fleets/{fleet}/evacuate"), &json!({})),
+        None => pull(context, reach, Method::Post, "evacuate", &json!({})),
     }
 }
 

@@ -14,6 +14,7 @@ mod daemon;
 mod demo;
 mod doctor;
 pub mod environment;
+mod evacuate;
 mod explain;
 pub mod failure;
 mod history;
@@ -148,7 +149,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Ending, Failure> {
         Command::Target(arguments) => levers::target(context, arguments),
         Command::Pause(arguments) => levers::scoped(context, "pause", arguments),
         Command::Resume(arguments) => levers::scoped(context, "resume", arguments),
-        Command::Evacuate(arguments) => levers::evacuate(context, arguments),
+        Command::Evacuate(arguments) => evacuate::evacuate(context, arguments),
         Command::Apply { fleet, reach } => levers::apply(context, reach, fleet),
         Command::Adopt { instance, fleet, reach } => levers::adopt(context, reach, instance, fleet),
         Command::Delete { instance, yes, reach } => levers::delete(context, reach, instance, *yes),

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Reads the settings file again, with the environment the process was started with.
-fn reread(context: &Context) -> Reread {
+pub(super) fn reread(context: &Context) -> Reread {
     let (file, variables) = (config::path(context), context.environment.variables.clone());
     Box::new(move || {
         let text = Disk.read(&file).map_err(|why| vec![why])?;

@@ -76,6 +76,8 @@ pub enum Role {
     ObserveOnly,
     /// A look from outside: plans as the settings and policies say, and sends nothing but reads.
     LookOnly,
+    /// `evacuate --offline`: deletes what the operator evacuates, and sends nothing else but reads.
+    EvacuateOnly,
 }
 
 /// What an engine is made of.
@@ -240,7 +242,7 @@ impl Engine {
     fn mode(&self) -> Mode {
         match self.role {
             Role::ObserveOnly => Mode::Observe,
-            Role::AsConfigured | Role::LookOnly => self.settings.limits.mode,
+            Role::AsConfigured | Role::LookOnly | Role::EvacuateOnly => self.settings.limits.mode,
         }
     }
 

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     ledger::{Journal, Ledger, accrue, interruption, join, record::Record, settle},
-    model::{FleetName, HostnodeId, MarketplaceName, RefusalKind, Timestamp, reason::Interruption, time},
+    model::{
+        FleetName, HostnodeId, MarketplaceName, RefusalKind, Timestamp,
+        reason::{Interruption, Teardown},
+        time,
+    },
     plan::{self, Action, Order, Plan, Situation, verify},
     policy::Policy,
 };
@@ -97,6 +101,10 @@ impl Engine {
     fn may(&self, situation: &Situation, action: &Action) -> bool {
         match self.role {
             Role::LookOnly => false,
+            Role::EvacuateOnly => {
+                matches!(action, Action::Delete { reason: Teardown::Evacuate, .. })
+                    && plan::permitted(situation, action)
+            }
             Role::AsConfigured | Role::ObserveOnly => plan::permitted(situation, action),
         }
     }
@@ -256,6 +264,9 @@ impl Engine {
         left: Duration,
         unanswered: &mut BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>,
     ) -> bool {
+        if self.role == Role::EvacuateOnly {
+            return false;
+        }
         let bids = asks.into_iter().filter_map(|action| match action {
             Action::Ask { marketplace, bid, .. } => Some((marketplace, bid)),
             _ => None,

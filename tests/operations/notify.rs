@@ -13,7 +13,7 @@ fn says(message: &Message, key: &str, value: &str) -> bool {
 #[test]
 fn the_service_manager_is_told_of_every_step_of_a_daemons_life() {
     let marketplace = Marketplace::start();
-    let mut service = Service::start(marketplace.address, "scan_interval = \"1s\"", &[]);
+    let mut service = Service::start(marketplace.address, &["train"], "scan_interval = \"1s\"", &[]);
 
     // Ready after the first finished tick, and not before.
     let starting = service.until("READY", "1");
@@ -42,10 +42,7 @@ fn the_service_manager_is_told_of_every_step_of_a_daemons_life() {
     assert!(service.log().contains("VMs keep running"), "{}", service.log());
 
     // Whoever asks the marketplace now finds them there.
-    let left: serde_json::Value = serde_json::from_str(&service.offline("instances")).unwrap();
-    let standing: Vec<&str> =
-        left["instances"].as_array().unwrap().iter().filter_map(|vm| vm["standing"].as_str()).collect();
-    assert_eq!(standing, ["running", "running"], "{left:#}");
+    assert_eq!(service.instances(), ["train running", "train running"]);
 }
 
 #[test]
@@ -54,7 +51,7 @@ fn a_daemon_that_rests_longer_than_its_watchdog_waits_asks_for_patience() {
     // As the unit has it: ten minutes.
     let watchdog = [("WATCHDOG_USEC", "600000000")];
     let within = |settings: &str| {
-        let service = Service::start(marketplace.address, settings, &watchdog);
+        let service = Service::start(marketplace.address, &["train"], settings, &watchdog);
         let told = service.until("WATCHDOG", "1");
         told.last().and_then(|message| message.get("WATCHDOG_USEC").cloned())
     };
@@ -67,7 +64,7 @@ fn a_tick_that_does_not_finish_feeds_nothing_and_a_stop_does_not_wait_for_it() {
     let marketplace = Marketplace::start();
     for path in ["/client/deploy/hostnodes", "/spot/validate/new"] {
         let holding = Holding::before(marketplace.address, path);
-        let mut service = Service::start(holding.address, "scan_interval = \"1s\"", &[]);
+        let mut service = Service::start(holding.address, &["train"], "scan_interval = \"1s\"", &[]);
         let _held = holding.held();
         service.signal("TERM");
         let status = service.ended(AT_ONCE);

@@ -1,12 +1,13 @@
 //! A daemon as the service manager starts it, on a marketplace of its own, and the socket that it talks to.
 
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::Duration,
@@ -18,11 +19,15 @@ const HANGS: Duration = Duration::from_secs(120);
 /// Between two looks at a process that is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-const POLICY: &str = r#"fleet           = "train"
+const POLICY: &str = r#"fleet           = "FLEET"
 target_gpus     = 2
 max_hourly_rate = 6.00
 balance_floor   = 50.00
-models          = ["rtxa6000-pcie-48gb", "geforcertx4090-pcie-24gb", "v100-sxm2-16gb", "l40-pcie-48gb"]
+models          = [
+    { name = "rtxa6000-pcie-48gb", max_price = 1.00 },
+    { name = "geforcertx4090-pcie-24gb", max_price = 1.00 },
+    { name = "v100-sxm2-16gb", max_price = 1.00 },
+]
 
 [instance]
 gpus    = { min = 1, max = 1 }
@@ -137,12 +142,15 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts it on a marketplace, with more lines at the top of its settings and more of an environment.
-    pub fn start(marketplace: SocketAddr, settings: &str, environment: &[(&str, &str)]) -> Self {
+    /// Starts it with fleets of two GPUs each on a marketplace, with more lines at the top of its settings and more of an
+    /// environment.
+    pub fn start(marketplace: SocketAddr, fleets: &[&str], settings: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("policies")).unwrap();
-        fs::write(path("policies/train.toml"), POLICY).unwrap();
+        for fleet in fleets {
+            fs::write(path(&format!("policies/{fleet}.toml")), POLICY.replace("FLEET", fleet)).unwrap();
+        }
         let text = format!(
             "state = \"sqlite:state.db\"\n{settings}\n[http]\nlisten = \"127.0.0.1:0\"\n\n[marketplaces.tensordock]\n\
              api = \"tensordock-v0\"\nbase_url = \"http://{marketplace}\"\nkey = {{ env = \"KEY\" }}\n\
@@ -225,18 +233,27 @@ impl Service {
         }
     }
 
-    /// What a command prints that asks past the daemon.
-    pub fn offline(&self, command: &str) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_spotscale"))
+    /// A command that asks past the daemon.
+    pub fn offline(&self, command: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_spotscale"))
             .env_clear()
             .env("KEY", "hush")
             .args(command.split_whitespace())
-            .args(["--offline", "--json", "--config"])
+            .args(["--offline", "--config"])
             .arg(self.folder.path().join("spotscale.toml"))
             .output()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// The instances as the marketplace shows them now: fleet and standing of each.
+    #[track_caller]
+    pub fn instances(&self) -> Vec<String> {
+        let output = self.offline("instances --json");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        let view: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let word = |vm: &Value, key: &str| vm[key].as_str().unwrap_or_default().to_owned();
+        let vms = view["instances"].as_array().unwrap().iter();
+        vms.map(|vm| format!("{} {}", word(vm, "fleet"), word(vm, "standing"))).collect()
     }
 
     /// Its own words.

@@ -157,9 +157,8 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
     let standing = match holding.phase {
         Phase::Intended | Phase::InDoubt => Standing::InDoubt,
         Phase::Leaving => Standing::Leaving,
-        Phase::Live => started(holding, sighting).unwrap_or_else(|| {
-            sighting.map_or(holding.standing, |sighting| observed(sighting.instance, holding).0)
-        }),
+        Phase::Live => started(holding, sighting)
+            .unwrap_or_else(|| sighting.map_or(holding.standing, |sighting| observed(sighting.instance, holding).0)),
     };
     let seen_at = sighting.map_or(holding.since, |sighting| sighting.at);
     let since = if standing == holding.standing { holding.since } else { seen_at };

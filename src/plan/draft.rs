@@ -62,8 +62,8 @@ impl<'a> Draft<'a> {
 
     pub fn blocked(&mut self, fleet: &FleetName, gpus: u32, short: Short) {
         if gpus > 0 {
-            let Short { reason, detail } = short;
-            self.notes(fleet).blocked.push(Unmet { gpus, reason, detail });
+            let reason = short.blocked();
+            self.notes(fleet).blocked.push(Unmet { gpus, reason, detail: short.detail });
         }
     }
 
@@ -148,7 +148,7 @@ impl<'a> Draft<'a> {
 
     /// Why nothing may be rented on a marketplace now.
     pub fn renting(&self, marketplace: &MarketplaceName) -> Result<&'a AccountName, Short> {
-        let short = |reason, what: &str| Short { reason, detail: format!("{marketplace}: {what}") };
+        let short = |reason, what: &str| Short::new(reason, format!("{marketplace}: {what}"));
         let Some(market) = self.situation.markets.get(marketplace) else {
             return Err(short(Blocked::StaleMarket, "not configured"));
         };

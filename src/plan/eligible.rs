@@ -19,6 +19,8 @@ pub(super) struct Listed {
     pub account: AccountName,
     /// The most that all of the VM may cost per hour by `max_price`.
     pub price_cap: Option<HourlyRate>,
+    /// Likewise, by the lower of what is in force and a held edit: the most at which it may be started.
+    pub start_cap: Option<HourlyRate>,
     /// Whether it may be rented by bid, as far as the list tells.
     pub spot: bool,
     /// Whether it may be rented on demand.
@@ -139,7 +141,8 @@ impl Place<'_> {
         if hostnode.free_ports.len() < terms.instance.ports.len() {
             return Err(Rejected::NoFreePorts);
         }
-        let price_cap = self.state.start_price(&model.model).map(|price| price.times(gpus));
+        let price_cap = model.max_price.map(|price| price.times(gpus));
+        let start_cap = self.state.start_price(&model.model).map(|price| price.times(gpus));
         let (bids, buys) = self.ways(hostnode.spot, gpus, on_demand, price_cap)?;
         let offer = Offer {
             marketplace: self.marketplace.clone(),
@@ -151,7 +154,7 @@ impl Place<'_> {
             location: hostnode.location.clone(),
         };
         let account = self.account.clone();
-        Ok(Listed { offer, account, price_cap, spot: bids, on_demand: buys, closed: self.closed.cloned() })
+        Ok(Listed { offer, account, price_cap, start_cap, spot: bids, on_demand: buys, closed: self.closed.cloned() })
     }
 
     /// Whether by bid, and whether on demand.

@@ -100,10 +100,14 @@ impl<'a> Growth<'_, 'a> {
     }
 
     fn to(&mut self, target: u32) {
-        let want = target.saturating_sub(self.draft.headroom.gpus(self.fleet));
+        let counted = self.draft.headroom.gpus(self.fleet);
+        let want = self.state.start_gpus().saturating_sub(counted);
+        let withheld = target.saturating_sub(counted).saturating_sub(want);
+        let detail = format!("a held edit has a target of {} GPUs", self.state.start_gpus());
+        self.draft.blocked(self.fleet, withheld, Short::new(Blocked::HeldEdit, detail));
         let in_doubt = self.gpus_standing(Standing::InDoubt).min(target);
         let detail = "deploys that were not answered may still turn up".to_owned();
-        self.draft.blocked(self.fleet, in_doubt, Short { reason: Blocked::InDoubt, detail });
+        self.draft.blocked(self.fleet, in_doubt, Short::new(Blocked::InDoubt, detail));
         let started = self.restart(want);
         if want == 0 {
             self.revert(target);
@@ -141,7 +145,7 @@ impl<'a> Growth<'_, 'a> {
         } else {
             (Blocked::Paused, "paused until `resume`")
         };
-        self.draft.blocked(self.fleet, missing, Short { reason, detail: detail.to_owned() });
+        self.draft.blocked(self.fleet, missing, Short::new(reason, detail));
     }
 
     fn gpus_standing(&self, standing: Standing) -> u32 {
@@ -404,7 +408,7 @@ impl<'a> Growth<'_, 'a> {
         if situation.is_observing(state) {
             let detail = "in observe mode nothing is changed".to_owned();
             let gpus = pass.gpus().saturating_add(started);
-            self.draft.blocked(self.fleet, gpus, Short { reason: Blocked::Observe, detail });
+            self.draft.blocked(self.fleet, gpus, Short::new(Blocked::Observe, detail));
         }
         if missing == 0 {
             return;
@@ -412,12 +416,11 @@ impl<'a> Growth<'_, 'a> {
         let sizes = state.policy.instance.gpus;
         if missing < sizes.min {
             let detail = format!("{missing} GPUs are fewer than the smallest VM's {}", sizes.min);
-            return self.draft.blocked(self.fleet, missing, Short { reason: Blocked::Shape, detail });
+            return self.draft.blocked(self.fleet, missing, Short::new(Blocked::Shape, detail));
         }
         if let Some((short, at)) = &pass.short {
             let short = short.clone();
-            let of_all = [Blocked::GlobalRateLimit, Blocked::BalanceFloor, Blocked::Runway];
-            if of_all.contains(&short.reason) {
+            if short.is_shared() {
                 self.hold_missing(missing, *at);
             }
             self.draft.blocked(self.fleet, missing, short);
@@ -429,7 +432,7 @@ impl<'a> Growth<'_, 'a> {
 
     fn without_offers(&self, pass: &Pass) -> Short {
         let state = self.state;
-        let short = |reason, detail| Short { reason, detail };
+        let short = |reason, detail: String| Short::new(reason, detail);
         if pass.spread {
             return short(Blocked::Spread, "max_gpus_per_hostnode or max_share_per_location".to_owned());
         }

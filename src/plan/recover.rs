@@ -277,7 +277,7 @@ fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answer
         Step::Ready if search::is_fresh(quotes, bid, now, situation.quote_age_max) => Next::Rebid { from, to: bid },
         Step::Ready | Step::Ask if unanswered => {
             let detail = format!("{}: the bid for {} was not answered", member.marketplace, member.name);
-            Next::Wait(Some(Short { reason: Blocked::StaleMarket, detail }))
+            Next::Wait(Some(Short::new(Blocked::StaleMarket, detail)))
         }
         Step::Ready | Step::Ask => Next::Ask { price: bid, more: cap.minus(from) },
     }

@@ -26,7 +26,7 @@ use crate::{
         time::{after, before},
     },
     policy::{
-        Policy, Terms,
+        Policy, Terms, lower_limits,
         terms::{
             BidStrategy, BidTerms, DisruptionTerms, HostTerms, InstanceTerms, Mode, ModelTerms, OnDemandTerms,
             OnDemandUse, Preference, Quantity, Revert, ScaleDown, WhenLow,
@@ -108,14 +108,11 @@ fn terms(fleet: &str) -> Terms {
 fn state(terms: Terms) -> FleetState {
     FleetState {
         order: Order::Hold(terms.target_gpus),
-        rate_ceiling: terms.max_hourly_rate,
-        floor: terms.balance_floor,
         policy: Policy::vouched(terms),
         fleet: Fleet::default(),
         missing_since: None,
         scaled_down_at: None,
-        edit_held: false,
-        start_limits: None,
+        held: None,
         policy_broken: false,
     }
 }
@@ -173,7 +170,7 @@ impl Town {
         self.situation.fleets.values_mut().find_map(|state| state.fleet.members.get_mut(&name)).unwrap()
     }
 
-    /// Edits the policy of `f`; target, limit and floor follow it.
+    /// Edits the policy of `f`; its target follows it.
     pub fn policy(&mut self, edit: impl FnOnce(&mut Terms)) -> &mut Self {
         self.policy_of("f", edit)
     }
@@ -185,14 +182,29 @@ impl Town {
         if let Order::Hold(_) = state.order {
             state.order = Order::Hold(terms.target_gpus);
         }
-        state.rate_ceiling = terms.max_hourly_rate;
-        state.floor = terms.balance_floor;
         state.policy = Policy::vouched(terms);
         self
     }
 
     pub fn target(&mut self, gpus: u32) -> &mut Self {
         self.policy(|terms| terms.target_gpus = gpus)
+    }
+
+    /// Holds an edit of the policy of `f`.
+    pub fn hold(&mut self, edit: impl FnOnce(&mut Terms)) -> &mut Self {
+        let state = self.state();
+        let mut terms: Terms = (*state.policy).clone();
+        edit(&mut terms);
+        state.held = Some(lower_limits(&state.policy, &Policy::vouched(terms)));
+        self
+    }
+
+    /// Holds an edit of `[limits]`.
+    pub fn hold_limits(&mut self, edit: impl FnOnce(&mut Limits)) -> &mut Self {
+        let mut limits = self.situation.limits.clone();
+        edit(&mut limits);
+        self.situation.limits_held = Some(limits);
+        self
     }
 
     /// One more fleet.
@@ -398,7 +410,11 @@ impl Town {
 
     /// Why GPUs of `f` are missing.
     pub fn blocked(&self) -> String {
-        let report = plan(&self.situation).report.remove(&self.fleet()).unwrap();
+        self.blocked_of("f")
+    }
+
+    pub fn blocked_of(&self, fleet: &str) -> String {
+        let report = plan(&self.situation).report.remove(&fleet.parse().unwrap()).unwrap();
         let blocked: Vec<_> = report.blocked.iter().map(|unmet| format!("{} {}", unmet.gpus, unmet.reason)).collect();
         blocked.join(", ")
     }

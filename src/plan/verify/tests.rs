@@ -139,6 +139,35 @@ fn rates_stay_within_the_limits_to_the_micro() {
 }
 
 #[test]
+fn a_held_edit_binds_a_start_to_its_lower_limits() {
+    let held = |edit: fn(&mut crate::policy::Terms)| {
+        move |town: &mut Town, _: &mut Deploy| {
+            town.balance("100").hold(edit);
+        }
+    };
+    // 0.505/h run, 1.005/h come on top: 151 in 100 hours.
+    bad_deploy(held(|terms| terms.max_hourly_rate = rate("1.51")), &[]);
+    bad_deploy(held(|terms| terms.max_hourly_rate = rate("1.509999")), &[Invariant::FleetRate]);
+    bad_deploy(held(|terms| terms.models[1].max_price = Some(rate("1.005"))), &[]);
+    bad_deploy(held(|terms| terms.models[1].max_price = Some(rate("1.004999"))), &[Invariant::Price]);
+    bad_deploy(held(|terms| terms.balance_floor = "98.49".parse().unwrap()), &[]);
+    bad_deploy(held(|terms| terms.balance_floor = "98.490001".parse().unwrap()), &[Invariant::Floor]);
+    bad_deploy(held(|terms| terms.min_runway = seconds(3_600 * 59)), &[]);
+    bad_deploy(held(|terms| terms.min_runway = seconds(3_600 * 60)), &[Invariant::Floor]);
+    bad_deploy(held(|terms| terms.target_gpus = 2), &[]);
+    bad_deploy(held(|terms| terms.target_gpus = 1), &[Invariant::Gpus]);
+    let all = |edit: fn(&mut crate::settings::Limits)| {
+        move |town: &mut Town, _: &mut Deploy| {
+            town.balance("100").hold_limits(edit);
+        }
+    };
+    bad_deploy(all(|limits| limits.max_hourly_rate = Some(rate("1.51"))), &[]);
+    bad_deploy(all(|limits| limits.max_hourly_rate = Some(rate("1.509999"))), &[Invariant::GlobalRate]);
+    bad_deploy(all(|limits| limits.balance_floor = "98.49".parse().unwrap()), &[]);
+    bad_deploy(all(|limits| limits.balance_floor = "98.490001".parse().unwrap()), &[Invariant::Floor]);
+}
+
+#[test]
 fn an_account_stays_above_its_floor() {
     let balance = |text: &'static str, age_s| {
         move |town: &mut Town, _: &mut Deploy| {

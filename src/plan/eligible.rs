@@ -3,12 +3,16 @@
 
 use super::{FleetState, Situation, draft::Notes, headroom::Short, stock::Stock};
 use crate::{
+    ledger::Member,
     model::{
         AccountName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Offer, Shape,
-        offer::{Misfit, Rates, SpotTerms},
+        offer::{Location, Misfit, Rates, SpotTerms},
         reason::Rejected,
     },
-    policy::terms::{ModelTerms, OnDemandUse},
+    policy::{
+        Policy,
+        terms::{HostTerms, ModelTerms, OnDemandUse},
+    },
 };
 use std::collections::BTreeMap;
 
@@ -75,9 +79,7 @@ fn admits(
     if hosts.deny.contains(&hostnode.id) {
         return Err(Rejected::Denied);
     }
-    if let Some(countries) = &hosts.countries
-        && !countries.iter().any(|country| country.eq_ignore_ascii_case(&hostnode.location.country))
-    {
+    if !is_allowed(hosts, &hostnode.location) {
         return Err(Rejected::CountryNotAllowed);
     }
     if hosts.min_uptime_ppm > 0 && hostnode.uptime_ppm.is_none_or(|uptime| uptime < hosts.min_uptime_ppm) {
@@ -92,6 +94,30 @@ fn admits(
         }
     }
     Ok(())
+}
+
+fn is_allowed(hosts: &HostTerms, location: &Location) -> bool {
+    let is_there = |country: &String| country.eq_ignore_ascii_case(&location.country);
+    hosts.countries.as_ref().is_none_or(|countries| countries.iter().any(is_there))
+}
+
+/// Why a VM that was rented once would not be rented now by the words of the policy, whatever it costs: then it is not
+/// started again and its bid is not raised. Nobody knows the country of one that was adopted.
+pub(super) fn unwanted(policy: &Policy, member: &Member) -> Option<Rejected> {
+    let hosts = &policy.hosts;
+    if policy.marketplaces.as_ref().is_some_and(|wanted| !wanted.contains(&member.marketplace)) {
+        return Some(Rejected::MarketplaceNotWanted);
+    }
+    if policy.model(&member.shape.gpu_model).is_none() {
+        return Some(Rejected::ModelNotWanted);
+    }
+    if hosts.deny.contains(&member.hostnode) {
+        return Some(Rejected::Denied);
+    }
+    if member.location != Location::default() && !is_allowed(hosts, &member.location) {
+        return Some(Rejected::CountryNotAllowed);
+    }
+    None
 }
 
 struct Place<'a> {

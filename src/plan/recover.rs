@@ -7,6 +7,7 @@
 
 use super::{
     Draft, FleetState, Situation, Subject,
+    eligible::unwanted,
     headroom::Short,
     price::{Answers, known},
     search::{self, Range, Step},
@@ -20,6 +21,7 @@ use crate::{
         reason::{Blocked, Teardown},
         time::elapsed,
     },
+    policy::terms::OnDemandUse,
 };
 use std::time::Duration;
 
@@ -241,6 +243,12 @@ fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answer
     let now = situation.now;
     if !state.policy.spot.rebid {
         return Next::GiveUp("outbid, and the policy does not rebid".to_owned());
+    }
+    if state.policy.on_demand.usage == OnDemandUse::Always {
+        return Next::GiveUp("outbid, and the policy makes no bids any more".to_owned());
+    }
+    if let Some(rejected) = unwanted(&state.policy, member) {
+        return Next::GiveUp(format!("outbid, and the policy does not want it any more ({rejected})"));
     }
     if member.attempts.rebid_refused.is_some() {
         return Next::GiveUp("outbid, and a raised bid was refused".to_owned());
@@ -474,6 +482,16 @@ mod tests {
         check("m outbid a 1 doubt", |town| town, "");
         check("m outbid a 1", |town| town.policy(|terms| terms.spot.rebid = false), "delete m outbid");
         check("m outbid a 1 protected refused=1", |town| town, "");
+    }
+
+    #[test]
+    fn what_the_policy_would_not_bid_for_any_more_is_not_rebid() {
+        let edited = |edit: fn(&mut crate::policy::Terms)| {
+            check("m outbid a 1", |town| town.policy(edit), "delete m outbid");
+        };
+        edited(|terms| terms.models.truncate(1));
+        edited(|terms| terms.hosts.deny = vec!["a".parse().unwrap()]);
+        edited(|terms| terms.on_demand.usage = crate::policy::terms::OnDemandUse::Always);
     }
 
     #[test]

@@ -296,7 +296,16 @@ impl<'a> Check<'a> {
             format!("{fleet} would count {counted} GPUs of {target} and {surge} surge")
         });
         self.price(deploy);
-        self.wanted(deploy);
+        let Deploy { marketplace, account, hostnode, location, shape, price_type, .. } = deploy;
+        let mut wrong = self.unwanted(state, Vm { fleet, marketplace, hostnode, location, shape });
+        if !state.policy.instance.gpus.hold(shape.gpus) {
+            wrong.push("the size");
+        }
+        if *price_type == PriceType::Spot && state.policy.on_demand.usage == OnDemandUse::Always {
+            wrong.push("spot");
+        }
+        wrong.extend(self.too_much(state, Vm { fleet, marketplace, hostnode, location, shape }, account, *price_type));
+        self.wanted(wrong);
         self.resources(deploy);
     }
 
@@ -380,57 +389,65 @@ impl<'a> Check<'a> {
         self.demand(accepted, Invariant::Quote, || format!("{bid}/h on {hostnode} was not accepted a moment ago"));
     }
 
-    fn wanted(&mut self, deploy: &Deploy) {
-        let situation = self.situation;
-        let Some(state) = situation.fleets.get(&deploy.fleet) else { return };
+    /// What a policy does not want of a VM that is to be had, or had again. Nobody knows the country of one that was adopted.
+    fn unwanted(&self, state: &FleetState, vm: Vm<'_>) -> Vec<&'static str> {
         let terms = &state.policy;
-        let gpus = u64::from(deploy.shape.gpus);
         let mut wrong = Vec::new();
-        if terms.model(&deploy.shape.gpu_model).is_none() {
+        if terms.model(&vm.shape.gpu_model).is_none() {
             wrong.push("the model");
         }
-        if terms.marketplaces.as_ref().is_some_and(|wanted| !wanted.contains(&deploy.marketplace)) {
+        if terms.marketplaces.as_ref().is_some_and(|wanted| !wanted.contains(vm.marketplace)) {
             wrong.push("the marketplace");
         }
-        if terms.hosts.deny.contains(&deploy.hostnode) {
+        if terms.hosts.deny.contains(vm.hostnode) {
             wrong.push("the hostnode");
         }
-        if terms.hosts.countries.as_ref().is_some_and(|countries| {
-            !countries.iter().any(|country| country.eq_ignore_ascii_case(&deploy.location.country))
-        }) {
+        let country = &vm.location.country;
+        let is_there = |allowed: &String| allowed.eq_ignore_ascii_case(country);
+        let adopted = *vm.location == Location::default();
+        if !adopted && terms.hosts.countries.as_ref().is_some_and(|countries| !countries.iter().any(is_there)) {
             wrong.push("the country");
         }
-        if !terms.instance.gpus.hold(deploy.shape.gpus) {
-            wrong.push("the size");
-        }
-        let on_demand = self.on_demand.entry(deploy.fleet.clone()).or_default();
-        match deploy.price_type {
-            PriceType::OnDemand => {
-                *on_demand += gpus;
-                let most = terms.on_demand.max_gpus.unwrap_or(u32::MAX).min(state.target_gpus());
-                if terms.on_demand.usage == OnDemandUse::Never || *on_demand > u64::from(most) {
-                    wrong.push("on demand");
-                }
+        wrong
+    }
+
+    /// Counts a VM's GPUs where they come to stand, and how they are paid for; of what a policy does not want so much.
+    fn too_much(
+        &mut self,
+        state: &FleetState,
+        vm: Vm<'_>,
+        account: &AccountName,
+        price_type: PriceType,
+    ) -> Vec<&'static str> {
+        let terms = &state.policy;
+        let gpus = u64::from(vm.shape.gpus);
+        let mut wrong = Vec::new();
+        if price_type == PriceType::OnDemand {
+            let on_demand = self.on_demand.entry(vm.fleet.clone()).or_default();
+            *on_demand += gpus;
+            let most = terms.on_demand.max_gpus.unwrap_or(u32::MAX).min(state.target_gpus());
+            if terms.on_demand.usage == OnDemandUse::Never || *on_demand > u64::from(most) {
+                wrong.push("on demand");
             }
-            PriceType::Spot if terms.on_demand.usage == OnDemandUse::Always => wrong.push("spot"),
-            PriceType::Spot => {}
         }
-        self.place(&deploy.fleet, &deploy.account, &deploy.hostnode, &deploy.location, gpus);
-        let host_key = (deploy.fleet.clone(), deploy.account.clone(), deploy.hostnode.clone());
+        self.place(vm.fleet, account, vm.hostnode, vm.location, gpus);
+        let host_key = (vm.fleet.clone(), account.clone(), vm.hostnode.clone());
         let on_host = self.on_host.get(&host_key).copied().unwrap_or(0);
         if terms.hosts.max_gpus_per_hostnode.is_some_and(|most| on_host > u64::from(most)) {
             wrong.push("so much on one hostnode");
         }
         if let Some(ppm) = terms.hosts.max_share_per_location_ppm {
             let most = u64::from(state.target_gpus()) * u64::from(ppm) / PPM;
-            let here = self.in_location.get(&(deploy.fleet.clone(), deploy.location.clone())).copied().unwrap_or(0);
+            let here = self.in_location.get(&(vm.fleet.clone(), vm.location.clone())).copied().unwrap_or(0);
             if here > most.max(u64::from(terms.instance.gpus.min)) {
                 wrong.push("so much in one place");
             }
         }
-        if !wrong.is_empty() {
-            self.broken(Invariant::Policy, format!("the policy does not want {}", wrong.join(", ")));
-        }
+        wrong
+    }
+
+    fn wanted(&mut self, wrong: Vec<&'static str>) {
+        self.demand(wrong.is_empty(), Invariant::Policy, || format!("the policy does not want {}", wrong.join(", ")));
     }
 
     fn resources(&mut self, deploy: &Deploy) {
@@ -483,6 +500,11 @@ impl<'a> Check<'a> {
         let rate = to.plus(member.agreed.storage);
         if let Some(state) = self.situation.fleets.get(&subject.fleet) {
             self.capped(state, &member.shape, rate);
+            let mut wrong = self.unwanted(state, member.into());
+            if state.policy.on_demand.usage == OnDemandUse::Always {
+                wrong.push("a bid");
+            }
+            self.wanted(wrong);
         }
         let most = member.on_demand.total();
         self.demand(rate <= most, Invariant::Price, || format!("{to}/h and storage are above {most}/h on demand"));
@@ -512,12 +534,18 @@ impl<'a> Check<'a> {
             }
         };
         self.pay(&subject.fleet, &member.account, u64::from(gpus), rate);
-        if gpus > 0 {
-            let target = self.situation.fleets.get(&subject.fleet).map_or(0, start_target);
+        if gpus > 0
+            && let Some(state) = self.situation.fleets.get(&subject.fleet)
+        {
+            let target = start_target(state);
             let counted = self.gpus.get(&subject.fleet).copied().unwrap_or(0);
             self.demand(counted <= target, Invariant::Gpus, || {
                 format!("{} would count {counted} GPUs of {target}", subject.fleet)
             });
+            self.capped(state, &member.shape, rate.plus(member.committed()));
+            let mut wrong = self.unwanted(state, member.into());
+            wrong.extend(self.too_much(state, member.into(), &member.account, member.price_type));
+            self.wanted(wrong);
         }
     }
 
@@ -603,6 +631,23 @@ impl<'a> Check<'a> {
             Teardown::StoppedTooLong => member.standing == Standing::StoppedReleased,
             Teardown::Replaced | Teardown::Operator => true,
         }
+    }
+}
+
+/// A VM that is to be had, or had again.
+#[derive(Clone, Copy)]
+struct Vm<'a> {
+    fleet: &'a FleetName,
+    marketplace: &'a MarketplaceName,
+    hostnode: &'a HostnodeId,
+    location: &'a Location,
+    shape: &'a Shape,
+}
+
+impl<'a> From<&'a Member> for Vm<'a> {
+    fn from(member: &'a Member) -> Self {
+        let Member { fleet, marketplace, hostnode, location, shape, .. } = member;
+        Self { fleet, marketplace, hostnode, location, shape }
     }
 }
 

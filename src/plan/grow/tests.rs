@@ -457,6 +457,60 @@ fn what_was_stopped_is_started_before_anything_is_rented() {
     assert_eq!(town.said(), "start n; deploy ax2 2.00");
 }
 
+/// A stopped VM that the policy may have come not to want, and a target of one.
+#[track_caller]
+fn stopped(member: &str, edit: impl FnOnce(&mut Terms), expected: &str) {
+    let mut town = town(member);
+    town.policy(edit);
+    assert_eq!(town.said(), expected);
+}
+
+#[test]
+fn what_gave_its_gpu_back_is_started_again_only_if_it_would_be_rented_now() {
+    let spot = |edit: fn(&mut Terms), expected: &str| stopped("m stopped_released a 1", edit, expected);
+    spot(|_| {}, "start m");
+    spot(|terms| terms.models.truncate(1), "");
+    spot(|terms| terms.marketplaces = Some(vec!["elsewhere".parse().unwrap()]), "");
+    spot(|terms| terms.hosts.deny = vec!["a".parse().unwrap()], "");
+    spot(|terms| terms.hosts.countries = Some(vec!["Poland".into()]), "");
+    spot(|terms| terms.models[1].max_price = Some(rate("0.505")), "start m");
+    spot(|terms| terms.models[1].max_price = Some(rate("0.504999")), "");
+    let bought = |edit: fn(&mut Terms), expected: &str| stopped("m stopped_released a 1 od", edit, expected);
+    bought(|terms| terms.on_demand.usage = OnDemandUse::Always, "start m");
+    bought(|terms| terms.on_demand.usage = OnDemandUse::Fallback, "start m");
+    bought(|terms| terms.on_demand.usage = OnDemandUse::Never, "");
+    bought(
+        |terms| {
+            buy(1)(terms);
+            terms.on_demand.max_gpus = Some(0);
+        },
+        "",
+    );
+}
+
+#[test]
+fn what_is_started_again_counts_against_what_may_stand_on_demand_and_in_one_place() {
+    let two = |edit: fn(&mut Terms), expected: &str| {
+        stopped(
+            "m stopped_released a 1 od   n stopped_released a 1 od",
+            |terms| {
+                buy(2)(terms);
+                edit(terms);
+            },
+            expected,
+        );
+    };
+    two(|_| {}, "start m; start n");
+    two(|terms| terms.on_demand.max_gpus = Some(1), "start m");
+    two(|terms| terms.hosts.max_gpus_per_hostnode = Some(1), "start m");
+    two(|terms| terms.hosts.max_share_per_location_ppm = Some(500_000), "start m");
+}
+
+#[test]
+fn what_kept_its_gpu_is_paid_for_and_started_whatever_the_policy_says_now() {
+    stopped("m stopped a 1 od", |terms| terms.models.truncate(1), "start m");
+}
+
 #[test]
 fn what_stopped_by_itself_is_started_though_it_counts_already() {
     let mut town = town("n stopped b 1");

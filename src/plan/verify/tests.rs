@@ -345,6 +345,36 @@ fn starting_again_is_a_start() {
 }
 
 #[test]
+fn what_is_started_again_or_rebid_is_still_wanted_and_within_its_price() {
+    let start = |member: &str, edit: fn(&mut crate::policy::Terms), expected: &[Invariant]| {
+        let mut town = town(member);
+        town.policy(edit);
+        finds(&town, vec![Action::Start { subject: subject("m"), why: String::new() }], expected);
+    };
+    let spot = "m stopped_released a 1";
+    start(spot, |terms| terms.models[1].max_price = Some(rate("0.505")), &[]);
+    start(spot, |terms| terms.models[1].max_price = Some(rate("0.504999")), &[Invariant::Price]);
+    start(spot, |terms| terms.models.truncate(1), &[Invariant::Policy]);
+    start(spot, |terms| terms.hosts.deny = vec!["a".parse().unwrap()], &[Invariant::Policy]);
+    start(spot, |terms| terms.hosts.max_gpus_per_hostnode = Some(0), &[Invariant::Policy]);
+    let bought = "m stopped_released a 1 od";
+    start(bought, |terms| terms.on_demand.usage = OnDemandUse::Always, &[]);
+    start(bought, |terms| terms.on_demand.usage = OnDemandUse::Never, &[Invariant::Policy]);
+    start(
+        bought,
+        |terms| {
+            terms.on_demand.usage = OnDemandUse::Always;
+            terms.on_demand.max_gpus = Some(0);
+        },
+        &[Invariant::Policy],
+    );
+    let mut town = town("m outbid a 1");
+    town.hosts("a 1.00 99%").quote("a", 1, "0.60", BidAnswer::Accepted, 9).policy(|terms| terms.models.truncate(1));
+    let (from, to) = (rate("0.50"), rate("0.60"));
+    finds(&town, vec![Action::Rebid { subject: subject("m"), from, to, why: String::new() }], &[Invariant::Policy]);
+}
+
+#[test]
 fn what_only_lowers_passes_above_every_limit() {
     let mut town = town("m running a 4   n running a 1   l leaving a 1");
     town.policy(|terms| terms.max_hourly_rate = rate("0.01")).balance("-5");

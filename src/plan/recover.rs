@@ -197,8 +197,11 @@ pub(super) fn outbid(draft: &mut Draft<'_>, fleet: &FleetName) {
             continue;
         }
         match next(draft, state, member, &answers) {
-            Next::Wait(short) => {
+            Next::Wait { short, more } => {
                 if let Some(short) = short {
+                    if short.is_shared() {
+                        draft.headroom.hold(fleet, &member.account, more);
+                    }
                     draft.blocked(fleet, member.shape.gpus, short);
                 }
             }
@@ -224,7 +227,11 @@ pub(super) fn outbid(draft: &mut Draft<'_>, fleet: &FleetName) {
 }
 
 enum Next {
-    Wait(Option<Short>),
+    /// For what, and how much more than its present bid it would take then.
+    Wait {
+        short: Option<Short>,
+        more: HourlyRate,
+    },
     /// It may come to this much more than its present bid.
     Ask {
         price: HourlyRate,
@@ -236,6 +243,47 @@ enum Next {
     },
     Start,
     GiveUp(String),
+}
+
+impl Next {
+    const fn waits(short: Option<Short>) -> Self {
+        Self::Wait { short, more: HourlyRate::ZERO }
+    }
+}
+
+/// The most that may be bid for an outbid VM.
+struct Caps {
+    /// By the policy's own word, however much of its limit is taken for a while.
+    own: HourlyRate,
+    /// Now.
+    cap: HourlyRate,
+    /// What binds where that is less.
+    short: Short,
+}
+
+/// A limit that others share, a held edit, and what is in doubt or on its way out only bind for a while: a VM is not given
+/// up for them. What stays of its own fleet is no passing thing.
+fn caps(draft: &Draft<'_>, state: &FleetState, member: &Member, from: HourlyRate, storage: HourlyRate) -> Caps {
+    let most = |price: Option<HourlyRate>| {
+        let on_demand = member.on_demand.total();
+        price.map_or(on_demand, |price| price.times(member.shape.gpus).min(on_demand)).minus(storage)
+    };
+    let model = &member.shape.gpu_model;
+    let (in_force, start) = (most(state.max_price(model)), most(state.start_price(model)));
+    let (room, short) = draft.headroom.room(&member.fleet, &member.account);
+    let in_doubt = state.fleet.members.values().filter(|member| member.standing == Standing::InDoubt);
+    let staying = staying_rate(draft, state).minus(in_doubt.map(Member::committed).sum());
+    let left = state.policy.max_hourly_rate.minus(staying);
+    let by_room = from.plus(room);
+    Caps {
+        own: in_force.min(from.plus(left)),
+        cap: start.min(by_room),
+        short: if start < by_room {
+            Short::new(Blocked::HeldEdit, format!("a held edit has a max_price that allows a bid of {start}/h"))
+        } else {
+            short
+        },
+    }
 }
 
 fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answers<'_>) -> Next {
@@ -254,11 +302,11 @@ fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answer
         return Next::GiveUp("outbid, and a raised bid was refused".to_owned());
     }
     if let Err(short) = draft.headroom.may_start(&member.fleet, &member.account) {
-        return Next::Wait(Some(short));
+        return Next::waits(Some(short));
     }
     if let Some(accepted_at) = member.rebid_accepted_at {
         return match member.attempts.start.filter(|started_at| *started_at >= accepted_at) {
-            Some(started_at) if elapsed(started_at, now) < START_PATIENCE => Next::Wait(None),
+            Some(started_at) if elapsed(started_at, now) < START_PATIENCE => Next::waits(None),
             Some(_) => Next::GiveUp("started with a raised bid, and still outbid".to_owned()),
             None if elapsed(accepted_at, now) >= REBID_PATIENCE => {
                 Next::GiveUp("its raised bid was accepted long ago, and it is still outbid".to_owned())
@@ -268,24 +316,25 @@ fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answer
     }
     let from = member.bid.unwrap_or(member.agreed.compute);
     let storage = member.agreed.storage.max(member.quoted.unwrap_or_default().storage);
-    let price_cap = state.start_price(&member.shape.gpu_model);
-    let ours = price_cap
-        .map_or(member.on_demand.total(), |price| price.times(member.shape.gpus).min(member.on_demand.total()))
-        .minus(storage);
-    let (room, _) = draft.headroom.room(&member.fleet, &member.account);
-    let cap = ours.min(from.plus(room));
-    let range = Range { above: Some(from), guess: from, sibling: false, cap };
+    let Caps { own, cap, short } = caps(draft, state, member, from, storage);
     let known = known(situation, answers, &member.marketplace, &member.hostnode, &member.shape, Some(from));
-    let (step, bid) = search::next(known, range, &state.policy.spot);
+    let next = |cap| {
+        let range = Range { above: Some(from), guess: from, sibling: false, cap };
+        search::next(known, range, &state.policy.spot)
+    };
+    let (step, bid) = next(cap);
     let quotes = answers.about(&member.marketplace, &member.hostnode, &member.shape).iter().copied();
     let unanswered =
         situation.markets.get(&member.marketplace).is_some_and(|market| market.unanswered.contains(&member.hostnode));
     match step {
-        Step::Refused => Next::GiveUp(format!("outbid at {from}/h, and no bid up to {cap}/h is accepted")),
+        Step::Refused if next(own).0 == Step::Refused => {
+            Next::GiveUp(format!("outbid at {from}/h, and no bid up to {own}/h is accepted"))
+        }
+        Step::Refused => Next::Wait { short: Some(short), more: own.minus(from) },
         Step::Ready if search::is_fresh(quotes, bid, now, situation.quote_age_max) => Next::Rebid { from, to: bid },
         Step::Ready | Step::Ask if unanswered => {
             let detail = format!("{}: the bid for {} was not answered", member.marketplace, member.name);
-            Next::Wait(Some(Short::new(Blocked::StaleMarket, detail)))
+            Next::waits(Some(Short::new(Blocked::StaleMarket, detail)))
         }
         Step::Ready | Step::Ask => Next::Ask { price: bid, more: cap.minus(from) },
     }
@@ -471,6 +520,99 @@ mod tests {
             },
             "delete m outbid",
         );
+    }
+
+    /// An outbid VM that the policy would raise, and what keeps it from it for a while.
+    #[track_caller]
+    fn waits(members: &str, setup: impl for<'t> FnOnce(&'t mut Town) -> &'t mut Town, blocked: &str) {
+        let mut town = town(members);
+        let gpus = town.state().fleet.counted_gpus();
+        town.hosts("a 1.00 99%").target(gpus);
+        setup(&mut town);
+        assert_eq!((town.said().as_str(), town.blocked().as_str()), ("", blocked));
+    }
+
+    #[test]
+    fn what_others_take_and_what_passes_gives_no_outbid_vm_up() {
+        let all = |town: &mut Town| {
+            town.situation.limits.max_hourly_rate = Some(rate("1.00"));
+        };
+        // Another fleet has all that is left.
+        waits(
+            "m outbid a 1",
+            |town| {
+                all(town);
+                town.second("g", 200, |_| {}).members_of("g", "n running b 1 rate=0.49")
+            },
+            "1 global_rate_limit",
+        );
+        // The account pays no more than runs already: 0.505/h for an hour above 10.
+        waits("m outbid a 1", |town| town.balance("10.505"), "1 runway");
+        waits("m outbid a 1", |town| town.hold(|terms| terms.max_hourly_rate = rate("0.505")), "1 held_edit");
+        waits("m outbid a 1", |town| town.hold(|terms| terms.models[1].max_price = Some(rate("0.505"))), "1 held_edit");
+        // A refusal of all that there is room for is no refusal of all that the policy would pay.
+        waits(
+            "m outbid a 1",
+            |town| {
+                all(town);
+                town.second("g", 200, |_| {}).members_of("g", "n running b 1 rate=0.29");
+                town.quote("a", 1, "0.70", Refused, 5)
+            },
+            "1 global_rate_limit",
+        );
+        // What is on its way out or in doubt takes the fleet's own limit only for a while.
+        let own = |town: &mut Town| {
+            town.policy(|terms| terms.max_hourly_rate = rate("1.01"));
+        };
+        waits(
+            "m outbid a 1   n leaving b 1 deleted=5",
+            |town| {
+                own(town);
+                town
+            },
+            "1 rate_limit",
+        );
+        waits(
+            "m outbid a 1   n in_doubt b 1",
+            |town| {
+                own(town);
+                town
+            },
+            "1 rate_limit, 1 in_doubt",
+        );
+        check(
+            "m outbid a 1   n running b 1",
+            |town| {
+                own(town);
+                town
+            },
+            "delete m outbid",
+        );
+    }
+
+    #[test]
+    fn a_hold_by_a_higher_priority_gives_no_outbid_vm_up() {
+        let mut town = town("m outbid a 1");
+        town.hosts("a 1.00 99%   b 1.00 99%").policy(|terms| terms.priority = 1).second("g", 200, |_| {});
+        town.situation.limits.max_hourly_rate = Some(rate("1.50"));
+        assert_eq!(town.blocked(), "1 global_rate_limit");
+        assert_eq!(town.said(), "ask bx1 0.50; ask ax1 0.50");
+        // Once `g` has what it wants, there is room for the rest.
+        town.settle();
+        assert_eq!(town.rented("f"), "ax1");
+        assert_eq!(town.rented("g"), "bx1");
+    }
+
+    #[test]
+    fn one_that_waits_is_served_before_lower_priorities() {
+        let mut town = town("m outbid a 1");
+        town.hosts("a 1.00 99% nospot   b 0.10 99%").second("g", 1, |terms| {
+            terms.on_demand.usage = crate::policy::terms::OnDemandUse::Always;
+        });
+        town.quote("a", 1, "0.70", Refused, 5).quote("a", 1, "0.75", Refused, 5);
+        town.situation.limits.max_hourly_rate = Some(rate("0.715"));
+        assert_eq!((town.said().as_str(), town.blocked().as_str()), ("", "1 global_rate_limit"));
+        assert_eq!(town.blocked_of("g"), "1 global_rate_limit");
     }
 
     #[test]

@@ -85,9 +85,8 @@ impl<'a> Draft<'a> {
         true
     }
 
-    /// Deletes what is known only by its id.
+    /// Deletes what is known only by its id: a member may have the same name, and stays.
     pub fn delete_late(&mut self, subject: Subject, why: String) {
-        self.going.insert(subject.name.clone());
         self.actions.push(Action::Delete { subject, reason: Teardown::Late, why });
     }
 

@@ -376,6 +376,26 @@ mod tests {
     }
 
     #[test]
+    fn a_late_vm_that_shares_a_members_name_is_reaped_beside_it() {
+        let twin = |town: &mut Town| {
+            town.late("m", 1);
+            town.state().fleet.late[0].id = "id-twin".parse().unwrap();
+            // Strays and late VMs count when renting.
+            town.target(2);
+        };
+        let mut town = town("m running a 1");
+        town.hosts("a 1.00 99%");
+        twin(&mut town);
+        assert_eq!(town.said(), "delete m late");
+        let report = plan(&town.situation).report.remove(&town.fleet()).unwrap();
+        assert_eq!((report.planned_gpus, report.rate_planned), (1, rate("1.005")));
+        town.member("m").quoted = Some(crate::model::offer::Rates { compute: rate("9"), storage: rate("0.005") });
+        assert_eq!(town.said(), "delete m late; delete m overbilled");
+        town.round();
+        assert_eq!((town.state().fleet.members.len(), town.state().fleet.late.len()), (0, 0));
+    }
+
+    #[test]
     fn a_bill_a_tenth_above_the_whole_agreed_rate_ends_a_vm() {
         // Agreed 0.505/h in all, storage 0.005 of it: a tenth above is 0.5555.
         check("m running a 1 billed=0.5505", |town| town, "");

@@ -510,8 +510,11 @@ impl Town {
             }
             Action::Delete { subject, .. } => {
                 let fleet = self.situation.fleets.get_mut(&subject.fleet).unwrap();
-                fleet.fleet.late.retain(|late| late.name != subject.name);
-                if let Some(member) = fleet.fleet.members.remove(&subject.name) {
+                fleet.fleet.late.retain(|late| late.id != subject.id);
+                let is_it = |member: &Member| member.id.as_ref() == Some(&subject.id);
+                if fleet.fleet.members.get(&subject.name).is_some_and(is_it)
+                    && let Some(member) = fleet.fleet.members.remove(&subject.name)
+                {
                     let held = member.standing != Standing::StoppedReleased && member.standing != Standing::Outbid;
                     if held {
                         self.free(&member.hostnode, &member.shape, true, &member.ports);

@@ -406,6 +406,8 @@ mod tests {
                 3 => " age=99999",
                 4 => " accepted=5",
                 5 => " refused=5",
+                7 => " undeleted=2",
+                8 => " unstopped=2",
                 6 if at > 0 => " replaces=spotscale-f-e-0",
                 _ => "",
             };

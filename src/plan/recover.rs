@@ -25,10 +25,6 @@ use crate::{
 };
 use std::time::Duration;
 
-/// An acknowledged delete is repeated when the VM is still there after this.
-const DELETE_AGAIN: Duration = Duration::from_secs(60);
-/// One whose answer was lost is repeated after this.
-const DELETE_AGAIN_IN_DOUBT: Duration = Duration::from_secs(10);
 /// A start shows in the list within this, or did not work.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// A rebid that was accepted and not followed by a running VM is given up after this.
@@ -51,11 +47,13 @@ pub(super) fn safety(draft: &mut Draft<'_>) {
                 marketplace: late.marketplace.clone(),
                 id: late.id.clone(),
             };
-            draft.delete_late(subject, format!("turned up after it had been given up; {}/h", late.rate));
+            let why = format!("turned up after it had been given up; {}/h", late.rate);
+            draft.delete_late(subject, late.delete.as_ref(), why);
         }
         for member in state.fleet.members.values() {
             if member.standing == Standing::Leaving {
-                delete_again(draft, member);
+                let reason = member.attempts.delete.map_or(Teardown::Operator, |attempt| attempt.reason);
+                draft.delete(member, reason, "its delete is not proven".to_owned());
             } else if let Some((agreed, billed)) = billed_above(situation, member) {
                 draft.notes(name).overbilled.insert(member.name.clone(), (agreed, billed));
                 if let Some(why) = overbilled(draft, state, member, agreed, billed) {
@@ -63,15 +61,6 @@ pub(super) fn safety(draft: &mut Draft<'_>) {
                 }
             }
         }
-    }
-}
-
-fn delete_again(draft: &mut Draft<'_>, member: &Member) {
-    let now = draft.situation.now;
-    let (at, reason) = member.attempts.delete.unwrap_or((member.since, Teardown::Operator));
-    let patience = if member.write_in_doubt { DELETE_AGAIN_IN_DOUBT } else { DELETE_AGAIN };
-    if elapsed(at, now) >= patience {
-        draft.delete(member, reason, "its delete is not proven".to_owned());
     }
 }
 
@@ -151,11 +140,13 @@ pub(super) fn leftovers(draft: &mut Draft<'_>) {
                 continue;
             }
             let age = elapsed(member.since, situation.now);
+            // What was given up once, and whose delete was refused, is not waited for again.
+            let given_up = member.attempts.delete.is_some_and(|attempt| attempt.reason == Teardown::Lost);
             match member.standing {
-                Standing::Lost if age >= LOST_PATIENCE => {
+                Standing::Lost if given_up || age >= LOST_PATIENCE => {
                     draft.delete(member, Teardown::Lost, "of unknown status for too long".to_owned());
                 }
-                Standing::Pending if age >= PENDING_PATIENCE => {
+                Standing::Pending if given_up || age >= PENDING_PATIENCE => {
                     draft.delete(member, Teardown::Lost, "never came to run".to_owned());
                 }
                 Standing::StoppedReleased if age >= state.policy.instance.stopped_max_age => {
@@ -343,6 +334,7 @@ fn next(draft: &Draft<'_>, state: &FleetState, member: &Member, answers: &Answer
 #[cfg(test)]
 mod tests {
     use crate::{
+        ledger::fleet::{DeleteAnswer, DeleteAttempt},
         model::{
             offer::BidAnswer::{Accepted, Refused},
             time::before,
@@ -464,6 +456,94 @@ mod tests {
         check("m leaving a 1 deleted=60", |town| town, "delete m target");
         check("m leaving a 1 deleted=9 doubt", |town| town, "");
         check("m leaving a 1 deleted=10 doubt", |town| town, "delete m target");
+    }
+
+    #[test]
+    fn a_late_vms_delete_is_repeated_with_the_same_patience() {
+        let late = |age_s: u64, answer: DeleteAnswer, expected: &str| {
+            check(
+                "",
+                |town| {
+                    let at = before(town.situation.now, seconds(age_s));
+                    town.late("l", 1);
+                    town.state().fleet.late[0].delete = Some(tried(at, answer));
+                    town
+                },
+                expected,
+            );
+        };
+        late(59, DeleteAnswer::Acked, "");
+        late(60, DeleteAnswer::Acked, "delete l late");
+        late(9, DeleteAnswer::InDoubt, "");
+        late(10, DeleteAnswer::InDoubt, "delete l late");
+        late(4, DeleteAnswer::Refused(1), "");
+        late(5, DeleteAnswer::Refused(1), "delete l late");
+    }
+
+    #[test]
+    fn what_was_refused_is_tried_again_after_a_growing_time_up_to_a_minute() {
+        for (times, patience_s) in [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60), (u32::MAX, 60)] {
+            for (age_s, expected) in [(patience_s - 1, ""), (patience_s, "delete m evacuate")] {
+                let mut town = town("m running a 1");
+                let at = before(town.situation.now, seconds(age_s));
+                town.member("m").attempts.delete = Some(tried(at, DeleteAnswer::Refused(times)));
+                town.state().order = Order::Evacuate;
+                assert_eq!(town.said(), expected, "{times} times, {age_s} s ago");
+            }
+        }
+    }
+
+    #[test]
+    fn while_a_refused_delete_waits_nothing_else_goes_in_its_place() {
+        let lower = |town: &mut Town| {
+            town.policy(|terms| terms.max_hourly_rate = rate("1.00"));
+        };
+        let two = |tried: &str| format!("a running a 1   b running a 1 rate=0.60{tried}");
+        check(
+            &two(" undeleted=4"),
+            |town| {
+                lower(town);
+                town
+            },
+            "",
+        );
+        check(
+            &two(" undeleted=5"),
+            |town| {
+                lower(town);
+                town
+            },
+            "delete b rate_limit",
+        );
+        let stops = |tried: &str, expected: &str| {
+            check(
+                &format!("a running a 1 age=99   b running a 1 age=9{tried}"),
+                |town| town.policy(|terms| terms.instance.scale_down = crate::policy::terms::ScaleDown::Stop).target(1),
+                expected,
+            );
+        };
+        stops(" unstopped=4", "");
+        stops(" unstopped=5", "stop b");
+    }
+
+    #[test]
+    fn what_was_given_up_and_not_let_go_is_not_waited_for_again() {
+        let given_up = |members: &str, reason: Teardown, expected: &str| {
+            check(
+                members,
+                |town| {
+                    let at = before(town.situation.now, seconds(5));
+                    let answer = DeleteAnswer::Refused(1);
+                    town.member("m").attempts.delete = Some(DeleteAttempt { at, reason, answer });
+                    town
+                },
+                expected,
+            );
+        };
+        given_up("m pending a 1 age=5", Teardown::Lost, "delete m lost");
+        given_up("m lost a 1 age=5", Teardown::Lost, "delete m lost");
+        given_up("m pending a 1 age=5", Teardown::Operator, "");
+        given_up("m running a 1 age=5", Teardown::Lost, "");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::model::offer::{Location, Rates};
 use crate::{
     ledger::{
         Member,
-        fleet::{Attempts, Fleet, Late, Stray},
+        fleet::{Attempts, DeleteAnswer, DeleteAttempt, Fleet, Late, Stray},
     },
     model::{
         GpuModel, Hostnode, Instance, InstanceStatus, Timestamp,
@@ -103,6 +103,11 @@ fn terms(fleet: &str) -> Terms {
             cooldown_down: seconds(300),
         },
     }
+}
+
+/// A delete that was tried.
+pub(super) const fn tried(at: Timestamp, answer: DeleteAnswer) -> DeleteAttempt {
+    DeleteAttempt { at, reason: Teardown::Target, answer }
 }
 
 fn state(terms: Terms) -> FleetState {
@@ -340,9 +345,14 @@ impl Town {
                 "accepted" => member.rebid_accepted_at = Some(ago()),
                 "refused" => member.attempts.rebid_refused = Some(ago()),
                 "started" => member.attempts.start = Some(ago()),
-                "deleted" => member.attempts.delete = Some((ago(), Teardown::Target)),
+                "deleted" => member.attempts.delete = Some(tried(ago(), DeleteAnswer::Acked)),
+                "undeleted" => member.attempts.delete = Some(tried(ago(), DeleteAnswer::Refused(1))),
+                "unstopped" => member.attempts.stop_refused = Some((ago(), 1)),
                 _ => panic!("`{word}` of a member"),
             }
+        }
+        if let Some(attempt) = member.attempts.delete.as_mut().filter(|_| member.write_in_doubt) {
+            attempt.answer = DeleteAnswer::InDoubt;
         }
         if member.price_type == PriceType::Spot {
             member.bid = Some(member.agreed.compute);
@@ -381,7 +391,7 @@ impl Town {
             id: format!("id-{name}").parse().unwrap(),
             gpus,
             rate: rate("0.50"),
-            delete_acked_at: None,
+            delete: None,
         };
         self.state().fleet.late.push(late);
         self

@@ -184,15 +184,12 @@ fn members(members: Vec<Member>) -> BTreeMap<crate::model::VmName, Member> {
 
 fn state(policy: Policy, order: Order, fleet: Fleet) -> FleetState {
     FleetState {
-        rate_ceiling: policy.max_hourly_rate,
-        floor: policy.balance_floor,
         policy,
         order,
         fleet,
         missing_since: Some(ago(20)),
         scaled_down_at: None,
-        edit_held: false,
-        start_limits: None,
+        held: None,
         policy_broken: false,
     }
 }

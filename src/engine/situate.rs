@@ -8,6 +8,7 @@ use crate::{
         time,
     },
     plan::{AccountState, Bench, FleetState, MarketState, Order, Situation},
+    policy::StartLimits,
     settings::Limits,
 };
 use std::{
@@ -93,19 +94,22 @@ pub fn situate(known: &Known<'_>) -> Situation {
 }
 
 fn fleet_state(known: &Known<'_>, name: &FleetName, statute: &Statute) -> FleetState {
-    let start = statute.start_limits();
     FleetState {
         policy: statute.in_force.policy.clone(),
         order: order(known.ledger, name, statute, known.now),
-        rate_ceiling: start.max_hourly_rate,
-        floor: start.balance_floor.max(known.limits.balance_floor),
         fleet: known.fleets.get(name).cloned().unwrap_or_default(),
         missing_since: known.ledger.missing_since(name),
         scaled_down_at: known.ledger.scaled_down_at(name),
-        edit_held: statute.held.is_some(),
-        start_limits: statute.held.is_some().then_some(start),
+        held: start_limits(known.ledger, name, statute, known.now),
         policy_broken: !statute.faults.is_empty() || statute.gone,
     }
+}
+
+/// What binds starts while an edit is held. A target of the operator's is over both texts' own.
+fn start_limits(ledger: &Ledger, name: &FleetName, statute: &Statute, now: Timestamp) -> Option<StartLimits> {
+    let start = statute.held.as_ref().map(|_| statute.start_limits())?;
+    let operator = ledger.levers().target(name, now).map(|target| target.gpus);
+    Some(StartLimits { target_gpus: operator.unwrap_or(start.target_gpus), ..start })
 }
 
 /// What a fleet commits, by who pays.

@@ -21,13 +21,10 @@ pub fn what_if(situation: &Situation, policy: Policy) -> (Situation, Plan) {
     };
     let state = FleetState {
         order,
-        rate_ceiling: policy.max_hourly_rate,
-        floor: policy.balance_floor.max(edited.limits.balance_floor),
         fleet: before.as_ref().map(|before| before.fleet.clone()).unwrap_or_default(),
         missing_since: before.as_ref().and_then(|before| before.missing_since),
         scaled_down_at: before.as_ref().and_then(|before| before.scaled_down_at),
-        edit_held: false,
-        start_limits: None,
+        held: None,
         policy_broken: false,
         policy,
     };

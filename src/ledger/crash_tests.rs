@@ -2,6 +2,7 @@
 
 use super::{
     Phase, Record, Standing,
+    fleet::{DeleteAnswer, DeleteAttempt},
     stage::{Stage, instance, of},
 };
 use proptest::prelude::*;
@@ -141,8 +142,18 @@ fn what_appears_even_later_is_reported_reaped_and_gone() {
     assert_eq!(stage.list(&[instance("i9", &name, Running)]), [], "once");
 
     let mut next = stage.restarted();
+    assert_eq!(next.fleet().late[0].delete, None);
     next.delete(&name, "i9", true);
-    assert_eq!(next.fleet().late[0].delete_acked_at, Some(next.now));
+    let (at, reason) = (next.now, super::stage::DELETE_REASON);
+    let tried = |answer| Some(DeleteAttempt { at, reason, answer });
+    assert_eq!(next.fleet().late[0].delete, tried(DeleteAnswer::Acked));
+    let mut refused = next.restarted();
+    refused.delete(&name, "i9", false);
+    assert_eq!(refused.fleet().late[0].delete, tried(DeleteAnswer::InDoubt));
+    let (id, detail) = (of("i9"), String::new());
+    let answer = super::record::Answer::Refused;
+    refused.write(Record::DeleteSettled { name: name.clone(), id, answer, detail });
+    assert_eq!(refused.fleet().late[0].delete, tried(DeleteAnswer::Refused(1)));
     assert_eq!(next.list(&[instance("i9", &name, Running)]), []);
     let gone = Record::Gone { name: name.clone(), id: of("i9"), how: super::record::Ending::Deleted };
     assert_eq!(next.list(&[]), [gone]);

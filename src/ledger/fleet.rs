@@ -50,11 +50,35 @@ impl Standing {
     }
 }
 
+/// What came of a delete, as far as the journal knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteAnswer {
+    /// It was acknowledged.
+    Acked,
+    /// It was not answered; or it was acknowledged, and the VM is still listed a settle grace later.
+    InDoubt,
+    /// A readable no, so many times in a row.
+    Refused(u32),
+}
+
+/// A delete that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeleteAttempt {
+    /// When it was last intended.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Teardown,
+    /// What came of it.
+    pub answer: DeleteAnswer,
+}
+
 /// What was last tried with a member, so that a write is repeated only with reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
-    /// Its newest delete: when it was intended, and why.
-    pub delete: Option<(Timestamp, Teardown)>,
+    /// Its newest delete, if it stands as it did since.
+    pub delete: Option<DeleteAttempt>,
+    /// When its newest stop was intended and how many in a row were refused, if it stands as it did since.
+    pub stop_refused: Option<(Timestamp, u32)>,
     /// When its newest start was intended.
     pub start: Option<Timestamp>,
     /// When a rebid was refused, since it was outbid.
@@ -205,8 +229,8 @@ pub struct Late {
     pub gpus: u32,
     /// What it is billed or was to cost at most, whichever is more.
     pub rate: HourlyRate,
-    /// When its delete was acknowledged, less than a settle grace ago: it need not be sent again.
-    pub delete_acked_at: Option<Timestamp>,
+    /// Its newest delete.
+    pub delete: Option<DeleteAttempt>,
 }
 
 /// The ledger of one fleet, joined with an inventory.

@@ -183,6 +183,19 @@ fn three_overbilled_teardowns_within_an_hour_bench_a_marketplace_until_it_is_res
 }
 
 #[test]
+fn a_teardown_that_is_refused_again_and_again_is_one_teardown() {
+    let mut stage = Stage::new();
+    let name = stage.deploy("i1");
+    for _ in 0..5 {
+        let (id, reason) = (of("i1"), Teardown::Overbilled);
+        stage.write(Record::DeleteIntended { name: name.clone(), id, reason, why: String::new() });
+        let (id, answer) = (of("i1"), super::record::Answer::Refused);
+        stage.write(Record::DeleteSettled { name: name.clone(), id, answer, detail: String::new() });
+    }
+    assert!(!stage.ledger().is_benched(&of("tensordock")));
+}
+
+#[test]
 fn policies_limits_and_levers_survive_a_restart() {
     let mut stage = Stage::new();
     for record in samples() {

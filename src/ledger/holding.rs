@@ -57,6 +57,24 @@ pub struct Delete {
     pub before: Standing,
 }
 
+/// Deletes that were refused: the next one waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why it was to go.
+    pub reason: Teardown,
+    /// When the newest try was intended.
+    pub at: Timestamp,
+    /// How many in a row were refused.
+    pub times: u32,
+}
+
+impl Refused {
+    /// One more.
+    pub(super) fn after(earlier: Option<Self>, reason: Teardown, at: Timestamp) -> Self {
+        Self { reason, at, times: earlier.map_or(0, |earlier| earlier.times).saturating_add(1) }
+    }
+}
+
 /// A protection by the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
@@ -112,8 +130,12 @@ pub struct Holding {
     pub rebid_refused_at: Option<Timestamp>,
     /// When we stopped it, if we did.
     pub stopped_at: Option<Timestamp>,
+    /// When the newest stop was intended and how many in a row were refused, since it stands as it does.
+    pub stop_refused: Option<(Timestamp, u32)>,
     /// The delete, once intended.
     pub delete: Option<Delete>,
+    /// That the newest deletes were refused, since it stands as it does.
+    pub delete_refused: Option<Refused>,
     /// The operator wants it left alone.
     pub protection: Option<Protection>,
 }
@@ -142,7 +164,9 @@ impl Holding {
             starting_since: None,
             rebid_refused_at: None,
             stopped_at: None,
+            stop_refused: None,
             delete: None,
+            delete_refused: None,
             protection: None,
             intent,
         }
@@ -217,6 +241,7 @@ impl Holding {
     }
 
     pub(super) fn delete_acked(&mut self, at: Timestamp) {
+        self.delete_refused = None;
         if let Some(delete) = &mut self.delete {
             delete.acked_at = Some(at);
         }
@@ -225,9 +250,18 @@ impl Holding {
     /// A readable no: nothing was deleted, and the next plan decides again.
     pub(super) fn delete_refused(&mut self, at: Timestamp) {
         if let Some(delete) = self.delete.take() {
+            self.delete_refused = Some(Refused::after(self.delete_refused, delete.reason, delete.sent_at));
             self.phase = Phase::Live;
             self.standing = delete.before;
             self.since = at;
+        }
+    }
+
+    /// A readable no: it runs on.
+    pub(super) fn stop_refused(&mut self) {
+        if let Some(at) = self.stopped_at.take() {
+            let times = self.stop_refused.map_or(0, |(_, times)| times).saturating_add(1);
+            self.stop_refused = Some((at, times));
         }
     }
 
@@ -273,6 +307,7 @@ impl Holding {
         self.since = at;
         self.starting_since = None;
         self.rebid_refused_at = None;
+        (self.delete_refused, self.stop_refused) = (None, None);
         if standing == Standing::Running {
             self.running_since = self.running_since.or(Some(at));
             self.rebid_accepted_at = None;
@@ -312,4 +347,6 @@ pub struct LateVm {
     pub at: Timestamp,
     /// The delete, once intended.
     pub delete: Option<Delete>,
+    /// That the newest deletes were refused.
+    pub delete_refused: Option<Refused>,
 }

@@ -6,7 +6,8 @@
 
 use super::{
     Closed, Evidence, Holding, LateVm, Ledger, Patience, Phase,
-    fleet::{Attempts, Fleet, Late, Member, Reserved, Standing, Stray},
+    fleet::{Attempts, DeleteAnswer, DeleteAttempt, Fleet, Late, Member, Reserved, Standing, Stray},
+    holding::{Delete, Refused},
     settle::observed,
 };
 use crate::model::{
@@ -198,7 +199,8 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
         write_in_doubt: is_write_in_doubt(holding, sighting, now, patience),
         rebid_accepted_at: holding.rebid_accepted_at,
         attempts: Attempts {
-            delete: holding.delete.as_ref().map(|delete| (delete.sent_at, delete.reason)),
+            delete: delete_attempt(holding.delete.as_ref(), holding.delete_refused, sighting, now, patience),
+            stop_refused: holding.stop_refused,
             start: holding.start_intended_at,
             rebid_refused: holding.rebid_refused_at,
         },
@@ -228,13 +230,33 @@ fn started(holding: &Holding, sighting: Option<Sighting<'_>>) -> Option<Standing
 /// sending it again. What else was written is in doubt until a later list shows what became of it.
 fn is_write_in_doubt(holding: &Holding, sighting: Option<Sighting<'_>>, now: Timestamp, patience: Patience) -> bool {
     match &holding.delete {
-        Some(delete) => delete.acked_at.is_none_or(|acked| {
-            sighting.is_some_and(|sighting| sighting.at > acked) && elapsed(acked, now) >= patience.settle_grace
-        }),
+        Some(delete) => is_delete_in_doubt(delete, sighting, now, patience),
         None => {
             holding.unanswered_write_at.is_some_and(|written| sighting.is_none_or(|sighting| sighting.at <= written))
         }
     }
+}
+
+fn is_delete_in_doubt(delete: &Delete, sighting: Option<Sighting<'_>>, now: Timestamp, patience: Patience) -> bool {
+    delete.acked_at.is_none_or(|acked| {
+        sighting.is_some_and(|sighting| sighting.at > acked) && elapsed(acked, now) >= patience.settle_grace
+    })
+}
+
+fn delete_attempt(
+    delete: Option<&Delete>,
+    refused: Option<Refused>,
+    sighting: Option<Sighting<'_>>,
+    now: Timestamp,
+    patience: Patience,
+) -> Option<DeleteAttempt> {
+    let Some(delete) = delete else {
+        let of = |Refused { reason, at, times }| DeleteAttempt { at, reason, answer: DeleteAnswer::Refused(times) };
+        return refused.map(of);
+    };
+    let is_in_doubt = is_delete_in_doubt(delete, sighting, now, patience);
+    let answer = if is_in_doubt { DeleteAnswer::InDoubt } else { DeleteAnswer::Acked };
+    Some(DeleteAttempt { at: delete.sent_at, reason: delete.reason, answer })
 }
 
 fn late<'a>(
@@ -247,7 +269,6 @@ fn late<'a>(
 ) -> Late {
     let sighting = sights.with_id(&vm.account, id);
     let billed = sighting.and_then(|sighting| sighting.instance.billed()).unwrap_or_default().total();
-    let acked_at = vm.delete.as_ref().and_then(|delete| delete.acked_at);
     Late {
         name: name.clone(),
         marketplace: vm.marketplace.clone(),
@@ -255,6 +276,6 @@ fn late<'a>(
         id: id.clone(),
         gpus: vm.gpus,
         rate: vm.rate.max(billed),
-        delete_acked_at: acked_at.filter(|acked| elapsed(*acked, now) < patience.settle_grace),
+        delete: delete_attempt(vm.delete.as_ref(), vm.delete_refused, sighting, now, patience),
     }
 }

@@ -59,7 +59,7 @@ use crate::{
     },
     policy::terms::Mode,
 };
-use holding::{Delete, Protection};
+use holding::{Delete, Protection, Refused};
 use hosts::{HostKey, Hosts};
 use levers::TargetLever;
 use record::{Answer, Ending};
@@ -286,7 +286,7 @@ impl Ledger {
                 self.close_if(&name, Closed::Abandoned, at, |holding| holding.phase != Phase::Leaving);
             }
             Record::Late { name, fleet, marketplace, account, id, gpus, rate } => {
-                let late = LateVm { fleet, marketplace, account, gpus, rate, at, delete: None };
+                let late = LateVm { fleet, marketplace, account, gpus, rate, at, delete: None, delete_refused: None };
                 self.turn_up(name, id, late);
             }
 
@@ -326,8 +326,9 @@ impl Ledger {
             }),
             Record::StopSettled { name, answer, detail: _ } => self.change(&name, |holding| {
                 holding.unanswered_write_at = None;
-                if answer == Answer::Refused {
-                    holding.stopped_at = None;
+                match answer {
+                    Answer::Done => holding.stop_refused = None,
+                    Answer::Refused => holding.stop_refused(),
                 }
             }),
             Record::RebidInDoubt { .. } | Record::StartInDoubt { .. } | Record::StopInDoubt { .. } => {}
@@ -464,11 +465,15 @@ impl Ledger {
             return;
         }
         let Some(holding) = self.holdings.get(name).filter(|holding| holding.id.as_ref() == Some(id)) else { return };
-        let is_first = holding.delete.is_none();
+        let stands = holding.delete.is_none();
+        // One that was refused before is the same teardown, tried again.
+        let is_first = stands && holding.delete_refused.is_none_or(|refused| refused.reason != reason);
         let marketplace = holding.intent.marketplace.clone();
+        if stands {
+            self.end_span(name, at);
+        }
         if is_first {
             self.note_scale_down(name, reason, at);
-            self.end_span(name, at);
             if reason == Teardown::Overbilled {
                 self.note_overbilled(marketplace, at);
             }
@@ -492,10 +497,15 @@ impl Ledger {
                 Answer::Refused => holding.delete_refused(at),
             }
         } else if let Some(late) = self.late.get_mut(&(name, id)) {
-            match (answer, &mut late.delete) {
-                (Answer::Done, Some(delete)) => delete.acked_at = Some(at),
-                (Answer::Refused, _) => late.delete = None,
-                (Answer::Done, None) => {}
+            match (answer, late.delete.take()) {
+                (Answer::Done, Some(delete)) => {
+                    late.delete = Some(Delete { acked_at: Some(at), ..delete });
+                    late.delete_refused = None;
+                }
+                (Answer::Refused, Some(delete)) => {
+                    late.delete_refused = Some(Refused::after(late.delete_refused, delete.reason, delete.sent_at));
+                }
+                (Answer::Done | Answer::Refused, None) => {}
             }
         }
     }
@@ -568,6 +578,7 @@ fn late_of(holding: &Holding, at: Timestamp) -> LateVm {
         rate: holding.rate_max(),
         at,
         delete: None,
+        delete_refused: None,
     }
 }
 

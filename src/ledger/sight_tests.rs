@@ -2,8 +2,9 @@
 
 use super::{
     Record, Standing,
+    fleet::{DeleteAnswer, DeleteAttempt},
     record::{Answer, Cause, Ending},
-    stage::{Stage, instance, of},
+    stage::{DELETE_REASON, Stage, instance, of},
 };
 use crate::model::{
     InstanceStatus::{self, Leaving, Outbid, Running, Starting, StoppedKept, StoppedReleased, Unknown},
@@ -316,6 +317,40 @@ fn a_refused_delete_leaves_the_vm_as_it_was() {
     stage.write(Record::DeleteSettled { name: a.clone(), id, answer: Answer::Refused, detail });
     assert_eq!(stage.standing(&a), Standing::Running);
     assert!(!stage.fleet().members[&a].write_in_doubt);
+}
+
+#[test]
+fn refusals_to_let_a_vm_go_are_counted_while_it_stands_as_it_does() {
+    let (mut stage, a, b) = two();
+    let refuse = |stage: &mut Stage| {
+        stage.pass(7).delete(&a, "i1", false);
+        let (id, answer) = (of("i1"), Answer::Refused);
+        stage.write(Record::DeleteSettled { name: a.clone(), id, answer, detail: String::new() });
+        stage.now
+    };
+    refuse(&mut stage);
+    let at = refuse(&mut stage);
+    let tried = |answer| Some(DeleteAttempt { at, reason: DELETE_REASON, answer });
+    let attempts = |stage: &Stage| stage.fleet().members[&a].attempts.clone();
+    assert_eq!(attempts(&stage).delete, tried(DeleteAnswer::Refused(2)));
+    stage.pass(3);
+    assert_eq!(attempts(&stage.restarted()).delete, tried(DeleteAnswer::Refused(2)), "a restart knows it too");
+
+    let stop = |stage: &mut Stage, answer| {
+        stage.write(Record::StopIntended { name: a.clone(), reason: DELETE_REASON, why: String::new() });
+        stage.write(Record::StopSettled { name: a.clone(), answer, detail: String::new() });
+    };
+    stop(&mut stage, Answer::Refused);
+    assert_eq!(attempts(&stage).stop_refused, Some((stage.now, 1)));
+    let mut done = stage.restarted();
+    stop(&mut done, Answer::Done);
+    assert_eq!(attempts(&done).stop_refused, None);
+
+    stage.list(&[instance("i1", &a, Outbid), instance("i2", &b, Running)]);
+    assert_eq!((attempts(&stage).delete, attempts(&stage).stop_refused), (None, None));
+    stage.delete(&a, "i1", true);
+    let acked = DeleteAttempt { at: stage.now, reason: DELETE_REASON, answer: DeleteAnswer::Acked };
+    assert_eq!(attempts(&stage).delete, Some(acked));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::{
         Refusal, Scan, Shape, Timestamp, VmName,
         inventory::Dropped,
         offer::{Location, Rates},
+        reason::Teardown,
         time::after,
     },
 };
@@ -16,6 +17,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+/// Why a stage deletes.
+pub(crate) const DELETE_REASON: Teardown = Teardown::Target;
 
 pub(crate) const PATIENCE: Patience =
     Patience { settle_grace: Duration::from_secs(300), late_window: Duration::from_secs(3_600) };
@@ -154,7 +158,7 @@ impl Stage {
     #[track_caller]
     pub(crate) fn delete(&mut self, name: &VmName, id: &str, acked: bool) {
         let (name, id): (VmName, InstanceId) = (name.clone(), of(id));
-        let reason = crate::model::reason::Teardown::Target;
+        let reason = DELETE_REASON;
         self.write(Record::DeleteIntended { name: name.clone(), id: id.clone(), reason, why: String::new() });
         let detail = String::new();
         if acked {

@@ -6,16 +6,34 @@ use super::{
     stock::Stock,
 };
 use crate::{
-    ledger::Member,
+    ledger::{
+        Member,
+        fleet::{DeleteAnswer, DeleteAttempt},
+    },
     model::{
-        AccountName, FleetName, HostnodeId, HourlyRate, MarketplaceName, Shape, VmName,
+        AccountName, FleetName, HostnodeId, HourlyRate, MarketplaceName, Shape, Timestamp, VmName,
         name::Namer,
         offer::Bid,
         reason::{Blocked, Rejected, Teardown},
+        time::elapsed,
     },
     policy::terms::ScaleDown,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// An acknowledged delete is repeated when the VM is still there after this.
+const DELETE_AGAIN: Duration = Duration::from_secs(60);
+/// One whose answer was lost is repeated after this.
+const DELETE_AGAIN_IN_DOUBT: Duration = Duration::from_secs(10);
+/// One that was refused is repeated after this, and each time after twice as long.
+const REFUSED_AGAIN_MIN: Duration = Duration::from_secs(5);
+/// But not after more than this. Source: CONTRACT, "Gone".
+const REFUSED_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// So many doublings reach that.
+const REFUSED_DOUBLINGS_MAX: u32 = 4;
 
 /// What is told of one fleet, gathered along the way.
 #[derive(Clone, Debug, Default)]
@@ -62,8 +80,8 @@ impl<'a> Draft<'a> {
 
     pub fn blocked(&mut self, fleet: &FleetName, gpus: u32, short: Short) {
         if gpus > 0 {
-            let Short { reason, detail } = short;
-            self.notes(fleet).blocked.push(Unmet { gpus, reason, detail });
+            let reason = short.blocked();
+            self.notes(fleet).blocked.push(Unmet { gpus, reason, detail: short.detail });
         }
     }
 
@@ -77,22 +95,25 @@ impl<'a> Draft<'a> {
         self.going.contains(name) || self.touched.contains(name)
     }
 
-    /// Lets a member go. One without an id, and one that something is done to already, is left to a later plan.
-    pub fn delete(&mut self, member: &Member, reason: Teardown, why: String) -> bool {
-        let Some(subject) = subject(member).filter(|subject| !self.is_touched(&subject.name)) else { return false };
+    /// Lets a member go. One without an id, and one that something is done to already, is left to a later plan. One whose
+    /// delete was tried just now is on its way out too, and is not sent again yet: nothing else goes in its place.
+    pub fn delete(&mut self, member: &Member, reason: Teardown, why: String) {
+        let Some(subject) = subject(member).filter(|subject| !self.is_touched(&subject.name)) else { return };
         self.going.insert(subject.name.clone());
-        self.actions.push(Action::Delete { subject, reason, why });
-        true
+        if may_delete(member.attempts.delete.as_ref(), self.situation.now) {
+            self.actions.push(Action::Delete { subject, reason, why });
+        }
     }
 
-    /// Deletes what is known only by its id.
-    pub fn delete_late(&mut self, subject: Subject, why: String) {
-        self.going.insert(subject.name.clone());
-        self.actions.push(Action::Delete { subject, reason: Teardown::Late, why });
+    /// Deletes what is known only by its id: a member may have the same name, and stays.
+    pub fn delete_late(&mut self, subject: Subject, tried: Option<&DeleteAttempt>, why: String) {
+        if may_delete(tried, self.situation.now) {
+            self.actions.push(Action::Delete { subject, reason: Teardown::Late, why });
+        }
     }
 
     /// Shrinks by a member, in the policy's way: a running VM may keep its disk.
-    pub fn release(&mut self, state: &FleetState, member: &Member, why: String) -> bool {
+    pub fn release(&mut self, state: &FleetState, member: &Member, why: String) {
         let stops = match state.policy.instance.scale_down {
             ScaleDown::Stop => member.standing == crate::ledger::Standing::Running,
             ScaleDown::Delete => false,
@@ -100,10 +121,12 @@ impl<'a> Draft<'a> {
         if !stops {
             return self.delete(member, Teardown::Target, why);
         }
-        let Some(subject) = subject(member).filter(|subject| !self.is_touched(&subject.name)) else { return false };
+        let Some(subject) = subject(member).filter(|subject| !self.is_touched(&subject.name)) else { return };
         self.going.insert(subject.name.clone());
-        self.actions.push(Action::Stop { subject, reason: Teardown::Target, why });
-        true
+        let waits = |(at, times)| elapsed(at, self.situation.now) < refused_again(times);
+        if !member.attempts.stop_refused.is_some_and(waits) {
+            self.actions.push(Action::Stop { subject, reason: Teardown::Target, why });
+        }
     }
 
     /// Starts a member and counts what that adds.
@@ -148,7 +171,7 @@ impl<'a> Draft<'a> {
 
     /// Why nothing may be rented on a marketplace now.
     pub fn renting(&self, marketplace: &MarketplaceName) -> Result<&'a AccountName, Short> {
-        let short = |reason, what: &str| Short { reason, detail: format!("{marketplace}: {what}") };
+        let short = |reason, what: &str| Short::new(reason, format!("{marketplace}: {what}"));
         let Some(market) = self.situation.markets.get(marketplace) else {
             return Err(short(Blocked::StaleMarket, "not configured"));
         };
@@ -168,6 +191,24 @@ impl<'a> Draft<'a> {
     pub fn is_list_complete(&self, member: &Member) -> bool {
         self.situation.markets.get(&member.marketplace).is_some_and(|market| market.list_complete)
     }
+}
+
+/// Whether a delete may be sent, or sent again.
+fn may_delete(tried: Option<&DeleteAttempt>, now: Timestamp) -> bool {
+    tried.is_none_or(|attempt| {
+        let patience = match attempt.answer {
+            DeleteAnswer::Acked => DELETE_AGAIN,
+            DeleteAnswer::InDoubt => DELETE_AGAIN_IN_DOUBT,
+            DeleteAnswer::Refused(times) => refused_again(times),
+        };
+        elapsed(attempt.at, now) >= patience
+    })
+}
+
+/// What was refused so many times in a row is tried again after this.
+fn refused_again(times: u32) -> Duration {
+    let doublings = times.saturating_sub(1).min(REFUSED_DOUBLINGS_MAX);
+    REFUSED_AGAIN_MIN.saturating_mul(1 << doublings).min(REFUSED_AGAIN_MAX)
 }
 
 /// A member as something that can be acted on; `None` while its id is not known.

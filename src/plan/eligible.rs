@@ -3,12 +3,16 @@
 
 use super::{FleetState, Situation, draft::Notes, headroom::Short, stock::Stock};
 use crate::{
+    ledger::Member,
     model::{
         AccountName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Offer, Shape,
-        offer::{Misfit, Rates, SpotTerms},
+        offer::{Location, Misfit, Rates, SpotTerms},
         reason::Rejected,
     },
-    policy::terms::{ModelTerms, OnDemandUse},
+    policy::{
+        Policy,
+        terms::{HostTerms, ModelTerms, OnDemandUse},
+    },
 };
 use std::collections::BTreeMap;
 
@@ -19,6 +23,8 @@ pub(super) struct Listed {
     pub account: AccountName,
     /// The most that all of the VM may cost per hour by `max_price`.
     pub price_cap: Option<HourlyRate>,
+    /// Likewise, by the lower of what is in force and a held edit: the most at which it may be started.
+    pub start_cap: Option<HourlyRate>,
     /// Whether it may be rented by bid, as far as the list tells.
     pub spot: bool,
     /// Whether it may be rented on demand.
@@ -73,9 +79,7 @@ fn admits(
     if hosts.deny.contains(&hostnode.id) {
         return Err(Rejected::Denied);
     }
-    if let Some(countries) = &hosts.countries
-        && !countries.iter().any(|country| country.eq_ignore_ascii_case(&hostnode.location.country))
-    {
+    if !is_allowed(hosts, &hostnode.location) {
         return Err(Rejected::CountryNotAllowed);
     }
     if hosts.min_uptime_ppm > 0 && hostnode.uptime_ppm.is_none_or(|uptime| uptime < hosts.min_uptime_ppm) {
@@ -90,6 +94,30 @@ fn admits(
         }
     }
     Ok(())
+}
+
+fn is_allowed(hosts: &HostTerms, location: &Location) -> bool {
+    let is_there = |country: &String| country.eq_ignore_ascii_case(&location.country);
+    hosts.countries.as_ref().is_none_or(|countries| countries.iter().any(is_there))
+}
+
+/// Why a VM that was rented once would not be rented now by the words of the policy, whatever it costs: then it is not
+/// started again and its bid is not raised. Nobody knows the country of one that was adopted.
+pub(super) fn unwanted(policy: &Policy, member: &Member) -> Option<Rejected> {
+    let hosts = &policy.hosts;
+    if policy.marketplaces.as_ref().is_some_and(|wanted| !wanted.contains(&member.marketplace)) {
+        return Some(Rejected::MarketplaceNotWanted);
+    }
+    if policy.model(&member.shape.gpu_model).is_none() {
+        return Some(Rejected::ModelNotWanted);
+    }
+    if hosts.deny.contains(&member.hostnode) {
+        return Some(Rejected::Denied);
+    }
+    if member.location != Location::default() && !is_allowed(hosts, &member.location) {
+        return Some(Rejected::CountryNotAllowed);
+    }
+    None
 }
 
 struct Place<'a> {
@@ -139,7 +167,8 @@ impl Place<'_> {
         if hostnode.free_ports.len() < terms.instance.ports.len() {
             return Err(Rejected::NoFreePorts);
         }
-        let price_cap = self.state.start_price(&model.model).map(|price| price.times(gpus));
+        let price_cap = model.max_price.map(|price| price.times(gpus));
+        let start_cap = self.state.start_price(&model.model).map(|price| price.times(gpus));
         let (bids, buys) = self.ways(hostnode.spot, gpus, on_demand, price_cap)?;
         let offer = Offer {
             marketplace: self.marketplace.clone(),
@@ -151,7 +180,7 @@ impl Place<'_> {
             location: hostnode.location.clone(),
         };
         let account = self.account.clone();
-        Ok(Listed { offer, account, price_cap, spot: bids, on_demand: buys, closed: self.closed.cloned() })
+        Ok(Listed { offer, account, price_cap, start_cap, spot: bids, on_demand: buys, closed: self.closed.cloned() })
     }
 
     /// Whether by bid, and whether on demand.

@@ -6,8 +6,8 @@
 //! priorities.
 
 use super::{
-    Deploy, Draft, FleetState, Order, Situation, Verdict,
-    eligible::{Listed, eligible},
+    Action, Deploy, Draft, FleetState, Order, Situation, Verdict,
+    eligible::{Listed, eligible, unwanted},
     headroom::{Need, Short},
     price::{Priced, price},
     score::standing_score,
@@ -100,11 +100,15 @@ impl<'a> Growth<'_, 'a> {
     }
 
     fn to(&mut self, target: u32) {
-        let want = target.saturating_sub(self.draft.headroom.gpus(self.fleet));
+        let counted = self.draft.headroom.gpus(self.fleet);
+        let want = self.state.start_gpus().saturating_sub(counted);
+        let withheld = target.saturating_sub(counted).saturating_sub(want);
+        let detail = format!("a held edit has a target of {} GPUs", self.state.start_gpus());
+        self.draft.blocked(self.fleet, withheld, Short::new(Blocked::HeldEdit, detail));
         let in_doubt = self.gpus_standing(Standing::InDoubt).min(target);
         let detail = "deploys that were not answered may still turn up".to_owned();
-        self.draft.blocked(self.fleet, in_doubt, Short { reason: Blocked::InDoubt, detail });
-        let started = self.restart(want);
+        self.draft.blocked(self.fleet, in_doubt, Short::new(Blocked::InDoubt, detail));
+        let started = self.restart(target, want);
         if want == 0 {
             self.revert(target);
             return;
@@ -141,7 +145,7 @@ impl<'a> Growth<'_, 'a> {
         } else {
             (Blocked::Paused, "paused until `resume`")
         };
-        self.draft.blocked(self.fleet, missing, Short { reason, detail: detail.to_owned() });
+        self.draft.blocked(self.fleet, missing, Short::new(reason, detail));
     }
 
     fn gpus_standing(&self, standing: Standing) -> u32 {
@@ -152,12 +156,20 @@ impl<'a> Growth<'_, 'a> {
     /// GPUs rented on demand, what is planned included.
     fn on_demand_gpus(&self) -> u32 {
         let on_demand = |price_type| price_type == PriceType::OnDemand;
-        let members = self.state.fleet.members.values().filter(|member| on_demand(member.price_type));
-        let planned = self.draft.actions.iter().filter_map(|action| {
-            let super::Action::Deploy(deploy) = action else { return None };
-            (deploy.fleet == *self.fleet && on_demand(deploy.price_type)).then_some(deploy.shape.gpus)
+        let members = &self.state.fleet.members;
+        let counted = members.values().filter(|member| on_demand(member.price_type)).map(Member::counted_gpus);
+        let planned = self.draft.actions.iter().filter(|action| action.fleet() == self.fleet).filter_map(|action| {
+            let (price_type, gpus) = match action {
+                Action::Deploy(deploy) => (deploy.price_type, deploy.shape.gpus),
+                Action::Start { subject, .. } => {
+                    let member = members.get(&subject.name)?;
+                    (member.price_type, member.shape.gpus.saturating_sub(member.counted_gpus()))
+                }
+                Action::Ask { .. } | Action::Rebid { .. } | Action::Stop { .. } | Action::Delete { .. } => return None,
+            };
+            on_demand(price_type).then_some(gpus)
         });
-        members.map(Member::counted_gpus).chain(planned).sum()
+        counted.chain(planned).sum()
     }
 
     fn on_demand_left(&self, target: u32) -> u32 {
@@ -170,8 +182,27 @@ impl<'a> Growth<'_, 'a> {
         waited >= self.state.policy.on_demand.after
     }
 
+    /// Whether what gave its GPU back may have it again: only if it would be rented now. What kept its GPU is billed in
+    /// full and counted, whatever the policy has come to say: started, it serves for it.
+    fn is_wanted(&self, member: &Member, target: u32, gpus: u32) -> bool {
+        let Draft { situation, headroom, stock, actions, .. } = &*self.draft;
+        if gpus == 0 {
+            return true;
+        }
+        let is_allowed = match (member.price_type, self.state.policy.on_demand.usage) {
+            (PriceType::OnDemand, OnDemandUse::Never) => false,
+            (PriceType::OnDemand, OnDemandUse::Fallback | OnDemandUse::Always) => gpus <= self.on_demand_left(target),
+            // It bids what it bid.
+            (PriceType::Spot, _) => true,
+        };
+        let room = Room::new(situation, self.fleet, self.state, headroom, stock, actions, 0);
+        is_allowed
+            && unwanted(&self.state.policy, member).is_none()
+            && room.spreads(&member.account, &member.hostnode, &member.location, gpus).is_ok()
+    }
+
     /// Starts what we stopped ourselves, before anything new is rented.
-    fn restart(&mut self, want: u32) -> u32 {
+    fn restart(&mut self, target: u32, want: u32) -> u32 {
         let now = self.situation().now;
         let mut started = 0;
         for member in self.state.fleet.members.values() {
@@ -196,11 +227,13 @@ impl<'a> Growth<'_, 'a> {
                 continue;
             }
             let full = member.quoted.map_or(member.agreed, |quoted| quoted.max(member.agreed)).total();
-            let rate = full.max(member.bid.unwrap_or_default().plus(member.agreed.storage)).minus(member.committed());
-            let cap = self.state.start_price(&member.shape.gpu_model);
+            let full = full.max(member.bid.unwrap_or_default().plus(member.agreed.storage));
+            let rate = full.minus(member.committed());
+            let cap = self.state.start_price(&member.shape.gpu_model).filter(|_| gpus > 0);
             let affordable = cap.is_none_or(|price| full <= price.times(member.shape.gpus));
             let need = Need { fleet: self.fleet, account: &member.account, gpus, rate, surge_gpus: 0 };
             if affordable
+                && self.is_wanted(member, target, gpus)
                 && self.draft.renting(&member.marketplace).is_ok()
                 && self.draft.headroom.admits(need).is_ok()
                 && self.draft.start(member, gpus, rate, "stopped, and wanted again".to_owned())
@@ -404,7 +437,7 @@ impl<'a> Growth<'_, 'a> {
         if situation.is_observing(state) {
             let detail = "in observe mode nothing is changed".to_owned();
             let gpus = pass.gpus().saturating_add(started);
-            self.draft.blocked(self.fleet, gpus, Short { reason: Blocked::Observe, detail });
+            self.draft.blocked(self.fleet, gpus, Short::new(Blocked::Observe, detail));
         }
         if missing == 0 {
             return;
@@ -412,12 +445,11 @@ impl<'a> Growth<'_, 'a> {
         let sizes = state.policy.instance.gpus;
         if missing < sizes.min {
             let detail = format!("{missing} GPUs are fewer than the smallest VM's {}", sizes.min);
-            return self.draft.blocked(self.fleet, missing, Short { reason: Blocked::Shape, detail });
+            return self.draft.blocked(self.fleet, missing, Short::new(Blocked::Shape, detail));
         }
         if let Some((short, at)) = &pass.short {
             let short = short.clone();
-            let of_all = [Blocked::GlobalRateLimit, Blocked::BalanceFloor, Blocked::Runway];
-            if of_all.contains(&short.reason) {
+            if short.is_shared() {
                 self.hold_missing(missing, *at);
             }
             self.draft.blocked(self.fleet, missing, short);
@@ -429,7 +461,7 @@ impl<'a> Growth<'_, 'a> {
 
     fn without_offers(&self, pass: &Pass) -> Short {
         let state = self.state;
-        let short = |reason, detail| Short { reason, detail };
+        let short = |reason, detail: String| Short::new(reason, detail);
         if pass.spread {
             return short(Blocked::Spread, "max_gpus_per_hostnode or max_share_per_location".to_owned());
         }

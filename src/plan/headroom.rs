@@ -84,11 +84,55 @@ pub(super) struct Need<'a> {
     pub surge_gpus: u32,
 }
 
+/// Which text a limit stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    /// The one in force.
+    InForce,
+    /// A held edit, which says less than the one in force.
+    Held,
+}
+
 /// Why something does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Short {
+    /// Which limit binds.
     pub reason: Blocked,
     pub detail: String,
+    /// Where it stands: what a held edit says blocks as `held_edit`, whichever limit it is.
+    pub text: Text,
+}
+
+impl Short {
+    /// By what is in force.
+    pub fn new(reason: Blocked, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), text: Text::InForce }
+    }
+
+    /// By a held edit, where it says less.
+    pub fn by(self, text: Text) -> Self {
+        Self { text, ..self }
+    }
+
+    /// What is told.
+    pub const fn blocked(&self) -> Blocked {
+        match self.text {
+            Text::InForce => self.reason,
+            Text::Held => Blocked::HeldEdit,
+        }
+    }
+
+    /// Whether the limit is over all fleets, so that what one of them takes another lacks.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.reason, Blocked::GlobalRateLimit | Blocked::BalanceFloor | Blocked::Runway)
+    }
+}
+
+impl Text {
+    /// Held, if a held edit says less.
+    pub const fn held_if(says_less: bool) -> Self {
+        if says_less { Self::Held } else { Self::InForce }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -158,30 +202,23 @@ impl<'a> Headroom<'a> {
     /// The most that a fleet may add to an account's hourly cost, and what binds it.
     pub fn room(&self, fleet: &FleetName, account: &AccountName) -> (HourlyRate, Short) {
         let Some(state) = self.situation.fleets.get(fleet) else {
-            return (HourlyRate::ZERO, Short { reason: Blocked::PolicyInvalid, detail: format!("no fleet {fleet}") });
+            return (HourlyRate::ZERO, Short::new(Blocked::PolicyInvalid, format!("no fleet {fleet}")));
         };
         let priority = state.policy.priority;
         let committed = self.rates.get(fleet).copied().unwrap_or_default();
         let limit = state.rate_limit();
-        let held_edit = state.edit_held && state.rate_ceiling < state.policy.max_hourly_rate;
-        let mut least = (
-            limit.minus(committed),
-            Short {
-                reason: if held_edit { Blocked::HeldEdit } else { Blocked::RateLimit },
-                detail: format!("committed {committed}/h of {limit}/h"),
-            },
-        );
+        let text = Text::held_if(limit < state.policy.max_hourly_rate);
+        let by_fleet = Short::new(Blocked::RateLimit, format!("committed {committed}/h of {limit}/h")).by(text);
+        let mut least = (limit.minus(committed), by_fleet);
         if let Some(limit) = self.situation.start_rate_limit() {
-            let reason = match self.situation.limits.max_hourly_rate {
-                Some(in_force) if in_force <= limit => Blocked::GlobalRateLimit,
-                Some(_) | None => Blocked::HeldEdit,
-            };
+            let in_force = self.situation.limits.max_hourly_rate;
+            let text = Text::held_if(in_force.is_none_or(|in_force| limit < in_force));
             let held = self.held(priority, None);
             let room = limit.minus(self.global).minus(held);
             if room < least.0 {
                 let detail =
                     format!("all fleets {}/h and {held}/h held for higher priority, of {limit}/h", self.global);
-                least = (room, Short { reason, detail });
+                least = (room, Short::new(Blocked::GlobalRateLimit, detail).by(text));
             }
         }
         let money = self.account_room(state, account);
@@ -199,7 +236,7 @@ impl<'a> Headroom<'a> {
     /// The hourly cost that (balance − burn − floor) covers for the greater of `min_runway` and one hour, and the hourly
     /// cost that is taken.
     fn payable(&self, state: &FleetState, account: &AccountName) -> Result<(HourlyRate, HourlyRate, Short), Short> {
-        let unknown = |detail: String| Short { reason: Blocked::BalanceUnknown, detail };
+        let unknown = |detail: String| Short::new(Blocked::BalanceUnknown, detail);
         let Some((left, read_at)) = self.situation.account_left(account) else {
             return Err(unknown(format!("the balance of {account} could not be read")));
         };
@@ -207,13 +244,14 @@ impl<'a> Headroom<'a> {
         if age > BALANCE_AGE_MAX {
             return Err(unknown(format!("the balance of {account} is {} old", show(age))));
         }
-        let floor = self.situation.floor(state);
+        let floor = self.situation.start_floor(state);
+        let lower_floor = self.situation.floor(state);
         let span = state.start_runway().max(RUNWAY_MIN);
         let taken = self.accounts.get(account).copied().unwrap_or_default();
         let cost = taken.plus(self.held(state.policy.priority, Some(account)));
         let Some(above) = u64::try_from(left.minus(floor).micros()).ok().filter(|above| *above > 0) else {
             let detail = format!("{account} has {left} left, at or below the floor of {floor}");
-            return Err(Short { reason: Blocked::BalanceFloor, detail });
+            return Err(Short::new(Blocked::BalanceFloor, detail).by(Text::held_if(left > lower_floor)));
         };
         let payable = u128::from(above) * MILLIS_PER_HOUR / span.as_millis().max(1);
         let payable = HourlyRate::from_micros(u64::try_from(payable).unwrap_or(u64::MAX));
@@ -221,25 +259,38 @@ impl<'a> Headroom<'a> {
             "{account} has {left} left over a floor of {floor}, which pays {payable}/h for {}; {cost}/h are taken",
             show(span)
         );
-        Ok((payable, cost, Short { reason: Blocked::Runway, detail }))
+        let text = Text::held_if(floor > lower_floor || span > state.policy.min_runway.max(RUNWAY_MIN));
+        Ok((payable, cost, Short::new(Blocked::Runway, detail).by(text)))
     }
 
     /// Whether the account may start something that adds nothing to what is counted already.
     pub fn may_start(&self, fleet: &FleetName, account: &AccountName) -> Result<(), Short> {
         let Some(state) = self.situation.fleets.get(fleet) else {
-            return Err(Short { reason: Blocked::PolicyInvalid, detail: format!("no fleet {fleet}") });
+            return Err(Short::new(Blocked::PolicyInvalid, format!("no fleet {fleet}")));
         };
+        // What is over the target in force is let go; what is over a held one stays, and is not started again.
+        let (gpus, target) = (self.gpus(fleet), state.start_gpus());
+        if target < state.target_gpus() && gpus > target {
+            return Err(Self::over_target(gpus, state));
+        }
         let (payable, cost, short) = self.payable(state, account)?;
         if payable >= cost { Ok(()) } else { Err(short) }
     }
 
+    fn over_target(gpus: u32, state: &FleetState) -> Short {
+        let target = state.start_gpus();
+        let detail = format!("{gpus} GPUs would be counted, of {target}");
+        Short::new(Blocked::Shape, detail).by(Text::held_if(target < state.target_gpus()))
+    }
+
     /// Whether it fits.
     pub fn admits(&self, need: Need<'_>) -> Result<(), Short> {
-        let target = self.situation.fleets.get(need.fleet).map_or(0, FleetState::target_gpus);
+        let Some(state) = self.situation.fleets.get(need.fleet) else {
+            return Err(Short::new(Blocked::PolicyInvalid, format!("no fleet {}", need.fleet)));
+        };
         let gpus = self.gpus(need.fleet).saturating_add(need.gpus);
-        if need.gpus > 0 && gpus > target.saturating_add(need.surge_gpus) {
-            let detail = format!("{gpus} GPUs would be counted, of {target}");
-            return Err(Short { reason: Blocked::Shape, detail });
+        if need.gpus > 0 && gpus > state.start_gpus().saturating_add(need.surge_gpus) {
+            return Err(Self::over_target(gpus, state));
         }
         if need.rate.is_zero() {
             return self.may_start(need.fleet, need.account);

@@ -361,7 +361,7 @@ mod tests {
         let host = (1u32..30, 0u32..9, 85u32..100, any::<bool>(), 0u32..130, 0u8..12);
         let member = (0usize..14, 0usize..6, 1u32..4, 1u32..12, any::<bool>(), 0u8..16);
         let policy = (0u32..20, 1u32..3, 1u32..9, 0u8..3, 0u8..16, 1u32..200, 1u32..120);
-        let world = (0u32..200, 0u64..330, 0u8..12, 0u8..9, 0u32..300, any::<bool>());
+        let world = (0u32..200, 0u64..330, 0u8..12, 0u8..9, 0u32..300, any::<bool>(), 0u8..32);
         let quote = (0usize..8, 1u32..5, 1u32..30, any::<bool>(), 0u64..90);
         (
             proptest::collection::vec(host, 0..8),
@@ -381,7 +381,7 @@ mod tests {
         hosts: &[Host],
         members: &[Mate],
         (target, gpus_min, gpus_max, usage, flags, limit, cap): (u32, u32, u32, u8, u8, u32, u32),
-        (balance, balance_age_s, order, bench, global, complete): (u32, u64, u8, u8, u32, bool),
+        (balance, balance_age_s, order, bench, global, complete, held): (u32, u64, u8, u8, u32, bool, u8),
         quotes: &[Said],
     ) -> Town {
         let mut town = town("");
@@ -406,6 +406,8 @@ mod tests {
                 3 => " age=99999",
                 4 => " accepted=5",
                 5 => " refused=5",
+                7 => " undeleted=2",
+                8 => " unstopped=2",
                 6 if at > 0 => " replaces=spotscale-f-e-0",
                 _ => "",
             };
@@ -457,6 +459,19 @@ mod tests {
         town.market().list_complete = complete || bench > 2;
         if global > 0 && global < 100 {
             town.situation.limits.max_hourly_rate = Some(rate(&format!("{}.{}0", global / 10, global % 10)));
+        }
+        if held < 16 {
+            town.hold(|terms| {
+                terms.target_gpus = if held & 1 > 0 { target / 2 } else { target * 2 };
+                terms.max_hourly_rate =
+                    if held & 2 > 0 { terms.max_hourly_rate.share_ppm(700_000) } else { rate("90") };
+                terms.models[1].max_price = (held & 4 > 0).then(|| rate("1.20"));
+                terms.min_runway = seconds(if held & 8 > 0 { 9_000 } else { 60 });
+            });
+            town.hold_limits(|limits| {
+                limits.max_hourly_rate = (held & 5 > 0).then(|| rate("4.50"));
+                limits.balance_floor = if held & 10 > 0 { "15".parse().unwrap() } else { "0".parse().unwrap() };
+            });
         }
         for (host, gpus, bid, accepted, age_s) in quotes {
             use crate::model::offer::BidAnswer;

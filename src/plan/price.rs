@@ -15,7 +15,7 @@ use super::{
 use crate::model::{
     FleetName, GpuModel, HostnodeId, HourlyRate, MarketplaceName, PriceType, Shape,
     offer::{Quote, SpotTerms},
-    reason::Rejected,
+    reason::{Blocked, Rejected},
 };
 use crate::policy::terms::BidTerms;
 use std::collections::BTreeMap;
@@ -174,7 +174,13 @@ fn on_demand(situation: &Situation, state: &FleetState, listed: &Listed) -> Pric
         score: score(situation, state, &listed.offer, rate),
         verdict: Verdict::Eligible,
     };
-    Priced { candidate, ask: None, rate_max: rate, shut: listed.closed.clone(), unanswered: false }
+    let withheld = listed.start_cap.filter(|cap| rate > *cap).map(held_price);
+    Priced { candidate, ask: None, rate_max: rate, shut: listed.closed.clone().or(withheld), unanswered: false }
+}
+
+/// A price that the policy in force would pay, and a held edit would not.
+fn held_price(cap: HourlyRate) -> Short {
+    Short::new(Blocked::HeldEdit, format!("a held edit has a max_price of {cap}/h for the VM"))
 }
 
 fn spot(
@@ -185,12 +191,16 @@ fn spot(
     answers: &Answers<'_>,
     (guess_ppm, sibling): (u64, bool),
 ) -> Priced {
-    let Listed { offer, price_cap, .. } = listed;
+    let Listed { offer, price_cap, start_cap, .. } = listed;
     let terms = &state.policy.spot;
     let storage = offer.on_demand.storage;
-    let ours = price_cap.map_or(offer.on_demand.total(), |cap| cap.min(offer.on_demand.total()));
-    let cap = ours.min(room.0).minus(storage);
-    let short = (room.0 < ours).then(|| room.1.clone());
+    let within = |cap: &Option<HourlyRate>| cap.map_or(offer.on_demand.total(), |cap| cap.min(offer.on_demand.total()));
+    let (ours, start) = (within(price_cap), within(start_cap));
+    let cap = start.min(room.0).minus(storage);
+    let short = match room.0 < start {
+        true => Some(room.1.clone()),
+        false => (start < ours).then(|| held_price(start)),
+    };
     let quotes = answers.about(&offer.marketplace, &offer.hostnode, &offer.shape);
     let known = search::known(quotes.iter().copied(), None, situation.now, situation.quote_age_max);
     let guess = offer.on_demand.compute.share_ppm(guess_ppm);

@@ -175,7 +175,7 @@ pub(super) fn target(draft: &mut Draft<'_>) {
         if let Some(again_at) = again_at.filter(|again_at| *again_at > situation.now) {
             let wait = show(elapsed(situation.now, again_at));
             let detail = format!("{surplus} GPUs over the target; the next scale-down is in {wait}");
-            draft.blocked(name, surplus, Short { reason: Blocked::Cooldown, detail });
+            draft.blocked(name, surplus, Short::new(Blocked::Cooldown, detail));
             continue;
         }
         shrink_to(draft, state, target);

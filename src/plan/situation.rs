@@ -37,20 +37,14 @@ pub struct FleetState {
     pub policy: Policy,
     /// The levers.
     pub order: Order,
-    /// While an edit is held: the lower of old and new limits binds what is started.
-    pub rate_ceiling: HourlyRate,
-    /// Likewise the higher of both floors, `[limits]` included.
-    pub floor: Usd,
     /// What is there.
     pub fleet: Fleet,
     /// Since when GPUs have been missing from the target; outbid ones are missing.
     pub missing_since: Option<Timestamp>,
     /// The newest scale-down by target or price.
     pub scaled_down_at: Option<Timestamp>,
-    /// An edit waits for `apply`.
-    pub edit_held: bool,
-    /// And the lower of both texts' limits on money, which binds what is started meanwhile.
-    pub start_limits: Option<StartLimits>,
+    /// While an edit waits for `apply`: the lower of both texts' limits, which binds what is started meanwhile.
+    pub held: Option<StartLimits>,
     /// The file on disk does not load, or is gone.
     pub policy_broken: bool,
 }
@@ -124,20 +118,31 @@ pub struct Situation {
 impl FleetState {
     /// What is started stays within this.
     pub fn rate_limit(&self) -> HourlyRate {
-        self.policy.max_hourly_rate.min(self.rate_ceiling)
+        let in_force = self.policy.max_hourly_rate;
+        self.held.as_ref().map_or(in_force, |held| held.max_hourly_rate.min(in_force))
     }
 
     /// The runway that a start must leave.
     pub fn start_runway(&self) -> Duration {
-        let held = self.start_limits.as_ref().map(|limits| limits.min_runway);
-        self.policy.min_runway.max(held.unwrap_or_default())
+        let in_force = self.policy.min_runway;
+        self.held.as_ref().map_or(in_force, |held| held.min_runway.max(in_force))
+    }
+
+    /// The most per GPU-hour by the policy in force.
+    pub fn max_price(&self, model: &GpuModel) -> Option<HourlyRate> {
+        self.policy.model(model).and_then(|(_, terms)| terms.max_price)
     }
 
     /// The most per GPU-hour at which a model may be started.
     pub fn start_price(&self, model: &GpuModel) -> Option<HourlyRate> {
-        let in_force = self.policy.model(model).and_then(|(_, terms)| terms.max_price);
-        let held = self.start_limits.as_ref().and_then(|limits| limits.max_prices.get(model).copied());
-        in_force.into_iter().chain(held).min()
+        let held = self.held.as_ref().and_then(|held| held.max_prices.get(model).copied());
+        self.max_price(model).into_iter().chain(held).min()
+    }
+
+    /// GPUs up to which is started.
+    pub fn start_gpus(&self) -> u32 {
+        let target = self.target_gpus();
+        self.held.as_ref().map_or(target, |held| held.target_gpus.min(target))
     }
 
     /// The effective target; a paused fleet's is the one that `resume` would bring back.
@@ -166,10 +171,16 @@ impl Situation {
         }
     }
 
-    /// The floor under what a fleet may start.
+    /// The floor in force under a fleet.
     pub fn floor(&self, state: &FleetState) -> Usd {
-        let held = self.limits_held.as_ref().map(|limits| limits.balance_floor).unwrap_or_default();
-        state.floor.max(state.policy.balance_floor).max(self.limits.balance_floor).max(held)
+        state.policy.balance_floor.max(self.limits.balance_floor)
+    }
+
+    /// The floor under what a fleet may start.
+    pub fn start_floor(&self, state: &FleetState) -> Usd {
+        let by_policy = state.held.iter().map(|held| held.balance_floor);
+        let by_limits = self.limits_held.iter().map(|held| held.balance_floor);
+        by_policy.chain(by_limits).fold(self.floor(state), Ord::max)
     }
 
     /// The rate of all fleets beyond which nothing is started.

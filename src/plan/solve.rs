@@ -75,14 +75,43 @@ impl<'a> Room<'a> {
         for member in state.fleet.members.values() {
             room.settle(&member.account, &member.hostnode, &member.location, member.counted_gpus());
         }
-        for action in planned {
-            if let super::Action::Deploy(deploy) = action
-                && deploy.fleet == *fleet
-            {
-                room.settle(&deploy.account, &deploy.hostnode, &deploy.location, deploy.shape.gpus);
+        for action in planned.iter().filter(|action| action.fleet() == fleet) {
+            match action {
+                super::Action::Deploy(deploy) => {
+                    room.settle(&deploy.account, &deploy.hostnode, &deploy.location, deploy.shape.gpus);
+                }
+                super::Action::Start { subject, .. } => {
+                    if let Some(member) = state.fleet.members.get(&subject.name) {
+                        let more = member.shape.gpus.saturating_sub(member.counted_gpus());
+                        room.settle(&member.account, &member.hostnode, &member.location, more);
+                    }
+                }
+                super::Action::Ask { .. }
+                | super::Action::Rebid { .. }
+                | super::Action::Stop { .. }
+                | super::Action::Delete { .. } => {}
             }
         }
         room
+    }
+
+    /// Whether a place takes so many GPUs more.
+    pub fn spreads(
+        &self,
+        account: &AccountName,
+        hostnode: &HostnodeId,
+        location: &Location,
+        gpus: u32,
+    ) -> Result<(), Rejected> {
+        let here = self.on_host.get(&(account.clone(), hostnode.clone())).copied().unwrap_or(0);
+        if self.state.policy.hosts.max_gpus_per_hostnode.is_some_and(|most| here.saturating_add(gpus) > most) {
+            return Err(Rejected::HostnodeFull);
+        }
+        let there = self.in_location.get(location).copied().unwrap_or(0);
+        if location_gpus_max(self.state).is_some_and(|most| there.saturating_add(gpus) > most) {
+            return Err(Rejected::LocationFull);
+        }
+        Ok(())
     }
 
     fn settle(&mut self, account: &AccountName, hostnode: &HostnodeId, location: &Location, gpus: u32) {
@@ -100,14 +129,7 @@ impl<'a> Room<'a> {
         let gpus = offer.shape.gpus;
         let account = self.account(candidate).ok_or(Refused::Taken)?;
         let hostnode = self.situation.hostnode(&offer.marketplace, &offer.hostnode).ok_or(Refused::Taken)?;
-        let here = self.on_host.get(&(account.clone(), offer.hostnode.clone())).copied().unwrap_or(0);
-        if self.state.policy.hosts.max_gpus_per_hostnode.is_some_and(|most| here.saturating_add(gpus) > most) {
-            return Err(Refused::Spread(Rejected::HostnodeFull));
-        }
-        let there = self.in_location.get(&offer.location).copied().unwrap_or(0);
-        if location_gpus_max(self.state).is_some_and(|most| there.saturating_add(gpus) > most) {
-            return Err(Refused::Spread(Rejected::LocationFull));
-        }
+        self.spreads(account, &offer.hostnode, &offer.location, gpus).map_err(Refused::Spread)?;
         let need = Need { fleet: self.fleet, account, gpus, rate: candidate.rate, surge_gpus: self.surge_gpus };
         self.headroom.admits(need).map_err(Refused::Short)?;
         let ports = self.state.policy.instance.ports.len();

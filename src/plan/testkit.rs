@@ -16,7 +16,7 @@ use crate::model::offer::{Location, Rates};
 use crate::{
     ledger::{
         Member,
-        fleet::{Attempts, Fleet, Late, Stray},
+        fleet::{Attempts, DeleteAnswer, DeleteAttempt, Fleet, Late, Stray},
     },
     model::{
         GpuModel, Hostnode, Instance, InstanceStatus, Timestamp,
@@ -26,7 +26,7 @@ use crate::{
         time::{after, before},
     },
     policy::{
-        Policy, Terms,
+        Policy, Terms, lower_limits,
         terms::{
             BidStrategy, BidTerms, DisruptionTerms, HostTerms, InstanceTerms, Mode, ModelTerms, OnDemandTerms,
             OnDemandUse, Preference, Quantity, Revert, ScaleDown, WhenLow,
@@ -105,17 +105,19 @@ fn terms(fleet: &str) -> Terms {
     }
 }
 
+/// A delete that was tried.
+pub(super) const fn tried(at: Timestamp, answer: DeleteAnswer) -> DeleteAttempt {
+    DeleteAttempt { at, reason: Teardown::Target, answer }
+}
+
 fn state(terms: Terms) -> FleetState {
     FleetState {
         order: Order::Hold(terms.target_gpus),
-        rate_ceiling: terms.max_hourly_rate,
-        floor: terms.balance_floor,
         policy: Policy::vouched(terms),
         fleet: Fleet::default(),
         missing_since: None,
         scaled_down_at: None,
-        edit_held: false,
-        start_limits: None,
+        held: None,
         policy_broken: false,
     }
 }
@@ -173,7 +175,7 @@ impl Town {
         self.situation.fleets.values_mut().find_map(|state| state.fleet.members.get_mut(&name)).unwrap()
     }
 
-    /// Edits the policy of `f`; target, limit and floor follow it.
+    /// Edits the policy of `f`; its target follows it.
     pub fn policy(&mut self, edit: impl FnOnce(&mut Terms)) -> &mut Self {
         self.policy_of("f", edit)
     }
@@ -185,14 +187,29 @@ impl Town {
         if let Order::Hold(_) = state.order {
             state.order = Order::Hold(terms.target_gpus);
         }
-        state.rate_ceiling = terms.max_hourly_rate;
-        state.floor = terms.balance_floor;
         state.policy = Policy::vouched(terms);
         self
     }
 
     pub fn target(&mut self, gpus: u32) -> &mut Self {
         self.policy(|terms| terms.target_gpus = gpus)
+    }
+
+    /// Holds an edit of the policy of `f`.
+    pub fn hold(&mut self, edit: impl FnOnce(&mut Terms)) -> &mut Self {
+        let state = self.state();
+        let mut terms: Terms = (*state.policy).clone();
+        edit(&mut terms);
+        state.held = Some(lower_limits(&state.policy, &Policy::vouched(terms)));
+        self
+    }
+
+    /// Holds an edit of `[limits]`.
+    pub fn hold_limits(&mut self, edit: impl FnOnce(&mut Limits)) -> &mut Self {
+        let mut limits = self.situation.limits.clone();
+        edit(&mut limits);
+        self.situation.limits_held = Some(limits);
+        self
     }
 
     /// One more fleet.
@@ -328,9 +345,14 @@ impl Town {
                 "accepted" => member.rebid_accepted_at = Some(ago()),
                 "refused" => member.attempts.rebid_refused = Some(ago()),
                 "started" => member.attempts.start = Some(ago()),
-                "deleted" => member.attempts.delete = Some((ago(), Teardown::Target)),
+                "deleted" => member.attempts.delete = Some(tried(ago(), DeleteAnswer::Acked)),
+                "undeleted" => member.attempts.delete = Some(tried(ago(), DeleteAnswer::Refused(1))),
+                "unstopped" => member.attempts.stop_refused = Some((ago(), 1)),
                 _ => panic!("`{word}` of a member"),
             }
+        }
+        if let Some(attempt) = member.attempts.delete.as_mut().filter(|_| member.write_in_doubt) {
+            attempt.answer = DeleteAnswer::InDoubt;
         }
         if member.price_type == PriceType::Spot {
             member.bid = Some(member.agreed.compute);
@@ -369,7 +391,7 @@ impl Town {
             id: format!("id-{name}").parse().unwrap(),
             gpus,
             rate: rate("0.50"),
-            delete_acked_at: None,
+            delete: None,
         };
         self.state().fleet.late.push(late);
         self
@@ -398,7 +420,11 @@ impl Town {
 
     /// Why GPUs of `f` are missing.
     pub fn blocked(&self) -> String {
-        let report = plan(&self.situation).report.remove(&self.fleet()).unwrap();
+        self.blocked_of("f")
+    }
+
+    pub fn blocked_of(&self, fleet: &str) -> String {
+        let report = plan(&self.situation).report.remove(&fleet.parse().unwrap()).unwrap();
         let blocked: Vec<_> = report.blocked.iter().map(|unmet| format!("{} {}", unmet.gpus, unmet.reason)).collect();
         blocked.join(", ")
     }
@@ -494,8 +520,11 @@ impl Town {
             }
             Action::Delete { subject, .. } => {
                 let fleet = self.situation.fleets.get_mut(&subject.fleet).unwrap();
-                fleet.fleet.late.retain(|late| late.name != subject.name);
-                if let Some(member) = fleet.fleet.members.remove(&subject.name) {
+                fleet.fleet.late.retain(|late| late.id != subject.id);
+                let is_it = |member: &Member| member.id.as_ref() == Some(&subject.id);
+                if fleet.fleet.members.get(&subject.name).is_some_and(is_it)
+                    && let Some(member) = fleet.fleet.members.remove(&subject.name)
+                {
                     let held = member.standing != Standing::StoppedReleased && member.standing != Standing::Outbid;
                     if held {
                         self.free(&member.hostnode, &member.shape, true, &member.ports);

@@ -5,7 +5,7 @@
 //! the cure is never forbidden. It shares the counting table with the planner and nothing else: every sum is made here
 //! anew, action by action, in the order of the plan.
 
-use super::{Action, Deploy, Order, Plan, Situation, Subject, force, permitted};
+use super::{Action, Deploy, FleetState, Order, Plan, Situation, Subject, force, permitted};
 use crate::{
     ledger::{Member, Standing},
     model::{
@@ -222,7 +222,8 @@ impl<'a> Check<'a> {
         self.count(fleet, account, gpus, rate);
         if !rate.is_zero() {
             let committed = self.rates.get(fleet).copied().unwrap_or_default();
-            let limit = state.policy.max_hourly_rate.min(state.rate_ceiling);
+            let held = state.held.iter().map(|held| held.max_hourly_rate);
+            let limit = held.fold(state.policy.max_hourly_rate, Ord::min);
             self.demand(committed <= limit, Invariant::FleetRate, || {
                 format!("{fleet} would commit {committed}/h of {limit}/h")
             });
@@ -257,11 +258,13 @@ impl<'a> Check<'a> {
         // What burnt was there before this plan: taking the plan's cost for it errs on the side of spending less, by less
         // than the age of a balance allows, so the planner's own sum is used: the cost before any action.
         let burnt = situation.account_cost(account).cost(elapsed(balance.at, situation.now));
-        let held = situation.limits_held.as_ref().map(|limits| limits.balance_floor).unwrap_or_default();
-        let floor = state.floor.max(state.policy.balance_floor).max(situation.limits.balance_floor).max(held);
+        let in_force = state.policy.balance_floor.max(situation.limits.balance_floor);
+        let by_policy = state.held.iter().map(|held| held.balance_floor);
+        let by_limits = situation.limits_held.iter().map(|held| held.balance_floor);
+        let floor = by_policy.chain(by_limits).fold(in_force, Ord::max);
         let above = balance.value.amount.minus(burnt).minus(floor);
-        let held = state.start_limits.as_ref().map(|limits| limits.min_runway).unwrap_or_default();
-        let span = state.policy.min_runway.max(held).max(Duration::from_secs(RUNWAY_S_MIN));
+        let held = state.held.iter().map(|held| held.min_runway);
+        let span = held.fold(state.policy.min_runway, Ord::max).max(Duration::from_secs(RUNWAY_S_MIN));
         let needed = cost.cost(span);
         self.demand(!above.is_negative() && above >= needed, Invariant::Floor, || {
             format!("{account} has {above} above its floor of {floor}, and {needed} are needed")
@@ -282,10 +285,7 @@ impl<'a> Check<'a> {
         });
         self.replacement(deploy);
         self.pay(fleet, &deploy.account, u64::from(deploy.shape.gpus), deploy.agreed.total());
-        let target = match state.order {
-            Order::Hold(target) => u64::from(target),
-            Order::Evacuate | Order::Pause(_) => 0,
-        };
+        let target = start_target(state);
         let surge = match (&deploy.replaces, state.policy.disruption.max_surge) {
             (None, _) => 0,
             (Some(_), Quantity::Count(vms)) => u64::from(vms) * u64::from(state.policy.instance.gpus.max),
@@ -296,7 +296,16 @@ impl<'a> Check<'a> {
             format!("{fleet} would count {counted} GPUs of {target} and {surge} surge")
         });
         self.price(deploy);
-        self.wanted(deploy);
+        let Deploy { marketplace, account, hostnode, location, shape, price_type, .. } = deploy;
+        let mut wrong = self.unwanted(state, Vm { fleet, marketplace, hostnode, location, shape });
+        if !state.policy.instance.gpus.hold(shape.gpus) {
+            wrong.push("the size");
+        }
+        if *price_type == PriceType::Spot && state.policy.on_demand.usage == OnDemandUse::Always {
+            wrong.push("spot");
+        }
+        wrong.extend(self.too_much(state, Vm { fleet, marketplace, hostnode, location, shape }, account, *price_type));
+        self.wanted(wrong);
         self.resources(deploy);
     }
 
@@ -327,11 +336,8 @@ impl<'a> Check<'a> {
     fn price(&mut self, deploy: &Deploy) {
         let situation = self.situation;
         let Some(state) = situation.fleets.get(&deploy.fleet) else { return };
-        let cap = state.policy.model(&deploy.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
         let rate = deploy.agreed.total();
-        if let Some(cap) = cap.map(|price| price.times(deploy.shape.gpus)) {
-            self.demand(rate <= cap, Invariant::Price, || format!("{rate}/h is above max_price, {cap}/h for the VM"));
-        }
+        self.capped(state, &deploy.shape, rate);
         let listed = situation.hostnode(&deploy.marketplace, &deploy.hostnode);
         let on_demand = listed.and_then(|hostnode| hostnode.price(&deploy.shape).ok()).map(|(_, rates)| rates);
         match (deploy.price_type, deploy.bid) {
@@ -360,6 +366,15 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// That a rate is within `max_price`, by what is in force and by a held edit.
+    fn capped(&mut self, state: &FleetState, shape: &Shape, rate: HourlyRate) {
+        let in_force = state.policy.model(&shape.gpu_model).and_then(|(_, terms)| terms.max_price);
+        let held = state.held.iter().filter_map(|held| held.max_prices.get(&shape.gpu_model).copied());
+        for cap in in_force.into_iter().chain(held).map(|price| price.times(shape.gpus)) {
+            self.demand(rate <= cap, Invariant::Price, || format!("{rate}/h is above max_price, {cap}/h for the VM"));
+        }
+    }
+
     fn quote(&mut self, marketplace: &MarketplaceName, hostnode: &HostnodeId, shape: &Shape, bid: HourlyRate) {
         let situation = self.situation;
         let newest = situation.markets.get(marketplace).and_then(|market| {
@@ -374,57 +389,65 @@ impl<'a> Check<'a> {
         self.demand(accepted, Invariant::Quote, || format!("{bid}/h on {hostnode} was not accepted a moment ago"));
     }
 
-    fn wanted(&mut self, deploy: &Deploy) {
-        let situation = self.situation;
-        let Some(state) = situation.fleets.get(&deploy.fleet) else { return };
+    /// What a policy does not want of a VM that is to be had, or had again. Nobody knows the country of one that was adopted.
+    fn unwanted(&self, state: &FleetState, vm: Vm<'_>) -> Vec<&'static str> {
         let terms = &state.policy;
-        let gpus = u64::from(deploy.shape.gpus);
         let mut wrong = Vec::new();
-        if terms.model(&deploy.shape.gpu_model).is_none() {
+        if terms.model(&vm.shape.gpu_model).is_none() {
             wrong.push("the model");
         }
-        if terms.marketplaces.as_ref().is_some_and(|wanted| !wanted.contains(&deploy.marketplace)) {
+        if terms.marketplaces.as_ref().is_some_and(|wanted| !wanted.contains(vm.marketplace)) {
             wrong.push("the marketplace");
         }
-        if terms.hosts.deny.contains(&deploy.hostnode) {
+        if terms.hosts.deny.contains(vm.hostnode) {
             wrong.push("the hostnode");
         }
-        if terms.hosts.countries.as_ref().is_some_and(|countries| {
-            !countries.iter().any(|country| country.eq_ignore_ascii_case(&deploy.location.country))
-        }) {
+        let country = &vm.location.country;
+        let is_there = |allowed: &String| allowed.eq_ignore_ascii_case(country);
+        let adopted = *vm.location == Location::default();
+        if !adopted && terms.hosts.countries.as_ref().is_some_and(|countries| !countries.iter().any(is_there)) {
             wrong.push("the country");
         }
-        if !terms.instance.gpus.hold(deploy.shape.gpus) {
-            wrong.push("the size");
-        }
-        let on_demand = self.on_demand.entry(deploy.fleet.clone()).or_default();
-        match deploy.price_type {
-            PriceType::OnDemand => {
-                *on_demand += gpus;
-                let most = terms.on_demand.max_gpus.unwrap_or(u32::MAX).min(state.target_gpus());
-                if terms.on_demand.usage == OnDemandUse::Never || *on_demand > u64::from(most) {
-                    wrong.push("on demand");
-                }
+        wrong
+    }
+
+    /// Counts a VM's GPUs where they come to stand, and how they are paid for; of what a policy does not want so much.
+    fn too_much(
+        &mut self,
+        state: &FleetState,
+        vm: Vm<'_>,
+        account: &AccountName,
+        price_type: PriceType,
+    ) -> Vec<&'static str> {
+        let terms = &state.policy;
+        let gpus = u64::from(vm.shape.gpus);
+        let mut wrong = Vec::new();
+        if price_type == PriceType::OnDemand {
+            let on_demand = self.on_demand.entry(vm.fleet.clone()).or_default();
+            *on_demand += gpus;
+            let most = terms.on_demand.max_gpus.unwrap_or(u32::MAX).min(state.target_gpus());
+            if terms.on_demand.usage == OnDemandUse::Never || *on_demand > u64::from(most) {
+                wrong.push("on demand");
             }
-            PriceType::Spot if terms.on_demand.usage == OnDemandUse::Always => wrong.push("spot"),
-            PriceType::Spot => {}
         }
-        self.place(&deploy.fleet, &deploy.account, &deploy.hostnode, &deploy.location, gpus);
-        let host_key = (deploy.fleet.clone(), deploy.account.clone(), deploy.hostnode.clone());
+        self.place(vm.fleet, account, vm.hostnode, vm.location, gpus);
+        let host_key = (vm.fleet.clone(), account.clone(), vm.hostnode.clone());
         let on_host = self.on_host.get(&host_key).copied().unwrap_or(0);
         if terms.hosts.max_gpus_per_hostnode.is_some_and(|most| on_host > u64::from(most)) {
             wrong.push("so much on one hostnode");
         }
         if let Some(ppm) = terms.hosts.max_share_per_location_ppm {
             let most = u64::from(state.target_gpus()) * u64::from(ppm) / PPM;
-            let here = self.in_location.get(&(deploy.fleet.clone(), deploy.location.clone())).copied().unwrap_or(0);
+            let here = self.in_location.get(&(vm.fleet.clone(), vm.location.clone())).copied().unwrap_or(0);
             if here > most.max(u64::from(terms.instance.gpus.min)) {
                 wrong.push("so much in one place");
             }
         }
-        if !wrong.is_empty() {
-            self.broken(Invariant::Policy, format!("the policy does not want {}", wrong.join(", ")));
-        }
+        wrong
+    }
+
+    fn wanted(&mut self, wrong: Vec<&'static str>) {
+        self.demand(wrong.is_empty(), Invariant::Policy, || format!("the policy does not want {}", wrong.join(", ")));
     }
 
     fn resources(&mut self, deploy: &Deploy) {
@@ -474,12 +497,17 @@ impl<'a> Check<'a> {
         self.demand(outbid && from == in_force && to > from, Invariant::Price, || {
             format!("{} is not outbid at {from}/h, or {to}/h raises nothing", member.name)
         });
-        let storage = member.agreed.storage;
-        let cap =
-            self.situation.fleets.get(&subject.fleet).and_then(|state| state.policy.model(&member.shape.gpu_model));
-        let cap = cap.and_then(|(_, terms)| terms.max_price).map(|price| price.times(member.shape.gpus));
-        let most = cap.map_or(member.on_demand.total(), |cap| cap.min(member.on_demand.total()));
-        self.demand(to.plus(storage) <= most, Invariant::Price, || format!("{to}/h and storage are above {most}/h"));
+        let rate = to.plus(member.agreed.storage);
+        if let Some(state) = self.situation.fleets.get(&subject.fleet) {
+            self.capped(state, &member.shape, rate);
+            let mut wrong = self.unwanted(state, member.into());
+            if state.policy.on_demand.usage == OnDemandUse::Always {
+                wrong.push("a bid");
+            }
+            self.wanted(wrong);
+        }
+        let most = member.on_demand.total();
+        self.demand(rate <= most, Invariant::Price, || format!("{to}/h and storage are above {most}/h on demand"));
         self.quote(&subject.marketplace, &member.hostnode, &member.shape, to);
         self.pay(&subject.fleet, &member.account, 0, to.minus(from));
     }
@@ -506,12 +534,18 @@ impl<'a> Check<'a> {
             }
         };
         self.pay(&subject.fleet, &member.account, u64::from(gpus), rate);
-        if gpus > 0 {
-            let target = self.situation.fleets.get(&subject.fleet).map_or(0, super::FleetState::target_gpus);
+        if gpus > 0
+            && let Some(state) = self.situation.fleets.get(&subject.fleet)
+        {
+            let target = start_target(state);
             let counted = self.gpus.get(&subject.fleet).copied().unwrap_or(0);
-            self.demand(counted <= u64::from(target), Invariant::Gpus, || {
+            self.demand(counted <= target, Invariant::Gpus, || {
                 format!("{} would count {counted} GPUs of {target}", subject.fleet)
             });
+            self.capped(state, &member.shape, rate.plus(member.committed()));
+            let mut wrong = self.unwanted(state, member.into());
+            wrong.extend(self.too_much(state, member.into(), &member.account, member.price_type));
+            self.wanted(wrong);
         }
     }
 
@@ -569,7 +603,7 @@ impl<'a> Check<'a> {
     }
 
     /// Whether a reason is plausible at all: not whether this victim was the best one.
-    fn is_true(&mut self, state: &super::FleetState, member: &Member, reason: Teardown) -> bool {
+    fn is_true(&mut self, state: &FleetState, member: &Member, reason: Teardown) -> bool {
         let situation = self.situation;
         match reason {
             Teardown::Overbilled => member.quoted.is_some_and(|quoted| quoted.total() > member.agreed.total()),
@@ -598,6 +632,32 @@ impl<'a> Check<'a> {
             Teardown::Replaced | Teardown::Operator => true,
         }
     }
+}
+
+/// A VM that is to be had, or had again.
+#[derive(Clone, Copy)]
+struct Vm<'a> {
+    fleet: &'a FleetName,
+    marketplace: &'a MarketplaceName,
+    hostnode: &'a HostnodeId,
+    location: &'a Location,
+    shape: &'a Shape,
+}
+
+impl<'a> From<&'a Member> for Vm<'a> {
+    fn from(member: &'a Member) -> Self {
+        let Member { fleet, marketplace, hostnode, location, shape, .. } = member;
+        Self { fleet, marketplace, hostnode, location, shape }
+    }
+}
+
+/// GPUs up to which may be started: the lower of the target in force and a held edit's.
+fn start_target(state: &FleetState) -> u64 {
+    let in_force = match state.order {
+        Order::Hold(target) => target,
+        Order::Evacuate | Order::Pause(_) => 0,
+    };
+    u64::from(state.held.iter().map(|held| held.target_gpus).fold(in_force, Ord::min))
 }
 
 #[cfg(test)]

@@ -19,9 +19,11 @@ pub struct StartLimits {
     pub min_runway: Duration,
     /// The lower price per GPU-hour of each model that either bounds.
     pub max_prices: BTreeMap<GpuModel, HourlyRate>,
+    /// The lower target.
+    pub target_gpus: u32,
 }
 
-/// The lower of both policies' limits on money.
+/// The lower of both policies' limits on money, and of their targets.
 pub fn lower_limits(old: &Policy, new: &Policy) -> StartLimits {
     let mut max_prices: BTreeMap<GpuModel, HourlyRate> = BTreeMap::new();
     for terms in old.models.iter().chain(&new.models) {
@@ -34,6 +36,7 @@ pub fn lower_limits(old: &Policy, new: &Policy) -> StartLimits {
         balance_floor: old.balance_floor.max(new.balance_floor),
         min_runway: old.min_runway.max(new.min_runway),
         max_prices,
+        target_gpus: old.target_gpus.min(new.target_gpus),
     }
 }
 
@@ -110,6 +113,7 @@ mod tests {
         assert_eq!(limits.max_hourly_rate, "6".parse().unwrap());
         assert_eq!(limits.balance_floor, "60".parse().unwrap());
         assert_eq!(limits.min_runway, Duration::from_secs(3_600));
+        assert_eq!(limits.target_gpus, 2);
         let prices: Vec<_> = limits.max_prices.iter().map(|(model, price)| format!("{model} {price}")).collect();
         assert_eq!(prices, ["a 2.00", "b 0.50", "c 1.00"]);
         assert_eq!(

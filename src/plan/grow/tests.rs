@@ -135,13 +135,95 @@ fn the_fleets_rate_limit_binds_to_the_micro() {
     assert_eq!(town.blocked(), "1 rate_limit");
 }
 
-#[test]
-fn a_held_edit_binds_what_is_started_to_the_lower_limit() {
+/// A town that would rent one VM of 1.005/h on demand, and an edit of its policy that is held.
+#[track_caller]
+fn held(edit: impl FnOnce(&mut Terms), said: &str, blocked: &str) {
     let mut town = town("");
-    town.policy(buy(1)).hosts("a 1.00 99%");
-    town.state().edit_held = true;
-    town.state().rate_ceiling = rate("1.00");
+    town.policy(buy(1)).hosts("a 1.00 99%").balance("111.005").hold(edit);
+    assert_eq!((town.said().as_str(), town.blocked().as_str()), (said, blocked));
+}
+
+#[test]
+fn each_lower_limit_of_a_held_edit_binds_what_is_started() {
+    let fits = |edit: fn(&mut Terms)| held(edit, "deploy ax1 1.00", "");
+    let binds = |edit: fn(&mut Terms)| held(edit, "", "1 held_edit");
+    fits(|terms| terms.max_hourly_rate = rate("1.005"));
+    binds(|terms| terms.max_hourly_rate = rate("1.004999"));
+    fits(|terms| terms.balance_floor = "110".parse().unwrap());
+    binds(|terms| terms.balance_floor = "110.000001".parse().unwrap());
+    binds(|terms| terms.balance_floor = "112".parse().unwrap());
+    fits(|terms| terms.min_runway = seconds(3_600 * 100));
+    binds(|terms| terms.min_runway = seconds(3_600 * 101));
+    fits(|terms| terms.models[1].max_price = Some(rate("1.005")));
+    binds(|terms| terms.models[1].max_price = Some(rate("1.004999")));
+    fits(|terms| terms.target_gpus = 9);
+    binds(|terms| terms.target_gpus = 0);
+}
+
+#[test]
+fn a_higher_limit_of_a_held_edit_binds_nothing_and_lifts_nothing() {
+    let mut town = town("");
+    town.policy(buy(2)).policy(|terms| terms.max_hourly_rate = rate("1.005")).hosts("a 1.00 99%");
+    town.hold(|terms| terms.max_hourly_rate = rate("9"));
+    assert_eq!((town.said(), town.blocked()), ("deploy ax1 1.00".into(), "1 rate_limit".to_owned()));
+}
+
+#[test]
+fn a_held_price_is_the_cap_of_a_bid() {
+    let mut town = town("");
+    town.policy(|terms| terms.spot.bid = BidStrategy::Cap).hosts("a 1.00 99%");
+    town.hold(|terms| terms.models[1].max_price = Some(rate("0.605")));
+    assert_eq!(town.said(), "ask ax1 0.60");
+    town.quote("a", 1, "0.60", Refused, 1);
     assert_eq!((town.said(), town.blocked()), (String::new(), "1 held_edit".to_owned()));
+}
+
+#[test]
+fn held_limits_bind_all_fleets_together() {
+    let mut town = town("m running a 1 rate=0.495");
+    town.hosts("a 0.20 99%").policy(|terms| terms.priority = 200).policy(buy(2)).second("g", 1, buy(2));
+    // 0.50/h run; each VM that comes costs 0.205/h.
+    let total =
+        |town: &Town| plan(&town.situation).report.values().map(|report| report.rate_planned).sum::<HourlyRate>();
+    assert_eq!(total(&town), rate("1.11"));
+    town.hold_limits(|limits| limits.max_hourly_rate = Some(rate("0.80")));
+    assert_eq!((town.said().as_str(), total(&town)), ("deploy ax1 0.20", rate("0.705")));
+    assert_eq!(town.blocked_of("g"), "2 held_edit");
+    assert_eq!(town.settle(), 1);
+}
+
+#[test]
+fn a_held_floor_of_all_fleets_binds_what_is_started() {
+    let mut town = town("");
+    town.policy(buy(1)).hosts("a 1.00 99%").balance("21.005");
+    town.hold_limits(|limits| limits.balance_floor = "20".parse().unwrap());
+    assert_eq!(town.said(), "deploy ax1 1.00");
+    town.hold_limits(|limits| limits.balance_floor = "20.000001".parse().unwrap());
+    assert_eq!((town.said(), town.blocked()), (String::new(), "1 held_edit".to_owned()));
+}
+
+#[test]
+fn what_runs_keeps_to_the_text_in_force_while_an_edit_is_held() {
+    let mut town = town("m running a 2   n running b 1");
+    town.target(3).hold(|terms| {
+        terms.target_gpus = 0;
+        terms.max_hourly_rate = rate("0.10");
+        terms.models[1].max_price = Some(rate("0.10"));
+        terms.balance_floor = "5000".parse().unwrap();
+    });
+    town.hold_limits(|limits| limits.max_hourly_rate = Some(rate("0.10")));
+    assert_eq!((town.said(), town.blocked()), (String::new(), String::new()));
+}
+
+#[test]
+fn a_held_target_keeps_what_was_outbid_and_stopped_from_being_started() {
+    let mut town = town("m outbid a 1   n stopped b 1   o running c 2");
+    town.hosts("a 1.00 99%").target(4);
+    assert_eq!(town.said(), "ask ax1 0.75; start n");
+    town.hold(|terms| terms.target_gpus = 3);
+    assert_eq!((town.said(), town.blocked()), (String::new(), "1 held_edit".to_owned()));
+    town.hold(|terms| terms.target_gpus = 4);
+    assert_eq!(town.said(), "ask ax1 0.75; start n");
 }
 
 #[test]
@@ -373,6 +455,60 @@ fn what_was_stopped_is_started_before_anything_is_rented() {
     assert_eq!(town.said(), "start m; start n; deploy ax1 1.00");
     town.member("m").attempts.start = Some(town.situation.now);
     assert_eq!(town.said(), "start n; deploy ax2 2.00");
+}
+
+/// A stopped VM that the policy may have come not to want, and a target of one.
+#[track_caller]
+fn stopped(member: &str, edit: impl FnOnce(&mut Terms), expected: &str) {
+    let mut town = town(member);
+    town.policy(edit);
+    assert_eq!(town.said(), expected);
+}
+
+#[test]
+fn what_gave_its_gpu_back_is_started_again_only_if_it_would_be_rented_now() {
+    let spot = |edit: fn(&mut Terms), expected: &str| stopped("m stopped_released a 1", edit, expected);
+    spot(|_| {}, "start m");
+    spot(|terms| terms.models.truncate(1), "");
+    spot(|terms| terms.marketplaces = Some(vec!["elsewhere".parse().unwrap()]), "");
+    spot(|terms| terms.hosts.deny = vec!["a".parse().unwrap()], "");
+    spot(|terms| terms.hosts.countries = Some(vec!["Poland".into()]), "");
+    spot(|terms| terms.models[1].max_price = Some(rate("0.505")), "start m");
+    spot(|terms| terms.models[1].max_price = Some(rate("0.504999")), "");
+    let bought = |edit: fn(&mut Terms), expected: &str| stopped("m stopped_released a 1 od", edit, expected);
+    bought(|terms| terms.on_demand.usage = OnDemandUse::Always, "start m");
+    bought(|terms| terms.on_demand.usage = OnDemandUse::Fallback, "start m");
+    bought(|terms| terms.on_demand.usage = OnDemandUse::Never, "");
+    bought(
+        |terms| {
+            buy(1)(terms);
+            terms.on_demand.max_gpus = Some(0);
+        },
+        "",
+    );
+}
+
+#[test]
+fn what_is_started_again_counts_against_what_may_stand_on_demand_and_in_one_place() {
+    let two = |edit: fn(&mut Terms), expected: &str| {
+        stopped(
+            "m stopped_released a 1 od   n stopped_released a 1 od",
+            |terms| {
+                buy(2)(terms);
+                edit(terms);
+            },
+            expected,
+        );
+    };
+    two(|_| {}, "start m; start n");
+    two(|terms| terms.on_demand.max_gpus = Some(1), "start m");
+    two(|terms| terms.hosts.max_gpus_per_hostnode = Some(1), "start m");
+    two(|terms| terms.hosts.max_share_per_location_ppm = Some(500_000), "start m");
+}
+
+#[test]
+fn what_kept_its_gpu_is_paid_for_and_started_whatever_the_policy_says_now() {
+    stopped("m stopped a 1 od", |terms| terms.models.truncate(1), "start m");
 }
 
 #[test]

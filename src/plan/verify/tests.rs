@@ -139,6 +139,35 @@ fn rates_stay_within_the_limits_to_the_micro() {
 }
 
 #[test]
+fn a_held_edit_binds_a_start_to_its_lower_limits() {
+    let held = |edit: fn(&mut crate::policy::Terms)| {
+        move |town: &mut Town, _: &mut Deploy| {
+            town.balance("100").hold(edit);
+        }
+    };
+    // 0.505/h run, 1.005/h come on top: 151 in 100 hours.
+    bad_deploy(held(|terms| terms.max_hourly_rate = rate("1.51")), &[]);
+    bad_deploy(held(|terms| terms.max_hourly_rate = rate("1.509999")), &[Invariant::FleetRate]);
+    bad_deploy(held(|terms| terms.models[1].max_price = Some(rate("1.005"))), &[]);
+    bad_deploy(held(|terms| terms.models[1].max_price = Some(rate("1.004999"))), &[Invariant::Price]);
+    bad_deploy(held(|terms| terms.balance_floor = "98.49".parse().unwrap()), &[]);
+    bad_deploy(held(|terms| terms.balance_floor = "98.490001".parse().unwrap()), &[Invariant::Floor]);
+    bad_deploy(held(|terms| terms.min_runway = seconds(3_600 * 59)), &[]);
+    bad_deploy(held(|terms| terms.min_runway = seconds(3_600 * 60)), &[Invariant::Floor]);
+    bad_deploy(held(|terms| terms.target_gpus = 2), &[]);
+    bad_deploy(held(|terms| terms.target_gpus = 1), &[Invariant::Gpus]);
+    let all = |edit: fn(&mut crate::settings::Limits)| {
+        move |town: &mut Town, _: &mut Deploy| {
+            town.balance("100").hold_limits(edit);
+        }
+    };
+    bad_deploy(all(|limits| limits.max_hourly_rate = Some(rate("1.51"))), &[]);
+    bad_deploy(all(|limits| limits.max_hourly_rate = Some(rate("1.509999"))), &[Invariant::GlobalRate]);
+    bad_deploy(all(|limits| limits.balance_floor = "98.49".parse().unwrap()), &[]);
+    bad_deploy(all(|limits| limits.balance_floor = "98.490001".parse().unwrap()), &[Invariant::Floor]);
+}
+
+#[test]
 fn an_account_stays_above_its_floor() {
     let balance = |text: &'static str, age_s| {
         move |town: &mut Town, _: &mut Deploy| {
@@ -313,6 +342,36 @@ fn starting_again_is_a_start() {
     finds(&town, start(), &[Invariant::Gpus]);
     town.target(1).balance("10.504999");
     finds(&town, start(), &[Invariant::Floor]);
+}
+
+#[test]
+fn what_is_started_again_or_rebid_is_still_wanted_and_within_its_price() {
+    let start = |member: &str, edit: fn(&mut crate::policy::Terms), expected: &[Invariant]| {
+        let mut town = town(member);
+        town.policy(edit);
+        finds(&town, vec![Action::Start { subject: subject("m"), why: String::new() }], expected);
+    };
+    let spot = "m stopped_released a 1";
+    start(spot, |terms| terms.models[1].max_price = Some(rate("0.505")), &[]);
+    start(spot, |terms| terms.models[1].max_price = Some(rate("0.504999")), &[Invariant::Price]);
+    start(spot, |terms| terms.models.truncate(1), &[Invariant::Policy]);
+    start(spot, |terms| terms.hosts.deny = vec!["a".parse().unwrap()], &[Invariant::Policy]);
+    start(spot, |terms| terms.hosts.max_gpus_per_hostnode = Some(0), &[Invariant::Policy]);
+    let bought = "m stopped_released a 1 od";
+    start(bought, |terms| terms.on_demand.usage = OnDemandUse::Always, &[]);
+    start(bought, |terms| terms.on_demand.usage = OnDemandUse::Never, &[Invariant::Policy]);
+    start(
+        bought,
+        |terms| {
+            terms.on_demand.usage = OnDemandUse::Always;
+            terms.on_demand.max_gpus = Some(0);
+        },
+        &[Invariant::Policy],
+    );
+    let mut town = town("m outbid a 1");
+    town.hosts("a 1.00 99%").quote("a", 1, "0.60", BidAnswer::Accepted, 9).policy(|terms| terms.models.truncate(1));
+    let (from, to) = (rate("0.50"), rate("0.60"));
+    finds(&town, vec![Action::Rebid { subject: subject("m"), from, to, why: String::new() }], &[Invariant::Policy]);
 }
 
 #[test]

@@ -289,16 +289,15 @@ impl Stage {
         self.status()
     }
 
-    /// Ticks until it is so; at most so often.
+    /// Ticks until it is so: at least once, at most so often.
     pub async fn ticks_until(&mut self, most: usize, what: &str, is_so: impl Fn(&Self) -> bool) -> Arc<Status> {
         for _ in 0..most {
+            let status = self.tick().await;
             if is_so(self) {
-                return self.status();
+                return status;
             }
-            self.tick().await;
         }
-        assert!(is_so(self), "{} not within {most} ticks: {what}: {}", self.story, self.told());
-        self.status()
+        panic!("{} not within {most} ticks: {what}: {}", self.story, self.told());
     }
 
     /// Ticks for so long, by the clock.

@@ -109,7 +109,7 @@ impl Watch {
             let most = gpus_max(state);
             assert!(there <= most.max(before), "{name} has {there} GPUs, at most {most} are wanted: {story}");
 
-            let made = new.iter().copied().filter(|vm| of_fleet(&vm)).count();
+            let made = new.iter().copied().filter(|vm| of_fleet(vm)).count();
             let frozen = situation.is_observing(state) || !matches!(state.order, Order::Hold(_));
             assert!(made == 0 || !frozen, "{name} is {:?} and deployed: {story}", state.order);
         }

@@ -3,7 +3,7 @@
 
 use super::{
     TRAIN,
-    stage::{Stage, name},
+    stage::{SETTINGS, Stage, name},
 };
 use spotscale::{
     engine::Lever,
@@ -289,6 +289,22 @@ async fn a_bid_that_nobody_answers_is_not_deployed_and_asked_again_later() {
         stage.ticks(6).await;
         assert_eq!((stage.gpus_alive("train"), stage.deleted()), (8, 0), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_taken_shut_the_market_and_cost_no_vm() {
+    let mut stage = settled().await;
+    let (writes, wrong) = (stage.writes(), SETTINGS.replace("{ env = \"TOKEN\" }", "{ env = \"OLD_TOKEN\" }"));
+    stage.settle_for(&wrong).await;
+    stage.pull(Lever::Target { fleet: name("train"), gpus: 10, lasting: None }).await.unwrap();
+    let status = stage.ticks(10).await;
+    assert_eq!((stage.writes(), stage.gpus_alive("train")), (writes, 8));
+    assert_eq!(stage.blocked("train"), [("unauthorized".to_owned(), 2)].into());
+    assert!(status.markets.values().next().unwrap().failed.is_some());
+    stage.settle_for(SETTINGS).await;
+    stage.ticks(4).await;
+    assert_eq!((stage.gpus_alive("train"), stage.deleted()), (10, 0));
+    stage.agrees();
 }
 
 #[tokio::test]

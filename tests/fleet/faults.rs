@@ -3,10 +3,10 @@
 
 use super::{
     TRAIN,
-    stage::{SETTINGS, Stage, name},
+    stage::{SETTINGS, Stage, name, still},
 };
 use spotscale::{
-    engine::Lever,
+    engine::{Lever, Role},
     ledger::Standing,
     model::time,
     sim::{
@@ -344,4 +344,22 @@ async fn a_stop_and_a_start_without_a_good_answer_end_where_they_were_meant_to()
             stage.agrees();
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_stopped_is_not_stopped_again_while_the_list_is_still_older() {
+    let text =
+        format!("{TRAIN}gpus = {{ min = 1, max = 1 }}\nscale_down = \"stop\"\n[disruption]\ncooldown_down = \"1s\"\n");
+    // So slow that the cooldown is over before the tick is.
+    let settings = SETTINGS.replace("requests_per_second = 100", "requests_per_second = 1");
+    let mut stage = Stage::with(still("500"), &settings, Role::AsConfigured, &[("train", &text)]).await;
+    stage.ticks(6).await;
+    stage.pull(Lever::Target { fleet: name("train"), gpus: 4, lasting: None }).await.unwrap();
+    stage.ticks(8).await;
+    let running = stage.gpus_standing("train", Standing::Running);
+    assert_eq!((running, stage.gpus_standing("train", Standing::StoppedReleased)), (4, 4), "{}", stage.told());
+    assert_eq!((stage.calls(Call::Stop), stage.deleted()), (4, 0));
+    assert_eq!(stage.metric("spotscale_teardowns_total{fleet=\"train\",reason=\"target\"}"), 4.0);
+    assert_eq!(stage.metric("spotscale_interruptions_total"), 0.0, "it was our own doing");
+    stage.agrees();
 }

@@ -196,8 +196,12 @@ async fn a_fleet_at_its_target_is_told_to_rest_on_an_incomplete_list() {
     let status = stage.tick().await;
     let market = &status.situation.as_ref().unwrap().markets[&"tensordock".parse().unwrap()];
     assert!(!market.list_complete);
+    let told = &status.markets.values().next().unwrap().dropped;
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("instance spotscale-train-") && told[0].ends_with("the newest list lacks it"));
     assert_eq!(stage.report("train").running_gpus, 8, "absence is not zero");
     assert_eq!(stage.deleted(), 0);
+    assert_eq!(stage.tick().await.markets.values().next().unwrap().dropped, Vec::<String>::new());
 }
 
 #[tokio::test]

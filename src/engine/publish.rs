@@ -7,7 +7,11 @@ use super::{
 };
 use crate::policy::Policy;
 use crate::{
-    ledger::{Ledger, fleet::Standing, spend::Tally},
+    ledger::{
+        Ledger,
+        fleet::{Member, Standing},
+        spend::Tally,
+    },
     model::{AccountName, FleetName, HourlyRate, MarketView, MarketplaceName, Timestamp, Usd, inventory::Dated, time},
 };
 use std::collections::BTreeMap;
@@ -104,10 +108,29 @@ impl Engine {
         let status = MarketStatus {
             hostnodes_at: view.hostnodes.last.as_ref().map(|dated| dated.at),
             failed: view.instances.failed.clone().or_else(|| view.hostnodes.failed.clone()),
-            dropped: instances.into_iter().chain(hostnodes).flatten().take(DROPPED_MAX).collect(),
+            dropped: self
+                .lacking(name, view)
+                .into_iter()
+                .chain(instances.into_iter().chain(hostnodes).flatten())
+                .take(DROPPED_MAX)
+                .collect(),
             in_doubt: u32::try_from(in_doubt).unwrap_or(u32::MAX),
         };
         (name.clone(), status)
+    }
+
+    /// VMs of ours that the newest list lacks although nothing proves them gone: why it is not complete.
+    fn lacking(&self, name: &MarketplaceName, view: &MarketView) -> Vec<String> {
+        let Some(list) = view.instances.current().filter(|_| self.complete.get(name) == Some(&false)) else {
+            return Vec::new();
+        };
+        let listed = |member: &Member| list.value.items.iter().any(|item| Some(&item.id) == member.id.as_ref());
+        let members = self.fleets.values().flat_map(|fleet| fleet.members.values());
+        members
+            .filter(|member| member.marketplace == *name && member.id.is_some() && member.intended_at < list.at)
+            .filter(|member| member.standing != Standing::Leaving && !listed(member))
+            .map(|member| format!("instance {}: ours, and the newest list lacks it", member.name))
+            .collect()
     }
 
     fn account_statuses(&self, now: Timestamp) -> BTreeMap<AccountName, AccountStatus> {

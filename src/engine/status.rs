@@ -64,7 +64,7 @@ pub struct MarketStatus {
     pub hostnodes_at: Option<Timestamp>,
     /// The newest failure, while it lasts.
     pub failed: Option<Dated<Refusal>>,
-    /// Items of the newest lists that could not be read, one line each, bounded.
+    /// VMs of ours that the newest list lacks, and items of the newest lists that could not be read: one line each, bounded.
     pub dropped: Vec<String>,
     /// Deploys in doubt.
     pub in_doubt: u32,

@@ -81,6 +81,8 @@ pub struct Attempts {
     pub stop_refused: Option<(Timestamp, u32)>,
     /// When its newest start was intended.
     pub start: Option<Timestamp>,
+    /// When it was stopped, while no list can show it yet: it counts as it did, and is on its way out.
+    pub stop: Option<Timestamp>,
     /// When a rebid was refused, since it was outbid.
     pub rebid_refused: Option<Timestamp>,
 }

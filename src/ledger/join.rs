@@ -202,6 +202,7 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
             delete: delete_attempt(holding.delete.as_ref(), holding.delete_refused, sighting, now, patience),
             stop_refused: holding.stop_refused,
             start: holding.start_intended_at,
+            stop: stopping(holding, sighting, standing),
             rebid_refused: holding.rebid_refused_at,
         },
         protected: holding.is_protected(now),
@@ -224,6 +225,15 @@ fn started(holding: &Holding, sighting: Option<Sighting<'_>>) -> Option<Standing
     };
     let is_open = sighting.map_or(holding.standing == Standing::StoppedReleased, is_older);
     is_open.then_some(Standing::Pending)
+}
+
+/// When it was stopped, unless a list taken since shows what became of it.
+fn stopping(holding: &Holding, sighting: Option<Sighting<'_>>, standing: Standing) -> Option<Timestamp> {
+    let stops = match standing {
+        Standing::Pending | Standing::Running | Standing::Outbid | Standing::Lost => true,
+        Standing::StoppedKept | Standing::StoppedReleased | Standing::Leaving | Standing::InDoubt => false,
+    };
+    holding.stopped_at.filter(|at| stops && sighting.is_none_or(|sighting| sighting.at <= *at))
 }
 
 /// A delete is in doubt until it is acknowledged, and again when the VM is still listed a settle grace later: both are for

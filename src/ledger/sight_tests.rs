@@ -227,6 +227,28 @@ fn what_is_started_again_counts_in_full_until_a_list_says_otherwise() {
 }
 
 #[test]
+fn what_is_stopped_counts_as_before_and_is_on_its_way_until_a_list_shows_what_became_of_it() {
+    let mut stage = Stage::new();
+    let name = stage.deploy("i1");
+    stage.list(&[instance("i1", &name, Running)]);
+    let stop = |stage: &mut Stage, answer| {
+        let (why, detail) = (String::new(), String::new());
+        stage.write(Record::StopIntended { name: name.clone(), reason: Teardown::Target, why });
+        stage.write(Record::StopSettled { name: name.clone(), answer, detail });
+    };
+    let is_stopping = |stage: &Stage| stage.fleet().members[&name].attempts.stop.is_some();
+    stop(&mut stage, Answer::Refused);
+    assert!(!is_stopping(&stage));
+    stop(&mut stage, Answer::Done);
+    assert_eq!((is_stopping(&stage), stage.counts()), (true, (2, of("0.41"))));
+    let mut unmoved = stage.restarted();
+    unmoved.list(&[instance("i1", &name, Running)]);
+    assert!(!is_stopping(&unmoved), "it did not stop, and may be stopped again");
+    stage.list(&[instance("i1", &name, StoppedReleased)]);
+    assert_eq!((is_stopping(&stage), stage.counts()), (false, (0, of("0.01"))));
+}
+
+#[test]
 fn the_greater_of_agreed_and_quoted_counts() {
     let mut stage = Stage::new();
     let name = stage.deploy("i1");

@@ -87,7 +87,9 @@ impl<'a> Draft<'a> {
 
     /// Whether this plan lets it go, or an earlier one did.
     pub fn is_going(&self, member: &Member) -> bool {
-        member.standing == crate::ledger::Standing::Leaving || self.going.contains(&member.name)
+        member.standing == crate::ledger::Standing::Leaving
+            || member.attempts.stop.is_some()
+            || self.going.contains(&member.name)
     }
 
     /// Whether this plan does anything to it already: one write for each VM and plan.

@@ -3,10 +3,10 @@
 
 use super::{
     TRAIN,
-    stage::{Stage, name},
+    stage::{SETTINGS, Stage, name, still},
 };
 use spotscale::{
-    engine::Lever,
+    engine::{Lever, Role},
     ledger::Standing,
     model::time,
     sim::{
@@ -196,8 +196,12 @@ async fn a_fleet_at_its_target_is_told_to_rest_on_an_incomplete_list() {
     let status = stage.tick().await;
     let market = &status.situation.as_ref().unwrap().markets[&"tensordock".parse().unwrap()];
     assert!(!market.list_complete);
+    let told = &status.markets.values().next().unwrap().dropped;
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("instance spotscale-train-") && told[0].ends_with("the newest list lacks it"));
     assert_eq!(stage.report("train").running_gpus, 8, "absence is not zero");
     assert_eq!(stage.deleted(), 0);
+    assert_eq!(stage.tick().await.markets.values().next().unwrap().dropped, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -292,6 +296,22 @@ async fn a_bid_that_nobody_answers_is_not_deployed_and_asked_again_later() {
 }
 
 #[tokio::test]
+async fn credentials_that_are_not_taken_shut_the_market_and_cost_no_vm() {
+    let mut stage = settled().await;
+    let (writes, wrong) = (stage.writes(), SETTINGS.replace("{ env = \"TOKEN\" }", "{ env = \"OLD_TOKEN\" }"));
+    stage.settle_for(&wrong).await;
+    stage.pull(Lever::Target { fleet: name("train"), gpus: 10, lasting: None }).await.unwrap();
+    let status = stage.ticks(10).await;
+    assert_eq!((stage.writes(), stage.gpus_alive("train")), (writes, 8));
+    assert_eq!(stage.blocked("train"), [("unauthorized".to_owned(), 2)].into());
+    assert!(status.markets.values().next().unwrap().failed.is_some());
+    stage.settle_for(SETTINGS).await;
+    stage.ticks(4).await;
+    assert_eq!((stage.gpus_alive("train"), stage.deleted()), (10, 0));
+    stage.agrees();
+}
+
+#[tokio::test]
 async fn a_delete_without_a_good_answer_is_sent_until_it_is_proven() {
     for fault in ANSWERS.into_iter().chain([Fault::Throttled]) {
         let mut stage = settled().await;
@@ -328,4 +348,22 @@ async fn a_stop_and_a_start_without_a_good_answer_end_where_they_were_meant_to()
             stage.agrees();
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_stopped_is_not_stopped_again_while_the_list_is_still_older() {
+    let text =
+        format!("{TRAIN}gpus = {{ min = 1, max = 1 }}\nscale_down = \"stop\"\n[disruption]\ncooldown_down = \"1s\"\n");
+    // So slow that the cooldown is over before the tick is.
+    let settings = SETTINGS.replace("requests_per_second = 100", "requests_per_second = 1");
+    let mut stage = Stage::with(still("500"), &settings, Role::AsConfigured, &[("train", &text)]).await;
+    stage.ticks(6).await;
+    stage.pull(Lever::Target { fleet: name("train"), gpus: 4, lasting: None }).await.unwrap();
+    stage.ticks(8).await;
+    let running = stage.gpus_standing("train", Standing::Running);
+    assert_eq!((running, stage.gpus_standing("train", Standing::StoppedReleased)), (4, 4), "{}", stage.told());
+    assert_eq!((stage.calls(Call::Stop), stage.deleted()), (4, 0));
+    assert_eq!(stage.metric("spotscale_teardowns_total{fleet=\"train\",reason=\"target\"}"), 4.0);
+    assert_eq!(stage.metric("spotscale_interruptions_total"), 0.0, "it was our own doing");
+    stage.agrees();
 }

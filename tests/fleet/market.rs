@@ -127,7 +127,8 @@ async fn a_machine_that_dies_is_replaced_once_its_vm_is_proven_gone() {
     let made = stage.made();
     stage.tick().await;
     assert_eq!(stage.made(), made, "one list proves nothing");
-    stage.ticks_until(10, "it is replaced", |stage| stage.gpus_standing("train", Standing::Running) == 8).await;
+    stage.ticks_until(10, "it is replaced", |stage| stage.made() > made).await;
+    stage.ticks_until(4, "all run", |stage| stage.gpus_standing("train", Standing::Running) == 8).await;
     assert_eq!(stage.deleted(), 0);
     stage.agrees();
 }

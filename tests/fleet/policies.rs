@@ -264,6 +264,17 @@ async fn two_files_of_one_fleet_are_a_fault_of_both_and_change_nothing() {
 }
 
 #[tokio::test]
+async fn two_files_of_one_fleet_at_the_very_first_start_rent_nothing_and_are_told_of() {
+    let mut stage = Stage::new(&[("one", &small()), ("two", &target(2))]).await;
+    let status = stage.ticks(3).await;
+    assert_eq!((stage.made(), status.fleets.len(), status.settings_faults.len()), (0, 0, 2));
+    stage.remove("two").await;
+    stage.ticks(4).await;
+    assert_eq!((stage.gpus_alive("train"), stage.status().settings_faults.len()), (8, 0));
+    stage.agrees();
+}
+
+#[tokio::test]
 async fn limits_over_all_fleets_are_lowered_a_little_at_once_and_much_only_when_applied() {
     let mut stage = eight_small().await;
     let rate = stage.report("train").rate_now;

@@ -7,8 +7,10 @@ use super::{
 use spotscale::{
     engine::{Lever, LeverError, Scope},
     io::store::memory::Mishap,
+    market::Backend,
+    model::offer::Supply,
     sim::{
-        Faults, Severity, Temper, World, WorldOptions, catalogue,
+        Call, Fault, Faults, Severity, Temper, World, WorldOptions, catalogue,
         seed::{Dice, Seed},
     },
 };
@@ -56,12 +58,13 @@ fn lively(seed: u64, temper: Temper) -> World {
     World::with_machines(seed, opening(), options, &machines)
 }
 
-/// Whether a fleet has all it wants, or there is nothing to be had of what it lacks.
+/// Whether a fleet has all it wants, strays named after it included, or there is nothing to be had of what it lacks.
 fn is_served(stage: &Stage, fleet: &str) -> bool {
     let report = stage.report(fleet);
-    let lacking = report.target_gpus.saturating_sub(report.planned_gpus);
+    let strays = stage.status().situation.as_ref().unwrap().fleets[&name(fleet)].fleet.stray_gpus();
+    let lacking = report.target_gpus.saturating_sub(report.planned_gpus + strays);
     let sold_out = stage.blocked(fleet).get("no_offers").is_some_and(|gpus| *gpus >= lacking);
-    report.running_gpus >= report.target_gpus || sold_out
+    report.running_gpus + strays >= report.target_gpus || sold_out
 }
 
 /// An operator who cannot leave it alone.
@@ -97,6 +100,18 @@ async fn meddle(stage: &mut Stage, dice: &mut Dice) {
     }
 }
 
+/// Somebody else rents on the same account, and may call it what we would.
+fn intrude(stage: &Stage, dice: &mut Dice) {
+    let mut pick = |most: usize| usize::try_from(dice.between(0, most as u64)).unwrap();
+    let hostnodes = stage.market().world.hostnodes();
+    let hostnode = &hostnodes[pick(hostnodes.len() - 1)];
+    let Supply::Resources(resources) = &hostnode.supply else { return };
+    let Some(model) = resources.gpus.keys().next() else { return };
+    let called = ["spotscale-train-", "spotscale-serve-", "database-", "spotscale-nobody-"][pick(3)];
+    // There need not be room.
+    drop(stage.try_stranger(&format!("{called}{}", pick(99_999)), hostnode.id.as_str(), model.as_str(), 1, None));
+}
+
 /// A market that lies for a while, restarts and an operator at random, and then a calm in which all must come right. Returns how many
 /// fleets have all they want in the end.
 async fn weather(seed: u64, severity: Severity, temper: Temper, ticks: usize) -> usize {
@@ -108,6 +123,9 @@ async fn weather(seed: u64, severity: Severity, temper: Temper, ticks: usize) ->
     for _ in 0..ticks {
         if dice.chance_ppm(120_000) {
             stage.restart().await;
+        }
+        if dice.chance_ppm(30_000) {
+            intrude(&stage, &mut dice);
         }
         if dice.chance_ppm(100_000) {
             meddle(&mut stage, &mut dice).await;
@@ -155,6 +173,47 @@ async fn hostile_weather_and_restarts_break_no_promise_on_odd_seeds() {
         full += weather(seed, Severity::Hostile, Temper::Wild, 60).await;
     }
     assert!(full >= 10, "only {full} of 20 fleets have all they want");
+}
+
+#[tokio::test]
+async fn a_restart_never_shortens_the_search_for_an_unanswered_deploy() {
+    let mut stage = Stage::new(&[("train", TRAIN)]).await;
+    stage.break_next(Call::Deploy, Fault::LostRequest, 1);
+    stage.tick().await;
+    let made = stage.made();
+    // Far beyond the settle grace, and never two lists of one process.
+    for _ in 0..20 {
+        stage.restart().await;
+        stage.tick().await;
+        assert_eq!((stage.in_doubt(), stage.made()), (1, made));
+    }
+    stage.tick().await;
+    assert_eq!(stage.in_doubt(), 0, "two complete lists of one process");
+    assert_eq!(stage.gpus_alive("train"), 8);
+    stage.agrees();
+}
+
+#[tokio::test]
+async fn after_the_journal_is_lost_what_was_ours_is_stray_counted_and_left_alone() {
+    let mut stage = Stage::new(&[("train", TRAIN)]).await;
+    stage.ticks(6).await;
+    let (vms, writes) = (stage.alive("train"), stage.writes());
+    stage.watch.out_of_sight.extend(vms.iter().map(|vm| vm.id.clone()));
+    stage.lose_journal().await;
+    stage.ticks(6).await;
+    assert_eq!((stage.gpus_alive("train"), stage.writes()), (8, writes), "they count when renting");
+    assert_eq!(stage.metric("spotscale_stray_instances"), 3.0);
+    stage.pull(Lever::Target { fleet: name("train"), gpus: 10, lasting: None }).await.unwrap();
+    stage.ticks(4).await;
+    assert_eq!((stage.gpus_alive("train"), stage.deleted()), (10, 0));
+    // The operator makes them ours again.
+    for vm in vms {
+        stage.pull(Lever::Adopt { instance: vm.id.to_string(), fleet: name("train") }).await.unwrap();
+    }
+    stage.watch.out_of_sight.clear();
+    stage.ticks(3).await;
+    assert_eq!(stage.metric("spotscale_stray_instances"), 0.0);
+    stage.agrees();
 }
 
 #[tokio::test]

@@ -108,3 +108,26 @@ async fn fleets_with_room_enough_rest_too() {
     assert_eq!(rates, stage.market().world.truth().hourly_cost);
     rests(&mut stage).await;
 }
+
+#[tokio::test]
+async fn two_marketplaces_of_one_account_show_the_same_vms_and_machines_and_none_is_counted_twice() {
+    let settings = format!(
+        "{SETTINGS}account = \"vendor\"\n[marketplaces.again]\napi = \"tensordock-v0\"\nkey = {{ env = \"KEY\" }}\n\
+         token = {{ env = \"TOKEN\" }}\nrequests_per_second = 100\naccount = \"vendor\"\n"
+    );
+    let (a, b) = (fleet("a", 10, 5), fleet("b", 20, 4));
+    let policies = [("a", a.as_str()), ("b", b.as_str())];
+    let mut stage = Stage::with(still("500"), &settings, Role::AsConfigured, &policies).await;
+    stage.ticks(8).await;
+    assert_eq!((alive(&stage, &["a", "b"]), stage.made()), (vec![5, 4], 9), "{}", stage.told());
+    let truth = stage.market().world.truth();
+    let status = stage.status();
+    let account = status.accounts.values().next().unwrap();
+    assert_eq!((status.accounts.len(), account.hourly_cost), (1, truth.hourly_cost));
+    assert_eq!(stage.metric("spotscale_stray_instances"), 0.0);
+    stage.restart().await;
+    rests(&mut stage).await;
+    stage.pull(Lever::Evacuate(None)).await.unwrap();
+    stage.ticks(5).await;
+    assert_eq!(alive(&stage, &["a", "b"]), [0, 0]);
+}

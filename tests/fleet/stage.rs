@@ -5,7 +5,6 @@
 //! must be true is ([`super::truth`]). A test moves levers, edits files, breaks answers and pulls the plug in between.
 
 use super::truth::Watch;
-use secrecy::SecretString;
 use spotscale::{
     engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status},
     io::{
@@ -20,7 +19,7 @@ use spotscale::{
         client::{Client, Unobserved},
     },
     metrics::Metrics,
-    model::{FleetName, InstanceId, PriceType, Shape, Timestamp},
+    model::{FleetName, InstanceId, PriceType, Refusal, Shape, Timestamp},
     plan::{Action, FleetReport},
     settings::{self, Settings},
     sim::{
@@ -100,7 +99,7 @@ impl Files for Folder {
     }
 }
 
-/// Counts up: nothing here must be hard to guess.
+/// Counts up, from elsewhere in every process: nothing here must be hard to guess, and no journal be named like another.
 struct Counting(Mutex<u8>);
 
 impl Entropy for Counting {
@@ -116,13 +115,15 @@ impl Entropy for Counting {
 /// A disk whose power can go at a chosen append.
 pub struct Disk {
     store: MemoryStore,
+    /// Of which process this is the disk.
+    life: u8,
     appends: AtomicUsize,
     failing: Mutex<Option<(usize, Mishap)>>,
 }
 
 impl Disk {
-    fn on(store: MemoryStore) -> Arc<Self> {
-        Arc::new(Self { store, appends: AtomicUsize::new(0), failing: Mutex::new(None) })
+    fn on(store: MemoryStore, life: u8) -> Arc<Self> {
+        Arc::new(Self { store, life, appends: AtomicUsize::new(0), failing: Mutex::new(None) })
     }
 
     /// This append of the present process, counted from 1, meets with this.
@@ -183,7 +184,9 @@ pub struct Stage {
 }
 
 fn checked(text: &str) -> Settings {
-    let environment = [("KEY", "k"), ("TOKEN", "t")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let environment = [("KEY", "k"), ("TOKEN", "t"), ("OLD_TOKEN", "o")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
     let checked = settings::check(Path::new("/spotscale.toml"), text, &environment, &mut |path| {
         Err(format!("no file {}", path.display()))
     });
@@ -196,10 +199,11 @@ async fn daemon(
     role: Role,
     clock: &VirtualClock,
     market: &Arc<Mutex<Market>>,
-    store: Arc<dyn Store>,
+    disk: &Arc<Disk>,
     folder: &Arc<Folder>,
 ) -> Daemon {
-    let entropy: Arc<dyn Entropy> = Arc::new(Counting(Mutex::new(3)));
+    let store = Arc::clone(disk) as Arc<dyn Store>;
+    let entropy: Arc<dyn Entropy> = Arc::new(Counting(Mutex::new(disk.life)));
     let now = clock.now();
     let net = InProcess { market: Arc::clone(market), clock: Arc::new(clock.clone()) };
     let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
@@ -216,7 +220,7 @@ async fn daemon(
         reread: Box::new(move || Ok(on_disk.lock().unwrap().clone())),
         connect: Box::new(move |settings| {
             let clients = settings.marketplaces.iter().map(|(name, market)| {
-                let dialect = market::dialect(market.api, market.key.clone(), SecretString::from("t"));
+                let dialect = market::dialect(market.api, market.key.clone(), market.token.clone());
                 let (net, clock) = (Arc::new(net.clone()), Arc::clone(&connected));
                 let pace = market.requests_per_second_milli;
                 let client = Client::new(name.clone(), dialect, net, clock, pace, Arc::new(Unobserved));
@@ -246,22 +250,30 @@ impl Stage {
     pub async fn with(world: World, text: &str, role: Role, policies: &[(&str, &str)]) -> Self {
         let clock = VirtualClock::at(opening());
         let market = Arc::new(Mutex::new(Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"))));
-        let disk = Disk::on(MemoryStore::default());
+        let disk = Disk::on(MemoryStore::default(), 3);
         let folder = Arc::new(Folder::default());
         for (name, text) in policies {
             folder.0.lock().unwrap().insert(file(name), (*text).to_owned());
         }
         let settings = Arc::new(Mutex::new(checked(text)));
-        let daemon = daemon(&settings, role, &clock, &market, Arc::clone(&disk) as _, &folder).await;
+        let daemon = daemon(&settings, role, &clock, &market, &disk, &folder).await;
         let (watch, story) = (Watch::default(), String::new());
         Self { clock, disk, watch, market, folder, settings, role, daemon, story, ticks: 0 }
     }
 
     /// The power goes and comes back: what was durable is there again, and nothing else.
     pub async fn restart(&mut self) {
-        self.disk = Disk::on(self.disk.store.reopen());
-        let disk = Arc::clone(&self.disk) as _;
-        self.daemon = daemon(&self.settings, self.role, &self.clock, &self.market, disk, &self.folder).await;
+        self.start_on(self.disk.store.reopen()).await;
+    }
+
+    /// The power goes and comes back, and the journal is gone.
+    pub async fn lose_journal(&mut self) {
+        self.start_on(MemoryStore::default()).await;
+    }
+
+    async fn start_on(&mut self, store: MemoryStore) {
+        self.disk = Disk::on(store, self.disk.life.wrapping_add(50));
+        self.daemon = daemon(&self.settings, self.role, &self.clock, &self.market, &self.disk, &self.folder).await;
     }
 
     /// One scan interval goes by, and a tick; then everything must hold.
@@ -289,16 +301,15 @@ impl Stage {
         self.status()
     }
 
-    /// Ticks until it is so; at most so often.
+    /// Ticks until it is so: at least once, at most so often.
     pub async fn ticks_until(&mut self, most: usize, what: &str, is_so: impl Fn(&Self) -> bool) -> Arc<Status> {
         for _ in 0..most {
+            let status = self.tick().await;
             if is_so(self) {
-                return self.status();
+                return status;
             }
-            self.tick().await;
         }
-        assert!(is_so(self), "{} not within {most} ticks: {what}: {}", self.story, self.told());
-        self.status()
+        panic!("{} not within {most} ticks: {what}: {}", self.story, self.told());
     }
 
     /// Ticks for so long, by the clock.
@@ -470,7 +481,19 @@ impl Stage {
 
     /// Somebody else puts a VM into the account.
     pub fn stranger(&self, called: &str, machine: &str, gpu_model: &str, gpus: u32, bid: Option<&str>) -> InstanceId {
-        let mut market = self.market();
+        let made = self.try_stranger(called, machine, gpu_model, gpus, bid);
+        made.expect("a stranger's VM")
+    }
+
+    /// Likewise, if there is room.
+    pub fn try_stranger(
+        &self,
+        called: &str,
+        machine: &str,
+        gpu_model: &str,
+        gpus: u32,
+        bid: Option<&str>,
+    ) -> Result<InstanceId, Refusal> {
         let shape = Shape { gpu_model: gpu_model.parse().unwrap(), gpus, vcpus: 4, ram_gb: 16, storage_gb: 100 };
         let order = WorldOrder {
             name: called.parse().unwrap(),
@@ -481,7 +504,7 @@ impl Stage {
             image: "Ubuntu 22.04 LTS".to_owned(),
             ports: BTreeMap::new(),
         };
-        market.world.deploy_foreign(order).expect("a stranger's VM")
+        self.market().world.deploy_foreign(order)
     }
 
     /// The story of the newest tick, for whoever reads a failure.

@@ -64,7 +64,8 @@ impl Watch {
         let new: Vec<&Vm> = truth.vms.iter().filter(|vm| !self.seen.contains(&vm.id)).collect();
         let new: Vec<&Vm> = new.into_iter().filter(|vm| vm.origin == Origin::Api).collect();
         self.fleets(story, status, situation, truth, &new);
-        let all: HourlyRate = truth.alive().filter(|vm| fleet_of(status, vm).is_some()).map(rate).sum();
+        let ours = truth.alive().filter(|vm| vm.origin == Origin::Api && fleet_of(status, vm).is_some());
+        let all: HourlyRate = ours.map(rate).sum();
         if let Some(limit) = situation.limits.max_hourly_rate {
             assert!(all <= limit.max(self.rate), "all fleets cost {all}/h of {limit}/h: {story}");
         }
@@ -84,17 +85,15 @@ impl Watch {
     fn fleets(&mut self, story: &str, status: &Status, situation: &Situation, truth: &Truth, new: &[&Vm]) {
         for (name, state) in &situation.fleets {
             let of_fleet = |vm: &&Vm| fleet_of(status, vm) == Some(name.as_str());
-            let alive: Vec<&Vm> = truth.alive().filter(of_fleet).collect();
             let is_ours = |vm: &&Vm| vm.origin == Origin::Api && !self.out_of_sight.contains(&vm.id);
-            let ours: Vec<&Vm> = alive.iter().copied().filter(is_ours).collect();
+            let ours: Vec<&Vm> = truth.alive().filter(of_fleet).filter(is_ours).collect();
 
-            let cost: HourlyRate = alive.iter().map(|vm| rate(vm)).sum();
+            let cost: HourlyRate = ours.iter().map(|vm| rate(vm)).sum();
             let limit = state.policy.max_hourly_rate;
             let before = self.rates.insert(name.to_string(), cost).unwrap_or_default();
             assert!(cost <= limit.max(before), "{name} costs {cost}/h of {limit}/h: {story}");
             let committed = state.fleet.committed();
-            let true_rate: HourlyRate = ours.iter().map(|vm| rate(vm)).sum();
-            assert!(true_rate <= committed, "{name} costs {true_rate}/h and counts only {committed}/h: {story}");
+            assert!(cost <= committed, "{name} costs {cost}/h and counts only {committed}/h: {story}");
 
             let given_up = given_up(&state.fleet);
             let unknown: Vec<&VmName> = ours
@@ -109,7 +108,11 @@ impl Watch {
             let most = gpus_max(state);
             assert!(there <= most.max(before), "{name} has {there} GPUs, at most {most} are wanted: {story}");
 
-            let made = new.iter().copied().filter(|vm| of_fleet(&vm)).count();
+            // What is rented fits beside strays that were seen, too.
+            let made = new.iter().copied().filter(|vm| of_fleet(vm)).count();
+            let counted = state.fleet.counted_gpus() + state.fleet.stray_gpus();
+            assert!(made == 0 || committed <= limit, "{name} rented, at {committed}/h of {limit}/h: {story}");
+            assert!(made == 0 || counted <= most, "{name} rented, {counted} GPUs of {most} are counted: {story}");
             let frozen = situation.is_observing(state) || !matches!(state.order, Order::Hold(_));
             assert!(made == 0 || !frozen, "{name} is {:?} and deployed: {story}", state.order);
         }

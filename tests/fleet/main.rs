@@ -10,6 +10,7 @@ mod money;
 mod on_demand;
 mod policies;
 mod restarts;
+mod running;
 mod sharing;
 mod stage;
 mod truth;

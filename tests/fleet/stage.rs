@@ -163,8 +163,8 @@ impl Store for Disk {
 struct Daemon {
     engine: Engine,
     handle: Handle,
-    /// Whoever holds the handle may send; nobody here does.
-    _events: Receiver<Event>,
+    /// What comes through the handle, for whoever runs it.
+    events: Receiver<Event>,
     metrics: Arc<Metrics>,
 }
 
@@ -232,7 +232,7 @@ async fn daemon(
         settings: first,
     };
     let (engine, events, handle) = Engine::new(parts).await;
-    Daemon { engine, handle, _events: events, metrics }
+    Daemon { engine, handle, events, metrics }
 }
 
 impl Stage {
@@ -259,6 +259,12 @@ impl Stage {
         let daemon = daemon(&settings, role, &clock, &market, &disk, &folder).await;
         let (watch, story) = (Watch::default(), String::new());
         Self { clock, disk, watch, market, folder, settings, role, daemon, story, ticks: 0 }
+    }
+
+    /// Lets the engine run by itself. What is left to hold is the market, the door, and the engine's end.
+    pub fn run(self) -> (Arc<Mutex<Market>>, spotscale::engine::Handle, tokio::task::JoinHandle<()>) {
+        let Daemon { engine, handle, events, metrics: _ } = self.daemon;
+        (self.market, handle, tokio::spawn(engine.run(events)))
     }
 
     /// The power goes and comes back: what was durable is there again, and nothing else.

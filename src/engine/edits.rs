@@ -9,7 +9,7 @@
 use super::what_if;
 use crate::{
     ledger::fleet::{Fleet, Member, Standing},
-    model::{FleetName, HourlyRate, VmName},
+    model::{FleetName, HourlyRate, VmName, reason::Teardown},
     plan::{Action, Plan, Situation, plan},
     policy::Policy,
 };
@@ -52,22 +52,27 @@ pub fn loss_by_policy(situation: &Situation, new: &Policy, target_gpus: u32) -> 
     let (_, edited) = what_if(situation, new.clone());
     let mut gone = let_go(&new.fleet, &edited);
     gone.retain(|name| !now.contains(name));
-    gone.extend(by_numbers(&state.fleet, new, target_gpus));
+    by_numbers(&state.fleet, new, target_gpus, &mut gone);
     total(state.fleet.members.values().filter(|member| gone.contains(&member.name)))
 }
 
-/// Members that a plan lets go.
+/// Members that a plan lets go for reasons that [`by_numbers`] does not count.
 fn let_go(fleet: &FleetName, plan: &Plan) -> BTreeSet<VmName> {
     let gone = plan.actions.iter().filter_map(|action| match action {
-        Action::Delete { subject, .. } | Action::Stop { subject, .. } => Some(subject),
+        Action::Delete { subject, reason, .. } | Action::Stop { subject, reason, .. } => Some((subject, *reason)),
         Action::Ask { .. } | Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => None,
     });
-    gone.filter(|subject| subject.fleet == *fleet).map(|subject| subject.name.clone()).collect()
+    let of_fleet = gone.filter(|(subject, reason)| subject.fleet == *fleet && !is_by_numbers(*reason));
+    of_fleet.map(|(subject, _)| subject.name.clone()).collect()
 }
 
-/// What is above a model's new `max_price`, over the new target, over the new rate limit, now or ever.
-fn by_numbers(fleet: &Fleet, new: &Policy, target_gpus: u32) -> BTreeSet<VmName> {
-    let mut gone: BTreeSet<VmName> = BTreeSet::new();
+const fn is_by_numbers(reason: Teardown) -> bool {
+    matches!(reason, Teardown::Target | Teardown::RateLimit | Teardown::GlobalRateLimit | Teardown::Overbilled)
+}
+
+/// Adds what is above a model's new `max_price`, over the new target, over the new rate limit, now or ever, once what is
+/// in `gone` is gone.
+fn by_numbers(fleet: &Fleet, new: &Policy, target_gpus: u32, gone: &mut BTreeSet<VmName>) {
     let ordered = dearest_first(fleet.members.values());
     for member in &ordered {
         let cap = new.model(&member.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
@@ -89,7 +94,6 @@ fn by_numbers(fleet: &Fleet, new: &Policy, target_gpus: u32) -> BTreeSet<VmName>
             rate = rate.minus(member.committed());
         }
     }
-    gone
 }
 
 /// What a new rate limit over all fleets would let go of each.

@@ -72,7 +72,7 @@ async fn an_edit_that_lets_more_go_is_held_whole_until_it_is_applied_and_a_resta
         rests(&stage, writes);
         assert_eq!(
             held(&stage).as_deref(),
-            Some("it would let go 5 VMs with 5 GPUs; `spotscale apply train` lets it pass")
+            Some("it would let go 5 VMs with 5 GPUs (target_gpus 8 -> 3, max_hourly_rate 6.00 -> 5.00)")
         );
         assert_eq!(stage.metric("spotscale_fleet_target_gpus"), 8.0, "the one in force");
         assert_eq!(stage.metric("spotscale_fleet_hourly_rate_limit_usd"), 6.0, "the one in force");

@@ -36,7 +36,7 @@ impl Engine {
                 self.known(&fleet)?;
                 let until = lasting.map(|lasting| time::after(now, lasting));
                 let told = match until {
-                    Some(until) => format!("{fleet}: target {gpus} GPUs until {until}"),
+                    Some(until) => format!("{fleet}: target {gpus} GPUs until {until:.0}"),
                     None => format!("{fleet}: target {gpus} GPUs until it is cleared"),
                 };
                 (vec![Record::TargetSet { fleet, gpus, until }], told)
@@ -48,7 +48,7 @@ impl Engine {
             }
             Lever::Pause(scope) => {
                 self.known_scope(&scope)?;
-                let told = format!("{scope}: paused");
+                let told = format!("{}: paused", spoken(&scope));
                 (vec![Record::Paused { scope }], told)
             }
             Lever::Resume(scope) => {
@@ -60,7 +60,7 @@ impl Engine {
                         "{fleet}: its policy file is gone, so nobody says what to hold; put the file back, or evacuate it"
                     )));
                 }
-                let told = format!("{scope}: resumed");
+                let told = format!("{}: resumed", spoken(&scope));
                 (vec![Record::Resumed { scope }], told)
             }
             Lever::Evacuate(fleet) => {
@@ -110,7 +110,7 @@ impl Engine {
                     let until = lasting.map(|lasting| time::after(now, lasting));
                     let told = match (lasting, until) {
                         (Some(lasting), _) if lasting.is_zero() => format!("{name}: no longer protected"),
-                        (_, Some(until)) => format!("{name}: protected until {until}, but for money"),
+                        (_, Some(until)) => format!("{name}: protected until {until:.0}, but for money"),
                         (_, None) => format!("{name}: protected, but for money"),
                     };
                     (vec![Record::Protected { name, until }], told)
@@ -210,11 +210,20 @@ impl Engine {
     }
 }
 
+/// What a lever was about, for a person.
+fn spoken(scope: &Scope) -> String {
+    match scope {
+        Scope::All => "everything".to_owned(),
+        Scope::Fleet(fleet) => fleet.to_string(),
+        Scope::Marketplace(marketplace) => format!("renting on {marketplace}"),
+    }
+}
+
 /// What a lever leaves in the history.
 fn told(record: &Record) -> Option<Record> {
     let (fleet, subject, what, detail) = match record {
         Record::TargetSet { fleet, gpus, until } => {
-            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let until = until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
             (Some(fleet.clone()), None, "target_set", format!("the operator wants {gpus} GPUs{until}"))
         }
         Record::TargetCleared { fleet } => {
@@ -234,7 +243,7 @@ fn told(record: &Record) -> Option<Record> {
             (Some(vm.fleet.clone()), Some(vm.name.to_string()), "adopted", detail)
         }
         Record::Protected { name, until } => {
-            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let until = until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
             (None, Some(name.to_string()), "protected", format!("the operator protects it{until}"))
         }
         _ => return None,

@@ -13,7 +13,8 @@ fn says(message: &Message, key: &str, value: &str) -> bool {
 #[test]
 fn the_service_manager_is_told_of_every_step_of_a_daemons_life() {
     let marketplace = Marketplace::start();
-    let mut service = Service::start(marketplace.address, &["train"], "scan_interval = \"1s\"", &[]);
+    let journal = [("JOURNAL_STREAM", "8:1")];
+    let mut service = Service::start(marketplace.address, &["train"], "scan_interval = \"1s\"", &journal);
 
     // Ready after the first finished tick, and not before.
     let starting = service.until("READY", "1");
@@ -40,6 +41,12 @@ fn the_service_manager_is_told_of_every_step_of_a_daemons_life() {
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", service.log());
     assert!(service.unread().iter().all(|message| !message.contains_key("READY")));
     assert!(service.log().contains("VMs keep running"), "{}", service.log());
+
+    // A line of the journal says how grave it is, and what it is about.
+    let log = service.log();
+    assert!(log.lines().all(|line| line.starts_with('<')), "{log}");
+    let deploy = log.lines().find(|line| line.starts_with("<6>acted ")).unwrap_or_else(|| panic!("{log}"));
+    assert!(deploy.contains("kind=deploy fleet=train instance="), "{deploy}");
 
     // Whoever asks the marketplace now finds them there.
     assert_eq!(service.instances(), ["train running", "train running"]);

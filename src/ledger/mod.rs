@@ -72,6 +72,8 @@ use std::{
 const OVERBILLED_MAX: usize = 3;
 /// See [`OVERBILLED_MAX`].
 const OVERBILLED_WINDOW: Duration = Duration::from_secs(3_600);
+/// The first cooldown of a hostnode on which a VM never came to run: it was billed for longer than a refused deploy takes.
+const NEVER_RAN_COOLDOWN: Duration = Duration::from_secs(3_600);
 
 /// A policy's text that is or was last in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -370,7 +372,6 @@ impl Ledger {
             Record::HostFailed { account, hostnode, refusal: _, cooldown_ms } => {
                 self.hosts.failed((account, hostnode), Duration::from_millis(cooldown_ms), at);
             }
-            Record::HostServed { account, hostnode } => self.hosts.served((account, hostnode)),
             Record::Missing { fleet, since } => match since {
                 Some(since) => drop(self.missing_since.insert(fleet, since)),
                 None => drop(self.missing_since.remove(&fleet)),
@@ -464,7 +465,8 @@ impl Ledger {
         let stands = holding.delete.is_none();
         // One that was refused before is the same teardown, tried again.
         let is_first = stands && holding.delete_refused.is_none_or(|refused| refused.reason != reason);
-        let marketplace = holding.intent.marketplace.clone();
+        let never_ran = reason == Teardown::Lost && holding.running_since.is_none();
+        let (marketplace, host) = (holding.intent.marketplace.clone(), host_of(holding));
         if stands {
             self.end_span(name, at);
         }
@@ -472,6 +474,9 @@ impl Ledger {
             self.note_scale_down(name, reason, at);
             if reason == Teardown::Overbilled {
                 self.note_overbilled(marketplace, at);
+            }
+            if never_ran {
+                self.hosts.failed(host, NEVER_RAN_COOLDOWN, at);
             }
         }
         self.change(name, |holding| holding.delete_intended(reason, at));
@@ -540,6 +545,10 @@ impl Ledger {
         let is_seen = !matches!(to, Standing::Leaving | Standing::InDoubt);
         if is_live && is_seen {
             self.end_span(name, at);
+            let first_runs = |holding: &&Holding| to == Standing::Running && holding.running_since.is_none();
+            if let Some(holding) = self.holdings.get(name).filter(first_runs) {
+                self.hosts.served(host_of(holding));
+            }
             self.change(name, |holding| holding.stand(to, at));
         }
     }

@@ -140,6 +140,9 @@ fn market_state(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) ->
 }
 
 fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option<Bench> {
+    if known.ledger.is_benched_for_overbilling(name) {
+        return Some(Bench::Overbilled);
+    }
     if known.ledger.is_benched(name) {
         return Some(Bench::Paused);
     }
@@ -163,5 +166,92 @@ fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option
     match &view.hostnodes.last {
         Some(dated) if fresh(dated) => None,
         Some(_) | None => Some(Bench::Stale),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::{
+            edits::Loss,
+            law::{Held, Text},
+            sample,
+        },
+        ledger::{
+            Record, Scope,
+            stage::{Stage, of},
+        },
+        model::reason::Teardown,
+        policy::{Policy, Source, Terms},
+    };
+
+    /// What a stage's journal and newest look come to, with one policy in force and perhaps another held.
+    fn situation(stage: &Stage, law: &Law) -> Situation {
+        let joined = stage.joined();
+        let limits = sample::status().situation.unwrap().limits;
+        situate(&Known {
+            now: stage.now,
+            scan_interval: Duration::from_secs(30),
+            quote_age_max: Duration::from_secs(60),
+            limits: &limits,
+            limits_held: None,
+            law,
+            ledger: stage.ledger(),
+            fleets: &joined.fleets,
+            complete: &joined.complete,
+            foreign: &joined.foreign,
+            inventory: &stage.inventory,
+            unanswered: &BTreeMap::new(),
+        })
+    }
+
+    fn text(policy: &Policy, edit: impl FnOnce(&mut Terms)) -> Text {
+        let mut terms = Terms::clone(policy);
+        edit(&mut terms);
+        let (file, attachments, unread) = ("train.toml".into(), BTreeMap::new(), BTreeMap::new());
+        let source = Source { file, text: String::new(), attachments, unread };
+        Text { source, policy: Policy::vouched(terms), digest: String::new() }
+    }
+
+    /// `train` with a target of 8, and an edit to 3 that is held.
+    fn law() -> Law {
+        let train: FleetName = of("train");
+        let policy = sample::status().situation.unwrap().fleets[&train].policy.clone();
+        let held = Held { text: text(&policy, |terms| terms.target_gpus = 3), loss: Loss::default() };
+        let in_force = text(&policy, |_| {});
+        let statute = Statute { in_force, proposed: None, held: Some(held), faults: Vec::new(), gone: false };
+        Law { statutes: BTreeMap::from([(train, statute)]), strangers: Vec::new() }
+    }
+
+    #[test]
+    fn a_held_target_binds_starts_unless_the_operator_set_another() {
+        let (mut stage, train) = (Stage::new(), of("train"));
+        let targets = |stage: &Stage| {
+            let state = &situation(stage, &law()).fleets[&train];
+            (state.target_gpus(), state.start_gpus())
+        };
+        assert_eq!(targets(&stage), (8, 3));
+        stage.write(Record::TargetSet { fleet: train.clone(), gpus: 5, until: None });
+        assert_eq!(targets(&stage), (5, 5));
+    }
+
+    #[test]
+    fn three_overbilled_teardowns_bench_a_marketplace_until_it_is_resumed() {
+        let (mut stage, tensordock) = (Stage::new(), of("tensordock"));
+        let bench = |stage: &Stage| situation(stage, &Law::default()).markets[&tensordock].bench;
+        assert_eq!(bench(&stage), Some(Bench::Stale));
+        stage.write(Record::Paused { scope: Scope::Marketplace(tensordock.clone()) });
+        assert_eq!(bench(&stage), Some(Bench::Paused));
+        for id in ["i1", "i2", "i3"] {
+            let name = stage.deploy(id);
+            let (id, reason) = (of(id), Teardown::Overbilled);
+            stage.write(Record::DeleteIntended { name, id, reason, why: String::new() });
+        }
+        assert_eq!(bench(&stage), Some(Bench::Overbilled));
+        stage.write(Record::Resumed { scope: Scope::All });
+        assert_eq!(bench(&stage.restarted()), Some(Bench::Overbilled));
+        stage.write(Record::Resumed { scope: Scope::Marketplace(tensordock.clone()) });
+        assert_eq!(bench(&stage), Some(Bench::Stale));
     }
 }

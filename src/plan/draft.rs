@@ -180,6 +180,10 @@ impl<'a> Draft<'a> {
             Some(Bench::Unauthorized) => Err(short(Blocked::Unauthorized, "the credentials are not taken")),
             Some(Bench::Throttled) => Err(short(Blocked::Throttled, "it asked us to wait")),
             Some(Bench::Paused) => Err(short(Blocked::Paused, "paused until `resume --marketplace`")),
+            Some(Bench::Overbilled) => {
+                let what = "three VMs were billed more than agreed within an hour: paused until `resume --marketplace`";
+                Err(short(Blocked::Paused, what))
+            }
             None if !market.list_complete => {
                 Err(short(Blocked::StaleMarket, "the newest list of instances is not complete"))
             }

@@ -49,17 +49,20 @@ pub struct FleetState {
     pub policy_broken: bool,
 }
 
-/// Why nothing may be rented on a marketplace now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bench {
-    /// Not seen, not completely, or too long ago.
-    Stale,
-    /// It does not take the credentials.
-    Unauthorized,
-    /// It asked us to wait.
-    Throttled,
-    /// The operator, or three overbilled teardowns in an hour, paused it until `resume --marketplace`.
-    Paused,
+labels! {
+    /// Why nothing may be rented on a marketplace now.
+    pub enum Bench {
+        /// Not seen, not completely, or too long ago.
+        Stale = "stale_market",
+        /// It does not take the credentials.
+        Unauthorized = "unauthorized",
+        /// It asked us to wait.
+        Throttled = "throttled",
+        /// The operator paused it until `resume --marketplace`.
+        Paused = "paused",
+        /// Three VMs went in an hour for being billed more than agreed: until `resume --marketplace`.
+        Overbilled = "overbilled",
+    }
 }
 
 /// One marketplace.

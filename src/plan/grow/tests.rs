@@ -330,6 +330,7 @@ fn nothing_is_rented_where_we_may_not_or_cannot_see() {
     closed(|market| market.bench = Some(Bench::Unauthorized), "1 unauthorized");
     closed(|market| market.bench = Some(Bench::Throttled), "1 throttled");
     closed(|market| market.bench = Some(Bench::Paused), "1 paused");
+    closed(|market| market.bench = Some(Bench::Overbilled), "1 paused");
     closed(|market| market.list_complete = false, "1 stale_market");
 }
 

@@ -110,6 +110,8 @@ pub struct Situation {
     pub fleets: BTreeMap<FleetName, FleetState>,
     /// Committed by fleets that are known only from the journal (their policy is nowhere): counts against all limits.
     pub orphaned: BTreeMap<AccountName, HourlyRate>,
+    /// Of that, what VMs of ours cost that stay: strays and reserved money are no reason to let one of ours go.
+    pub orphaned_staying: BTreeMap<AccountName, HourlyRate>,
     /// By name.
     pub markets: BTreeMap<MarketplaceName, MarketState>,
     /// By name.

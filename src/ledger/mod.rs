@@ -52,7 +52,7 @@ pub use spend::{Spend, accrue};
 use crate::{
     model::{
         FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName,
-        name::Namer,
+        name::{Namer, sequence_in},
         offer::BidAnswer,
         reason::Teardown,
         time::{self, elapsed},
@@ -386,7 +386,7 @@ impl Ledger {
     }
 
     fn intend(&mut self, intent: Intent, at: Timestamp) {
-        self.names_given = self.names_given.max(given(&self.epoch, &intent.name));
+        self.note_name(&intent.name);
         if self.knows(&intent.name) {
             return;
         }
@@ -402,7 +402,13 @@ impl Ledger {
         }
     }
 
+    fn note_name(&mut self, name: &VmName) {
+        self.names_given = self.names_given.max(sequence_in(&self.epoch, name).unwrap_or(0));
+    }
+
     fn adopt_stray(&mut self, vm: Intent, id: InstanceId, at: Timestamp) {
+        // It may be one that this journal gave and has forgotten, restored from a copy.
+        self.note_name(&vm.name);
         if self.knows(&vm.name) {
             return;
         }
@@ -585,11 +591,4 @@ fn late_of(holding: &Holding, at: Timestamp) -> LateVm {
         delete: None,
         delete_refused: None,
     }
-}
-
-/// The sequence number in a name of this epoch; 0 in any other.
-fn given(epoch: &str, name: &VmName) -> u64 {
-    let Some((rest, number)) = name.as_str().rsplit_once('-') else { return 0 };
-    let is_ours = rest.rsplit_once('-').is_some_and(|(_, its)| its == epoch);
-    number.parse().ok().filter(|_| is_ours).unwrap_or(0)
 }

@@ -61,6 +61,10 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub fn new(situation: &'a Situation) -> Self {
+        let mut namer = situation.namer.clone();
+        for stray in situation.fleets.values().flat_map(|state| &state.fleet.strays) {
+            namer.pass(&stray.instance.name);
+        }
         Self {
             situation,
             actions: Vec::new(),
@@ -70,7 +74,7 @@ impl<'a> Draft<'a> {
             going: BTreeSet::new(),
             touched: BTreeSet::new(),
             asked: BTreeSet::new(),
-            namer: situation.namer.clone(),
+            namer,
         }
     }
 

@@ -337,6 +337,8 @@ series! {
         api_request_duration_seconds: HistogramVec = "spotscale_api_request_duration_seconds" ["marketplace", "call"],
         /// Seconds since the marketplace's hostnodes were last read.
         market_age_seconds: Levels = "spotscale_market_age_seconds" ["marketplace"],
+        /// 1 for the reason why nothing is rented on the marketplace now, 0 for all others.
+        marketplace_benched: Levels = "spotscale_marketplace_benched" ["marketplace", "reason"],
         /// How long ticks took, in seconds.
         tick_duration_seconds: HistogramVec = "spotscale_tick_duration_seconds" [],
         /// When the newest tick was finished, in seconds since 1970.

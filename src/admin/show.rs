@@ -18,7 +18,7 @@ use crate::{
         fleet::{Late, Stray},
     },
     model::{FleetName, HourlyRate, PriceType, Timestamp, Usd, VmName, time::elapsed},
-    plan::{Action, Bench, Candidate, Deploy, FleetReport, Plan, Situation, Unmet},
+    plan::{Action, Candidate, Deploy, FleetReport, Plan, Situation, Unmet},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -128,23 +128,13 @@ fn marketplaces(status: &Status, now: Timestamp) -> Vec<MarketplaceView> {
             account: state.map(|state| state.account.to_string()),
             age_s: market.hostnodes_at.map(|at| elapsed(at, now).as_secs()),
             hostnodes: state.map_or(0, |state| count(state.hostnodes.iter())),
-            bench: state.and_then(|state| state.bench).map(|bench| bench_word(bench).to_owned()),
+            bench: state.and_then(|state| state.bench).map(|bench| bench.to_string()),
             failed: market.failed.as_ref().map(|failed| failed.value.to_string()),
             dropped: market.dropped.clone(),
             in_doubt: market.in_doubt,
         }
     };
     status.markets.iter().map(of).collect()
-}
-
-/// Why nothing may be rented on a marketplace now, as a word.
-pub const fn bench_word(bench: Bench) -> &'static str {
-    match bench {
-        Bench::Stale => "stale_market",
-        Bench::Unauthorized => "unauthorized",
-        Bench::Throttled => "throttled",
-        Bench::Paused => "paused",
-    }
 }
 
 /// Every VM that is ours or is named like ours.

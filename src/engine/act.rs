@@ -231,10 +231,8 @@ async fn one(
             let name = deploy.name.clone();
             let (records, result) = match outcome {
                 WriteOutcome::Settled(Ok(made)) => {
-                    let host = (deploy.account.clone(), deploy.hostnode.clone());
-                    let served = Record::HostServed { account: host.0, hostnode: host.1 };
                     let (id, quoted, address, ports) = (made.id, made.quoted, made.address, made.ports);
-                    (vec![Record::Deployed { name, id, quoted, address, ports }, served], DeployResult::Made)
+                    (vec![Record::Deployed { name, id, quoted, address, ports }], DeployResult::Made)
                 }
                 WriteOutcome::Settled(Err(refusal)) => {
                     let cooldown = policy.disruption.cooldown_up;

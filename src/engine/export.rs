@@ -9,7 +9,7 @@ use crate::{
     ledger::Standing,
     metrics::{Limit, Metrics, Rows},
     model::{HourlyRate, MarketplaceName, PriceType, Timestamp, reason::Rejected, time::elapsed},
-    plan::{Candidate, FleetReport, Order, Situation, Verdict, situation::FleetState},
+    plan::{Bench, Candidate, FleetReport, Order, Situation, Verdict, situation::FleetState},
 };
 use std::collections::BTreeMap;
 
@@ -136,6 +136,12 @@ fn markets(metrics: &Metrics, status: &Status, now: Timestamp) {
         *strays.entry(vec![stray.marketplace.to_string()]).or_default() += 1.0;
     }
     metrics.stray_instances.replace(if status.situation.is_some() { strays } else { Rows::new() });
+    let states = status.situation.iter().flat_map(|situation| &situation.markets);
+    let benched = states.flat_map(|(name, state)| {
+        let row = |bench: &Bench| (vec![name.to_string(), bench.to_string()], flag(state.bench == Some(*bench)));
+        Bench::ALL.iter().map(row)
+    });
+    metrics.marketplace_benched.replace(benched.collect());
 }
 
 fn limits(metrics: &Metrics, status: &Status, situation: &Situation) {
@@ -267,6 +273,7 @@ mod tests {
             r#"spotscale_in_doubt_deploys{marketplace="tensordock"} 1"#,
             r#"spotscale_stray_instances{marketplace="tensordock"} 1"#,
             r#"spotscale_market_age_seconds{marketplace="tensordock"} 60"#,
+            r#"spotscale_marketplace_benched{marketplace="tensordock",reason="overbilled"} 0"#,
             r#"spotscale_plan_gap_ratio{fleet="serve"} 0.0125"#,
             r#"spotscale_limit_exceeded{limit="rate_limit"} 0"#,
             r#"spotscale_last_tick_timestamp_seconds 1795197600"#,
@@ -275,6 +282,19 @@ mod tests {
         }
         let outbid = r#"gpu_model="geforcertx4090-pcie-24gb",price_type="spot",state="outbid"} 1"#;
         check(&text, &format!(r#"spotscale_fleet_gpus{{fleet="train",marketplace="tensordock",{outbid}"#));
+    }
+
+    #[test]
+    fn a_bench_says_why() {
+        let mut benched = status();
+        for market in benched.situation.as_mut().unwrap().markets.values_mut() {
+            market.bench = Some(Bench::Overbilled);
+        }
+        let text = text(&benched);
+        for (reason, value) in [("overbilled", 1), ("paused", 0), ("stale_market", 0)] {
+            let labels = format!(r#"{{marketplace="tensordock",reason="{reason}"}}"#);
+            check(&text, &format!("spotscale_marketplace_benched{labels} {value}"));
+        }
     }
 
     #[test]

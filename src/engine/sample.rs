@@ -251,6 +251,7 @@ fn situation() -> Situation {
         ]),
         quote_age_max: Duration::from_secs(60),
         orphaned: BTreeMap::new(),
+        orphaned_staying: BTreeMap::new(),
         markets: BTreeMap::from([(name("tensordock"), market)]),
         accounts: BTreeMap::from([(
             name("tensordock"),

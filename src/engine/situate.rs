@@ -2,7 +2,7 @@
 
 use super::law::{Law, Statute};
 use crate::{
-    ledger::{Ledger, fleet::Fleet},
+    ledger::{Ledger, Standing, fleet::Fleet},
     model::{
         AccountName, FleetName, HostnodeId, HourlyRate, Inventory, MarketView, MarketplaceName, RefusalKind, Timestamp,
         time,
@@ -65,15 +65,9 @@ pub fn order(ledger: &Ledger, name: &FleetName, statute: &Statute, now: Timestam
 /// All that a plan may know.
 pub fn situate(known: &Known<'_>) -> Situation {
     let fleets = known.law.statutes.iter().map(|(name, statute)| (name.clone(), fleet_state(known, name, statute)));
-    let mut orphaned: BTreeMap<AccountName, HourlyRate> = BTreeMap::new();
-    for (name, fleet) in known.fleets {
-        if !known.law.statutes.contains_key(name) {
-            for (account, rate) in committed_by_account(fleet) {
-                let sum = orphaned.entry(account).or_default();
-                *sum = sum.plus(rate);
-            }
-        }
-    }
+    let orphans = || known.fleets.iter().filter(|(name, _)| !known.law.statutes.contains_key(*name));
+    let members = orphans().flat_map(|(_, fleet)| fleet.members.values());
+    let staying = members.filter(|member| member.standing != Standing::Leaving);
     let markets = known.inventory.markets.iter().map(|(name, view)| (name.clone(), market_state(known, name, view)));
     let accounts = known.inventory.balances.iter().map(|(name, reading)| {
         let foreign = known.foreign.get(name).copied().unwrap_or_default();
@@ -86,7 +80,8 @@ pub fn situate(known: &Known<'_>) -> Situation {
         limits_held: known.limits_held.cloned(),
         namer: known.ledger.namer(),
         fleets: fleets.collect(),
-        orphaned,
+        orphaned: by_account(orphans().flat_map(|(_, fleet)| committed_by_account(fleet))),
+        orphaned_staying: by_account(staying.map(|member| (member.account.clone(), member.committed()))),
         markets: markets.collect(),
         accounts: accounts.collect(),
         hosts: known.ledger.hosts(known.now),
@@ -118,9 +113,13 @@ pub fn committed_by_account(fleet: &Fleet) -> BTreeMap<AccountName, HourlyRate> 
     let strays = fleet.strays.iter().map(|stray| (&stray.account, stray.rate()));
     let late = fleet.late.iter().map(|late| (&late.account, late.rate));
     let reserved = fleet.reserved.iter().map(|reserved| (&reserved.account, reserved.rate));
+    by_account(members.chain(strays).chain(late).chain(reserved).map(|(account, rate)| (account.clone(), rate)))
+}
+
+fn by_account(rates: impl Iterator<Item = (AccountName, HourlyRate)>) -> BTreeMap<AccountName, HourlyRate> {
     let mut sums: BTreeMap<AccountName, HourlyRate> = BTreeMap::new();
-    for (account, rate) in members.chain(strays).chain(late).chain(reserved) {
-        let sum = sums.entry(account.clone()).or_default();
+    for (account, rate) in rates {
+        let sum = sums.entry(account).or_default();
         *sum = sum.plus(rate);
     }
     sums
@@ -140,6 +139,9 @@ fn market_state(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) ->
 }
 
 fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option<Bench> {
+    if known.ledger.is_benched_for_overbilling(name) {
+        return Some(Bench::Overbilled);
+    }
     if known.ledger.is_benched(name) {
         return Some(Bench::Paused);
     }
@@ -163,5 +165,116 @@ fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option
     match &view.hostnodes.last {
         Some(dated) if fresh(dated) => None,
         Some(_) | None => Some(Bench::Stale),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Context, InstanceDefaults};
+    use crate::{
+        engine::{
+            edits::Loss,
+            law::{Held, Text},
+            sample,
+        },
+        ledger::{
+            Record, Scope,
+            stage::{Stage, instance, of},
+        },
+        model::{InstanceStatus::Running, reason::Teardown},
+        policy::{Policy, Source, Terms},
+    };
+
+    /// What a stage's journal and newest look come to, with one policy in force and perhaps another held.
+    fn situation(stage: &Stage, law: &Law) -> Situation {
+        let joined = stage.joined();
+        let limits = sample::status().situation.unwrap().limits;
+        situate(&Known {
+            now: stage.now,
+            scan_interval: Duration::from_secs(30),
+            quote_age_max: Duration::from_secs(60),
+            limits: &limits,
+            limits_held: None,
+            law,
+            ledger: stage.ledger(),
+            fleets: &joined.fleets,
+            complete: &joined.complete,
+            foreign: &joined.foreign,
+            inventory: &stage.inventory,
+            unanswered: &BTreeMap::new(),
+        })
+    }
+
+    fn text(policy: &Policy, edit: impl FnOnce(&mut Terms)) -> Text {
+        let mut terms = Terms::clone(policy);
+        edit(&mut terms);
+        let (file, attachments, unread) = ("train.toml".into(), BTreeMap::new(), BTreeMap::new());
+        let source = Source { file, text: String::new(), attachments, unread };
+        let context = Context {
+            instance_prefix: "spotscale".into(),
+            default_ssh_key: None,
+            instance_defaults: InstanceDefaults::default(),
+            marketplaces: BTreeMap::new(),
+        };
+        Text { source, policy: Policy::vouched(terms), digest: String::new(), context }
+    }
+
+    /// `train` with a target of 8, and an edit to 3 that is held.
+    fn law() -> Law {
+        let train: FleetName = of("train");
+        let policy = sample::status().situation.unwrap().fleets[&train].policy.clone();
+        let held = Held { text: text(&policy, |terms| terms.target_gpus = 3), loss: Loss::default() };
+        let in_force = text(&policy, |_| {});
+        let statute = Statute { in_force, proposed: None, held: Some(held), faults: Vec::new(), gone: false };
+        Law { statutes: BTreeMap::from([(train, statute)]), strangers: Vec::new() }
+    }
+
+    #[test]
+    fn a_held_target_binds_starts_unless_the_operator_set_another() {
+        let (mut stage, train) = (Stage::new(), of("train"));
+        let targets = |stage: &Stage| {
+            let state = &situation(stage, &law()).fleets[&train];
+            (state.target_gpus(), state.start_gpus())
+        };
+        assert_eq!(targets(&stage), (8, 3));
+        stage.write(Record::TargetSet { fleet: train.clone(), gpus: 5, until: None });
+        assert_eq!(targets(&stage), (5, 5));
+    }
+
+    #[test]
+    fn of_a_fleet_without_a_policy_all_binds_starts_and_only_its_vms_bind_what_stays() {
+        let (mut stage, tensordock) = (Stage::new(), of("tensordock"));
+        let (a, b, given_up) = (stage.deploy("i1"), stage.deploy("i2"), stage.intend());
+        let stray = of("spotscale-train-zzzzzz-1");
+        let listed = [("i1", &a), ("i2", &b), ("i3", &stray)].map(|(id, name)| instance(id, name, Running));
+        stage.list(&listed);
+        stage.delete(&b, "i2", false);
+        stage.write(Record::Abandoned { name: given_up });
+        // 0.41/h each: one stays, one is leaving, one is a stray, and one is reserved.
+        let orphaned = situation(&stage, &Law::default());
+        assert_eq!(orphaned.orphaned[&tensordock], of("1.64"));
+        assert_eq!(orphaned.orphaned_staying[&tensordock], of("0.41"));
+        let known = situation(&stage, &law());
+        assert_eq!((known.orphaned.len(), known.orphaned_staying.len()), (0, 0));
+    }
+
+    #[test]
+    fn three_overbilled_teardowns_bench_a_marketplace_until_it_is_resumed() {
+        let (mut stage, tensordock) = (Stage::new(), of("tensordock"));
+        let bench = |stage: &Stage| situation(stage, &Law::default()).markets[&tensordock].bench;
+        assert_eq!(bench(&stage), Some(Bench::Stale));
+        stage.write(Record::Paused { scope: Scope::Marketplace(tensordock.clone()) });
+        assert_eq!(bench(&stage), Some(Bench::Paused));
+        for id in ["i1", "i2", "i3"] {
+            let name = stage.deploy(id);
+            let (id, reason) = (of(id), Teardown::Overbilled);
+            stage.write(Record::DeleteIntended { name, id, reason, why: String::new() });
+        }
+        assert_eq!(bench(&stage), Some(Bench::Overbilled));
+        stage.write(Record::Resumed { scope: Scope::All });
+        assert_eq!(bench(&stage.restarted()), Some(Bench::Overbilled));
+        stage.write(Record::Resumed { scope: Scope::Marketplace(tensordock.clone()) });
+        assert_eq!(bench(&stage), Some(Bench::Stale));
     }
 }

@@ -92,6 +92,10 @@ fn names_go_on_after_a_restart_and_only_ours_count() {
     let stray = super::stage::intent(of("spotscale-train-zzzzzz-999"), "train");
     stage.write(Record::StrayAdopted { id: of("i9"), vm: Box::new(stray) });
     assert_eq!(stage.intend().as_str(), "spotscale-train-aaaaaa-4");
+    // One of ours that a journal restored from a copy has forgotten.
+    let forgotten = super::stage::intent(of("spotscale-train-aaaaaa-9"), "train");
+    stage.write(Record::StrayAdopted { id: of("i10"), vm: Box::new(forgotten) });
+    assert_eq!(stage.intend().as_str(), "spotscale-train-aaaaaa-10");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What we learned of each hostnode: how often deploys on it failed, and how much of the time our VMs on it were up.
 //!
 //! After a failed deploy a hostnode cools down; the time doubles with each failure in a row. After three it is in
-//! quarantine: nothing is rented there for a day, and then a single further failure quarantines it again. One deploy that
-//! works makes all forgotten.
+//! quarantine: nothing is rented there for a day, and then a single further failure quarantines it again. A deploy that was
+//! answered well proves nothing yet: a VM that never comes to run is a failure too, and one that runs makes all forgotten.
 
 use crate::model::{AccountName, HostnodeId, Timestamp, time};
 use std::{collections::BTreeMap, time::Duration};

@@ -52,7 +52,7 @@ pub use spend::{Spend, accrue};
 use crate::{
     model::{
         FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName,
-        name::Namer,
+        name::{Namer, sequence_in},
         offer::BidAnswer,
         reason::Teardown,
         time::{self, elapsed},
@@ -72,6 +72,8 @@ use std::{
 const OVERBILLED_MAX: usize = 3;
 /// See [`OVERBILLED_MAX`].
 const OVERBILLED_WINDOW: Duration = Duration::from_secs(3_600);
+/// The first cooldown of a hostnode on which a VM never came to run: it was billed for longer than a refused deploy takes.
+const NEVER_RAN_COOLDOWN: Duration = Duration::from_secs(3_600);
 
 /// A policy's text that is or was last in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -374,7 +376,6 @@ impl Ledger {
             Record::HostFailed { account, hostnode, refusal: _, cooldown_ms } => {
                 self.hosts.failed((account, hostnode), Duration::from_millis(cooldown_ms), at);
             }
-            Record::HostServed { account, hostnode } => self.hosts.served((account, hostnode)),
             Record::Missing { fleet, since } => match since {
                 Some(since) => drop(self.missing_since.insert(fleet, since)),
                 None => drop(self.missing_since.remove(&fleet)),
@@ -389,7 +390,7 @@ impl Ledger {
     }
 
     fn intend(&mut self, intent: Intent, at: Timestamp) {
-        self.names_given = self.names_given.max(given(&self.epoch, &intent.name));
+        self.note_name(&intent.name);
         if self.knows(&intent.name) {
             return;
         }
@@ -405,7 +406,13 @@ impl Ledger {
         }
     }
 
+    fn note_name(&mut self, name: &VmName) {
+        self.names_given = self.names_given.max(sequence_in(&self.epoch, name).unwrap_or(0));
+    }
+
     fn adopt_stray(&mut self, vm: Intent, id: InstanceId, at: Timestamp) {
+        // It may be one that this journal gave and has forgotten, restored from a copy.
+        self.note_name(&vm.name);
         if self.knows(&vm.name) {
             return;
         }
@@ -468,7 +475,8 @@ impl Ledger {
         let stands = holding.delete.is_none();
         // One that was refused before is the same teardown, tried again.
         let is_first = stands && holding.delete_refused.is_none_or(|refused| refused.reason != reason);
-        let marketplace = holding.intent.marketplace.clone();
+        let never_ran = reason == Teardown::Lost && holding.running_since.is_none();
+        let (marketplace, host) = (holding.intent.marketplace.clone(), host_of(holding));
         if stands {
             self.end_span(name, at);
         }
@@ -476,6 +484,9 @@ impl Ledger {
             self.note_scale_down(name, reason, at);
             if reason == Teardown::Overbilled {
                 self.note_overbilled(marketplace, at);
+            }
+            if never_ran {
+                self.hosts.failed(host, NEVER_RAN_COOLDOWN, at);
             }
         }
         self.change(name, |holding| holding.delete_intended(reason, at));
@@ -544,6 +555,10 @@ impl Ledger {
         let is_seen = !matches!(to, Standing::Leaving | Standing::InDoubt);
         if is_live && is_seen {
             self.end_span(name, at);
+            let first_runs = |holding: &&Holding| to == Standing::Running && holding.running_since.is_none();
+            if let Some(holding) = self.holdings.get(name).filter(first_runs) {
+                self.hosts.served(host_of(holding));
+            }
             self.change(name, |holding| holding.stand(to, at));
         }
     }
@@ -580,11 +595,4 @@ fn late_of(holding: &Holding, at: Timestamp) -> LateVm {
         delete: None,
         delete_refused: None,
     }
-}
-
-/// The sequence number in a name of this epoch; 0 in any other.
-fn given(epoch: &str, name: &VmName) -> u64 {
-    let Some((rest, number)) = name.as_str().rsplit_once('-') else { return 0 };
-    let is_ours = rest.rsplit_once('-').is_some_and(|(_, its)| its == epoch);
-    number.parse().ok().filter(|_| is_ours).unwrap_or(0)
 }

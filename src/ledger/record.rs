@@ -578,15 +578,6 @@ pub enum Record {
         /// The fleet's `cooldown_up`; it doubles with each failure in a row.
         cooldown_ms: u64,
     },
-    /// A deploy on a hostnode worked: what failed before is forgotten.
-    HostServed {
-        /// Who pays.
-        #[serde_as(as = "Text")]
-        account: AccountName,
-        /// Which.
-        #[serde_as(as = "Text")]
-        hostnode: HostnodeId,
-    },
 
     /// GPUs are missing from a fleet's target, or no longer.
     Missing {

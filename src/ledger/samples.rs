@@ -92,7 +92,6 @@ pub(super) fn of_each_kind(name: &VmName, id: &str, at: Timestamp) -> Vec<Record
             refusal: RefusalKind::NoCapacity,
             cooldown_ms: 30_000,
         },
-        Record::HostServed { account: of("tensordock"), hostnode: of("h1") },
         Record::Missing { fleet: fleet(), since: Some(at) },
         Record::Accrued { until: at, fleets: BTreeMap::from([(fleet(), tally)]) },
         Record::Decision {

@@ -11,7 +11,9 @@ use crate::model::{
     Lookup, Refusal, VmName,
     offer::BidAnswer,
     reason::Teardown,
+    time::after,
 };
+use std::time::Duration;
 
 fn gone(name: &VmName, id: &str, how: Ending) -> Record {
     Record::Gone { name: name.clone(), id: of(id), how }
@@ -373,6 +375,35 @@ fn refusals_to_let_a_vm_go_are_counted_while_it_stands_as_it_does() {
     stage.delete(&a, "i1", true);
     let acked = DeleteAttempt { at: stage.now, reason: DELETE_REASON, answer: DeleteAnswer::Acked };
     assert_eq!(attempts(&stage).delete, Some(acked));
+}
+
+#[test]
+fn a_vm_that_never_runs_is_its_hostnodes_failure_and_one_that_runs_makes_it_forgotten() {
+    let memory = |stage: &Stage| {
+        let hosts = stage.ledger().hosts(stage.now);
+        hosts.get(&(of("tensordock"), of("h1"))).cloned().unwrap_or_default()
+    };
+    let mut stage = Stage::new();
+    for number in 1..=3 {
+        let id = format!("i{number}");
+        let name = stage.deploy(&id);
+        assert_eq!(memory(&stage).quarantined, false, "a good answer to a deploy makes nothing forgotten");
+        stage.list_after(1_800, &[instance(&id, &name, Starting)], &[]);
+        let (id, reason) = (of(&id), Teardown::Lost);
+        stage.write(Record::DeleteIntended { name: name.clone(), id, reason, why: String::new() });
+        let hour = Duration::from_secs(3_600) * [1, 2, 4][number - 1];
+        assert_eq!(memory(&stage).cooldown_until, Some(after(stage.now, hour)));
+    }
+    assert!(memory(&stage).quarantined && memory(&stage.restarted()).quarantined);
+
+    let name = stage.deploy("i9");
+    stage.list(&[instance("i9", &name, Running)]);
+    assert_eq!((memory(&stage).quarantined, memory(&stage).cooldown_until), (false, None));
+    // One that ran and was lost is no failed deploy.
+    stage.list(&[instance("i9", &name, Unknown("?".into()))]);
+    let (id, reason) = (of("i9"), Teardown::Lost);
+    stage.write(Record::DeleteIntended { name, id, reason, why: String::new() });
+    assert_eq!(memory(&stage).cooldown_until, None);
 }
 
 #[test]

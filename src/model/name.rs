@@ -9,6 +9,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 pub const ID_BYTES_MAX: usize = 128;
 /// Longest VM name, in bytes. Source: "names up to 60 characters work" (recorded, FACTS of v0).
 pub const VM_NAME_BYTES_MAX: usize = 60;
+/// A higher number than this is none of ours, whatever name it stands in: nobody makes so many VMs.
+const SEQUENCE_MAX: u64 = 999_999_999;
 /// Longest fleet name, in bytes: one letter and up to 23 more.
 pub const FLEET_NAME_BYTES_MAX: usize = 24;
 
@@ -101,6 +103,21 @@ impl Namer {
         debug_assert!(name.len() <= VM_NAME_BYTES_MAX, "settings bound the prefix");
         VmName(name.into())
     }
+
+    /// Goes past a name that is there though this journal does not know it: a journal that was restored from a copy has
+    /// forgotten what it gave since, and gives none of it again.
+    pub fn pass(&mut self, name: &VmName) {
+        if let Some(sequence) = sequence_in(&self.epoch, name) {
+            self.next_sequence = self.next_sequence.max(sequence + 1);
+        }
+    }
+}
+
+/// The sequence number in a name of this epoch, if it is one that may have been given.
+pub fn sequence_in(epoch: &str, name: &VmName) -> Option<u64> {
+    let (rest, number) = name.as_str().rsplit_once('-')?;
+    let (_, its) = rest.rsplit_once('-')?;
+    number.parse().ok().filter(|sequence| its == epoch && *sequence <= SEQUENCE_MAX)
 }
 
 /// The fleet a VM's name claims to be of: `<prefix>-<known fleet>-…`, whatever follows; the longest fleet name wins.
@@ -151,5 +168,21 @@ mod tests {
         let mut namer = Namer { prefix: "spotscale".into(), epoch: "k3x9".into(), next_sequence: 7 };
         assert_eq!(namer.next_name(&fleet("train")).as_str(), "spotscale-train-k3x9-7");
         assert_eq!(namer.next_name(&fleet("train")).as_str(), "spotscale-train-k3x9-8");
+    }
+
+    #[test]
+    fn names_go_past_what_is_there_of_their_epoch() {
+        let mut namer = Namer { prefix: "spotscale".into(), epoch: "k3x9".into(), next_sequence: 7 };
+        let mut after = |name: &str| {
+            namer.pass(&name.parse().unwrap());
+            namer.next_sequence
+        };
+        assert_eq!(after("spotscale-train-k3x9-6"), 7);
+        assert_eq!(after("spotscale-serve-k3x9-9"), 10);
+        assert_eq!(after("spotscale-train-k3x8-99"), 10);
+        assert_eq!(after("spotscale-train-k3x9-ninety"), 10);
+        assert_eq!(after("spotscale-train-k3x9-1000000000"), 10);
+        assert_eq!(after("spotscale-train-k3x9-18446744073709551615"), 10);
+        assert_eq!(after("k3x9-99"), 10);
     }
 }

@@ -61,6 +61,10 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub fn new(situation: &'a Situation) -> Self {
+        let mut namer = situation.namer.clone();
+        for stray in situation.fleets.values().flat_map(|state| &state.fleet.strays) {
+            namer.pass(&stray.instance.name);
+        }
         Self {
             situation,
             actions: Vec::new(),
@@ -70,7 +74,7 @@ impl<'a> Draft<'a> {
             going: BTreeSet::new(),
             touched: BTreeSet::new(),
             asked: BTreeSet::new(),
-            namer: situation.namer.clone(),
+            namer,
         }
     }
 
@@ -182,6 +186,10 @@ impl<'a> Draft<'a> {
             Some(Bench::Unauthorized) => Err(short(Blocked::Unauthorized, "the credentials are not taken")),
             Some(Bench::Throttled) => Err(short(Blocked::Throttled, "it asked us to wait")),
             Some(Bench::Paused) => Err(short(Blocked::Paused, "paused until `resume --marketplace`")),
+            Some(Bench::Overbilled) => {
+                let what = "three VMs were billed more than agreed within an hour: paused until `resume --marketplace`";
+                Err(short(Blocked::Paused, what))
+            }
             None if !market.list_complete => {
                 Err(short(Blocked::StaleMarket, "the newest list of instances is not complete"))
             }

@@ -83,7 +83,7 @@ pub(super) fn staying_rate(draft: &Draft<'_>, state: &FleetState) -> HourlyRate 
 /// What all fleets' members cost that stay.
 pub(super) fn staying_global_rate(draft: &Draft<'_>) -> HourlyRate {
     let fleets: HourlyRate = draft.situation.fleets.values().map(|state| staying_rate(draft, state)).sum();
-    fleets.plus(draft.situation.orphaned.values().copied().sum())
+    fleets.plus(draft.situation.orphaned_staying.values().copied().sum())
 }
 
 /// With `when_low = "hold"`: sheds only while the account would be empty within `min_runway`.
@@ -100,7 +100,7 @@ fn run_low(draft: &mut Draft<'_>, account: &AccountName, state: &FleetState) {
     let span = state.policy.min_runway;
     let over = |draft: &Draft<'_>| {
         let others = situation.accounts.get(account).map(|state| state.foreign).unwrap_or_default();
-        let orphaned = situation.orphaned.get(account).copied().unwrap_or_default();
+        let orphaned = situation.orphaned_staying.get(account).copied().unwrap_or_default();
         let members = situation.fleets.values().flat_map(|state| state.fleet.members.values());
         let ours: HourlyRate =
             members.filter(|member| member.account == *account && !draft.is_going(member)).map(Member::committed).sum();
@@ -331,6 +331,30 @@ mod tests {
             |town| town.stray("spotscale-f-x-1", 3, "0.40").policy(|terms| terms.max_hourly_rate = rate("0.505")),
             "",
         );
+    }
+
+    #[test]
+    fn of_a_fleet_without_a_policy_only_its_vms_cost_one_of_ours_its_place() {
+        let orphaned = |edit: fn(&mut Town), staying: &'static str, expected: &str| {
+            check(
+                "a running a 1",
+                |town| {
+                    edit(town);
+                    town.situation.orphaned.insert("acc".parse().unwrap(), rate("9"));
+                    town.situation.orphaned_staying.insert("acc".parse().unwrap(), rate(staying));
+                    town
+                },
+                expected,
+            );
+        };
+        let limit = |town: &mut Town| town.situation.limits.max_hourly_rate = Some(rate("1.00"));
+        orphaned(limit, "0.495", "");
+        orphaned(limit, "0.495001", "delete a global_rate_limit");
+        let low = |town: &mut Town| {
+            town.balance("1.00");
+        };
+        orphaned(low, "0.495", "");
+        orphaned(low, "0.495001", "delete a balance_floor");
     }
 
     #[test]

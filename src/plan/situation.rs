@@ -49,17 +49,20 @@ pub struct FleetState {
     pub policy_broken: bool,
 }
 
-/// Why nothing may be rented on a marketplace now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bench {
-    /// Not seen, not completely, or too long ago.
-    Stale,
-    /// It does not take the credentials.
-    Unauthorized,
-    /// It asked us to wait.
-    Throttled,
-    /// The operator, or three overbilled teardowns in an hour, paused it until `resume --marketplace`.
-    Paused,
+labels! {
+    /// Why nothing may be rented on a marketplace now.
+    pub enum Bench {
+        /// Not seen, not completely, or too long ago.
+        Stale = "stale_market",
+        /// It does not take the credentials.
+        Unauthorized = "unauthorized",
+        /// It asked us to wait.
+        Throttled = "throttled",
+        /// The operator paused it until `resume --marketplace`.
+        Paused = "paused",
+        /// Three VMs went in an hour for being billed more than agreed: until `resume --marketplace`.
+        Overbilled = "overbilled",
+    }
 }
 
 /// One marketplace.
@@ -107,6 +110,8 @@ pub struct Situation {
     pub fleets: BTreeMap<FleetName, FleetState>,
     /// Committed by fleets that are known only from the journal (their policy is nowhere): counts against all limits.
     pub orphaned: BTreeMap<AccountName, HourlyRate>,
+    /// Of that, what VMs of ours cost that stay: strays and reserved money are no reason to let one of ours go.
+    pub orphaned_staying: BTreeMap<AccountName, HourlyRate>,
     /// By name.
     pub markets: BTreeMap<MarketplaceName, MarketState>,
     /// By name.

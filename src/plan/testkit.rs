@@ -144,6 +144,7 @@ pub(super) fn town(members: &str) -> Town {
         namer: Namer { prefix: "spotscale".into(), epoch: "e".into(), next_sequence: 100 },
         fleets: BTreeMap::from([("f".parse().unwrap(), state(terms("f")))]),
         orphaned: BTreeMap::new(),
+        orphaned_staying: BTreeMap::new(),
         markets: BTreeMap::from([("m".parse().unwrap(), market)]),
         accounts: BTreeMap::from([("acc".parse().unwrap(), account)]),
         hosts: BTreeMap::new(),

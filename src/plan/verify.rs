@@ -608,9 +608,11 @@ impl<'a> Check<'a> {
         match reason {
             Teardown::Overbilled => member.quoted.is_some_and(|quoted| quoted.total() > member.agreed.total()),
             Teardown::Late => false,
-            Teardown::RateLimit => state.fleet.committed() > state.policy.max_hourly_rate,
+            Teardown::RateLimit => staying(state) > state.policy.max_hourly_rate,
             Teardown::GlobalRateLimit => {
-                situation.limits.max_hourly_rate.is_some_and(|limit| situation.global_rate() > limit)
+                let ours: HourlyRate = situation.fleets.values().map(staying).sum();
+                let ours = ours.plus(situation.orphaned_staying.values().copied().sum());
+                situation.limits.max_hourly_rate.is_some_and(|limit| ours > limit)
             }
             Teardown::BalanceFloor => situation
                 .account_left(&member.account)
@@ -632,6 +634,12 @@ impl<'a> Check<'a> {
             Teardown::Replaced | Teardown::Operator => true,
         }
     }
+}
+
+/// What a fleet's own VMs cost that stay: strays and reserved money are no reason to let one go.
+fn staying(state: &FleetState) -> HourlyRate {
+    let members = state.fleet.members.values().filter(|member| member.standing != Standing::Leaving);
+    members.map(Member::committed).sum()
 }
 
 /// A VM that is to be had, or had again.

@@ -8,7 +8,7 @@ use crate::{
 
 impl Record {
     /// Every kind's word.
-    pub const KINDS: [&'static str; 44] = [
+    pub const KINDS: [&'static str; 43] = [
         "created",
         "deploy_intended",
         "deployed",
@@ -48,7 +48,6 @@ impl Record {
         "policy_gone",
         "limits_in_force",
         "host_failed",
-        "host_served",
         "missing",
         "accrued",
         "decision",
@@ -100,7 +99,6 @@ impl Record {
             Self::PolicyGone { .. } => "policy_gone",
             Self::LimitsInForce { .. } => "limits_in_force",
             Self::HostFailed { .. } => "host_failed",
-            Self::HostServed { .. } => "host_served",
             Self::Missing { .. } => "missing",
             Self::Accrued { .. } => "accrued",
             Self::Decision { .. } => "decision",
@@ -150,7 +148,6 @@ impl Record {
             | Self::PolicyGone { .. }
             | Self::LimitsInForce { .. }
             | Self::HostFailed { .. }
-            | Self::HostServed { .. }
             | Self::Missing { .. }
             | Self::Accrued { .. }
             | Self::Decision { .. }
@@ -204,7 +201,6 @@ impl Record {
             | Self::Protected { .. }
             | Self::LimitsInForce { .. }
             | Self::HostFailed { .. }
-            | Self::HostServed { .. }
             | Self::Accrued { .. } => None,
         }
     }
@@ -215,7 +211,7 @@ impl Record {
             return Some(name.to_string());
         }
         match self {
-            Self::HostFailed { hostnode, .. } | Self::HostServed { hostnode, .. } => Some(hostnode.to_string()),
+            Self::HostFailed { hostnode, .. } => Some(hostnode.to_string()),
             Self::PolicyInForce { file, .. } => Some(file.clone()),
             Self::Decision { id, .. } => Some(id.clone()),
             Self::Event { subject, .. } => subject.clone(),

@@ -120,7 +120,6 @@ impl Record {
                 let wait = time::show(Duration::from_millis(*cooldown_ms));
                 format!("a deploy on {hostnode} failed ({refusal}): it cools down for {wait}, twice as long each time")
             }
-            Self::HostServed { account: _, hostnode } => format!("a deploy on {hostnode} worked"),
             Self::Created { .. }
             | Self::TargetSet { .. }
             | Self::TargetCleared { .. }

@@ -238,6 +238,16 @@ fn the_limit_over_all_fleets_counts_strays_and_forgotten_fleets() {
 }
 
 #[test]
+fn a_name_that_a_restored_journal_forgot_is_not_given_again() {
+    let mut town = town("");
+    town.policy(buy(4)).hosts("a 1.00 99%").stray("spotscale-f-e-100", 1, "0.10").stray("spotscale-f-e-107", 1, "0.10");
+    let plan = plan(&town.situation);
+    assert_eq!(crate::plan::verify::verify(&town.situation, &plan), vec![]);
+    let Some(Action::Deploy(deploy)) = plan.actions.first() else { panic!("{:?}", plan.actions) };
+    assert_eq!(deploy.name.as_str(), "spotscale-f-e-108");
+}
+
+#[test]
 fn strays_and_late_vms_count_when_renting() {
     let mut town = town("");
     town.policy(buy(3)).hosts("a 1.00 99%").stray("spotscale-f-x-1", 2, "1.00");
@@ -330,6 +340,7 @@ fn nothing_is_rented_where_we_may_not_or_cannot_see() {
     closed(|market| market.bench = Some(Bench::Unauthorized), "1 unauthorized");
     closed(|market| market.bench = Some(Bench::Throttled), "1 throttled");
     closed(|market| market.bench = Some(Bench::Paused), "1 paused");
+    closed(|market| market.bench = Some(Bench::Overbilled), "1 paused");
     closed(|market| market.list_complete = false, "1 stale_market");
 }
 

@@ -315,6 +315,21 @@ fn a_reason_has_to_be_true() {
 }
 
 #[test]
+fn strays_are_no_reason_to_let_one_of_ours_go() {
+    let mut town = town("m running a 1   l leaving b 1");
+    town.policy(|terms| terms.max_hourly_rate = rate("0.505")).stray("spotscale-f-x-1", 1, "5");
+    town.situation.limits.max_hourly_rate = Some(rate("1.00"));
+    town.situation.orphaned.insert("acc".parse().unwrap(), rate("5"));
+    town.situation.orphaned_staying.insert("acc".parse().unwrap(), rate("0.495"));
+    finds(&town, vec![delete("m", Teardown::RateLimit)], &[Invariant::Reason]);
+    finds(&town, vec![delete("m", Teardown::GlobalRateLimit)], &[Invariant::Reason]);
+    town.situation.orphaned_staying.insert("acc".parse().unwrap(), rate("0.495001"));
+    finds(&town, vec![delete("m", Teardown::GlobalRateLimit)], &[]);
+    town.policy(|terms| terms.max_hourly_rate = rate("0.504999"));
+    finds(&town, vec![delete("m", Teardown::RateLimit)], &[]);
+}
+
+#[test]
 fn a_rebid_raises_an_outbid_vm_on_a_fresh_quote_within_limits() {
     let rebid = |from: &str, to: &str| Action::Rebid {
         subject: subject("m"),

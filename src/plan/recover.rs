@@ -754,8 +754,7 @@ mod tests {
     fn an_outbid_fleet_recovers_to_its_end() {
         let mut town = town("m outbid a 1   n outbid b 1");
         town.hosts("a 1.00 99% least=0.80   b 1.00 99% least=1.20   c 1.00 99%").target(2);
-        let long_ago = before(town.situation.now, seconds(9_999));
-        town.state().missing_since = Some(long_ago);
+        town.missing(2, 9_999);
         town.settle();
         assert_eq!(town.rented("f"), "ax1, cx1");
     }

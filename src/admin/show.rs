@@ -70,7 +70,7 @@ pub fn fleet(status: &Status, name: &FleetName) -> Option<FleetView> {
         paused: levers.paused,
         evacuating: levers.evacuating,
         operator_target: levers.target.map(|(gpus, until)| OperatorTargetView { gpus, until }),
-        missing_since: state.and_then(|state| state.missing_since),
+        missing_since: state.and_then(|state| state.missing.since()),
         blocked: report.iter().flat_map(|report| &report.blocked).map(blocked).collect(),
         overbilled: report.iter().flat_map(|report| &report.overbilled).map(overbilled).collect(),
         totals: totals(sums),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ledger::{
-        HostMemory, Member, Standing,
+        HostMemory, Member, Missing, Standing,
         fleet::{Attempts, Fleet, Stray},
     },
     model::{
@@ -187,7 +187,11 @@ fn state(policy: Policy, order: Order, fleet: Fleet) -> FleetState {
         policy,
         order,
         fleet,
-        missing_since: Some(ago(20)),
+        missing: {
+            let mut missing = Missing::default();
+            missing.note(1, 0, ago(20));
+            missing
+        },
         scaled_down_at: None,
         held: None,
         policy_broken: false,

@@ -93,7 +93,7 @@ fn fleet_state(known: &Known<'_>, name: &FleetName, statute: &Statute) -> FleetS
         policy: statute.in_force.policy.clone(),
         order: order(known.ledger, name, statute, known.now),
         fleet: known.fleets.get(name).cloned().unwrap_or_default(),
-        missing_since: known.ledger.missing_since(name),
+        missing: known.ledger.missing(name),
         scaled_down_at: known.ledger.scaled_down_at(name),
         held: start_limits(known.ledger, name, statute, known.now),
         policy_broken: !statute.faults.is_empty() || statute.gone,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     ledger::{Journal, Ledger, accrue, interruption, join, record::Record, settle},
     model::{
-        FleetName, HostnodeId, MarketplaceName, RefusalKind, Timestamp,
+        FleetName, HostnodeId, MarketplaceName, PriceType, RefusalKind, Timestamp,
         reason::{Interruption, Teardown},
         time,
     },
@@ -336,7 +336,7 @@ impl Engine {
         interrupted
     }
 
-    /// Remembers since when GPUs have been missing from each target.
+    /// Remembers since when which GPUs have been missing from each target.
     async fn note_missing(&mut self) {
         let now = self.clock.now();
         let mut book = self.book.lock().await;
@@ -346,14 +346,15 @@ impl Engine {
                 Order::Evacuate | Order::Pause(_) => 0,
                 Order::Hold(target) => target,
             };
-            let there: u32 = self.fleets.get(name).map_or(0, |fleet| {
-                fleet.members.values().filter(|member| serving(member.standing)).map(|member| member.shape.gpus).sum()
-            });
-            let missing_since = book.ledger().missing_since(name);
-            match (there < wanted, missing_since) {
-                (true, None) => records.push(Record::Missing { fleet: name.clone(), since: Some(now) }),
-                (false, Some(_)) => records.push(Record::Missing { fleet: name.clone(), since: None }),
-                (true, Some(_)) | (false, None) => {}
+            let there = |price_type| -> u32 {
+                let members = self.fleets.get(name).into_iter().flat_map(|fleet| fleet.members.values());
+                let there = members.filter(|member| serving(member.standing) && member.price_type == price_type);
+                there.map(|member| member.shape.gpus).sum()
+            };
+            let on_demand = there(PriceType::OnDemand);
+            let missing = wanted.saturating_sub(on_demand.saturating_add(there(PriceType::Spot)));
+            if !book.ledger().missing(name).is_noted(missing, on_demand) {
+                records.push(Record::Missing { fleet: name.clone(), gpus: missing, on_demand });
             }
         }
         if let Err(error) = book.append(now, records) {

@@ -22,7 +22,7 @@ pub fn what_if(situation: &Situation, policy: Policy) -> (Situation, Plan) {
     let state = FleetState {
         order,
         fleet: before.as_ref().map(|before| before.fleet.clone()).unwrap_or_default(),
-        missing_since: before.as_ref().and_then(|before| before.missing_since),
+        missing: before.as_ref().map(|before| before.missing.clone()).unwrap_or_default(),
         scaled_down_at: before.as_ref().and_then(|before| before.scaled_down_at),
         held: None,
         policy_broken: false,

@@ -22,6 +22,7 @@ pub mod hosts;
 pub mod join;
 pub mod journal;
 pub mod levers;
+pub mod missing;
 pub mod record;
 pub mod settle;
 pub mod spend;
@@ -45,6 +46,7 @@ pub use hosts::HostMemory;
 pub use join::{Joined, has_anything, join};
 pub use journal::{Journal, JournalError};
 pub use levers::{Levers, Scope};
+pub use missing::Missing;
 pub use record::{Intent, Record};
 pub use settle::{interruption, settle};
 pub use spend::{Spend, accrue};
@@ -126,7 +128,7 @@ pub struct Ledger {
     overbilled: BTreeMap<MarketplaceName, Vec<Timestamp>>,
     benched: BTreeSet<MarketplaceName>,
     scaled_down_at: BTreeMap<FleetName, Timestamp>,
-    missing_since: BTreeMap<FleetName, Timestamp>,
+    missing: BTreeMap<FleetName, Missing>,
 }
 
 impl Ledger {
@@ -150,7 +152,7 @@ impl Ledger {
             overbilled: BTreeMap::new(),
             benched: BTreeSet::new(),
             scaled_down_at: BTreeMap::new(),
-            missing_since: BTreeMap::new(),
+            missing: BTreeMap::new(),
         }
     }
 
@@ -238,9 +240,9 @@ impl Ledger {
         self.scaled_down_at.get(fleet).copied()
     }
 
-    /// Since when GPUs have been missing from a fleet's target, as recorded.
-    pub fn missing_since(&self, fleet: &FleetName) -> Option<Timestamp> {
-        self.missing_since.get(fleet).copied()
+    /// Which GPUs have been missing from a fleet's target since when, as recorded.
+    pub fn missing(&self, fleet: &FleetName) -> Missing {
+        self.missing.get(fleet).cloned().unwrap_or_default()
     }
 
     /// What we learned of each hostnode.
@@ -376,10 +378,9 @@ impl Ledger {
             Record::HostFailed { account, hostnode, refusal: _, cooldown_ms } => {
                 self.hosts.failed((account, hostnode), Duration::from_millis(cooldown_ms), at);
             }
-            Record::Missing { fleet, since } => match since {
-                Some(since) => drop(self.missing_since.insert(fleet, since)),
-                None => drop(self.missing_since.remove(&fleet)),
-            },
+            Record::Missing { fleet, gpus, on_demand } => {
+                self.missing.entry(fleet).or_default().note(gpus, on_demand, at);
+            }
             Record::Accrued { until, fleets } => self.spend.fold(until, fleets),
             Record::Decision { .. } | Record::Event { .. } => {}
         }

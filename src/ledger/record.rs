@@ -579,14 +579,15 @@ pub enum Record {
         cooldown_ms: u64,
     },
 
-    /// GPUs are missing from a fleet's target, or no longer.
+    /// More or fewer GPUs than before are missing from a fleet's target.
     Missing {
         /// Whose.
         #[serde_as(as = "Text")]
         fleet: FleetName,
-        /// Since when; `None`: none are missing.
-        #[serde_as(as = "Option<Text>")]
-        since: Option<Timestamp>,
+        /// How many.
+        gpus: u32,
+        /// How many serve on demand.
+        on_demand: u32,
     },
 
     /// What all fleets cost so far: totals, so that only the newest matters.

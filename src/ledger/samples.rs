@@ -92,7 +92,7 @@ pub(super) fn of_each_kind(name: &VmName, id: &str, at: Timestamp) -> Vec<Record
             refusal: RefusalKind::NoCapacity,
             cooldown_ms: 30_000,
         },
-        Record::Missing { fleet: fleet(), since: Some(at) },
+        Record::Missing { fleet: fleet(), gpus: 2, on_demand: 1 },
         Record::Accrued { until: at, fleets: BTreeMap::from([(fleet(), tally)]) },
         Record::Decision {
             id: "d-1".into(),

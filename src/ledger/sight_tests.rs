@@ -387,7 +387,7 @@ fn a_vm_that_never_runs_is_its_hostnodes_failure_and_one_that_runs_makes_it_forg
     for number in 1..=3 {
         let id = format!("i{number}");
         let name = stage.deploy(&id);
-        assert_eq!(memory(&stage).quarantined, false, "a good answer to a deploy makes nothing forgotten");
+        assert!(!memory(&stage).quarantined, "a good answer to a deploy makes nothing forgotten");
         stage.list_after(1_800, &[instance(&id, &name, Starting)], &[]);
         let (id, reason) = (of(&id), Teardown::Lost);
         stage.write(Record::DeleteIntended { name: name.clone(), id, reason, why: String::new() });

@@ -20,7 +20,7 @@ use crate::{
         FleetName, HourlyRate, PriceType,
         offer::{Bid, Rates},
         reason::{Blocked, Rejected},
-        time::{elapsed, show},
+        time::{before, elapsed, show},
     },
     policy::terms::{OnDemandUse, Quantity, Revert},
 };
@@ -126,14 +126,14 @@ impl<'a> Growth<'_, 'a> {
             OnDemandUse::Always => {}
         }
         let rest = want.saturating_sub(pass.gpus());
-        let falls_back = match usage {
-            OnDemandUse::Never => false,
-            OnDemandUse::Fallback => pass.asking == 0 && self.may_fall_back(),
-            OnDemandUse::Always => true,
+        let bought = match usage {
+            OnDemandUse::Fallback if pass.asking == 0 => rest.min(self.fallback_gpus()),
+            OnDemandUse::Never | OnDemandUse::Fallback => 0,
+            OnDemandUse::Always => rest,
         };
-        if falls_back {
-            let rest = rest.min(self.on_demand_left(target));
-            pass = pass.and(self.pass(PriceType::OnDemand, rest, None));
+        if bought > 0 {
+            let bought = bought.min(self.on_demand_left(target));
+            pass = pass.and(self.pass(PriceType::OnDemand, bought, None));
         }
         self.explain(want.saturating_sub(pass.gpus()), started, &pass);
     }
@@ -155,9 +155,14 @@ impl<'a> Growth<'_, 'a> {
 
     /// GPUs rented on demand, what is planned included.
     fn on_demand_gpus(&self) -> u32 {
-        let on_demand = |price_type| price_type == PriceType::OnDemand;
+        let members = self.state.fleet.members.values();
+        let counted = members.filter(|member| member.price_type == PriceType::OnDemand).map(Member::counted_gpus);
+        counted.sum::<u32>().saturating_add(self.on_demand_planned())
+    }
+
+    /// GPUs that this plan rents or starts on demand.
+    fn on_demand_planned(&self) -> u32 {
         let members = &self.state.fleet.members;
-        let counted = members.values().filter(|member| on_demand(member.price_type)).map(Member::counted_gpus);
         let planned = self.draft.actions.iter().filter(|action| action.fleet() == self.fleet).filter_map(|action| {
             let (price_type, gpus) = match action {
                 Action::Deploy(deploy) => (deploy.price_type, deploy.shape.gpus),
@@ -167,9 +172,9 @@ impl<'a> Growth<'_, 'a> {
                 }
                 Action::Ask { .. } | Action::Rebid { .. } | Action::Stop { .. } | Action::Delete { .. } => return None,
             };
-            on_demand(price_type).then_some(gpus)
+            (price_type == PriceType::OnDemand).then_some(gpus)
         });
-        counted.chain(planned).sum()
+        planned.sum()
     }
 
     fn on_demand_left(&self, target: u32) -> u32 {
@@ -177,9 +182,14 @@ impl<'a> Growth<'_, 'a> {
         most.saturating_sub(self.on_demand_gpus())
     }
 
-    fn may_fall_back(&self) -> bool {
-        let waited = self.state.missing_since.map(|since| elapsed(since, self.situation().now)).unwrap_or_default();
-        waited >= self.state.policy.on_demand.after
+    /// GPUs that have been missing for long enough to be bought, less what this plan buys already.
+    fn fallback_gpus(&self) -> u32 {
+        let after = self.state.policy.on_demand.after;
+        if after.is_zero() {
+            return u32::MAX;
+        }
+        let long_enough = self.state.missing.gpus_since(before(self.situation().now, after));
+        long_enough.saturating_sub(self.on_demand_planned())
     }
 
     /// Whether what gave its GPU back may have it again: only if it would be rented now. What kept its GPU is billed in
@@ -484,7 +494,7 @@ impl<'a> Growth<'_, 'a> {
         if unanswered > 0 {
             return short(Blocked::StaleMarket, format!("{unanswered} bids were asked about and not answered"));
         }
-        let waits = state.policy.on_demand.usage == OnDemandUse::Fallback && !self.may_fall_back();
+        let waits = state.policy.on_demand.usage == OnDemandUse::Fallback && self.fallback_gpus() == 0;
         let wait =
             if waits { format!("; on demand after {}", show(state.policy.on_demand.after)) } else { String::new() };
         short(Blocked::NoOffers, format!("nothing more that is eligible is offered{wait}"))

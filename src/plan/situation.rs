@@ -1,7 +1,7 @@
 //! All that a plan may know, `now` included.
 
 use crate::{
-    ledger::{HostMemory, fleet::Fleet},
+    ledger::{HostMemory, Missing, fleet::Fleet},
     model::{
         AccountName, FleetName, GpuModel, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Timestamp, Usd,
         inventory::{Balance, Dated},
@@ -39,8 +39,8 @@ pub struct FleetState {
     pub order: Order,
     /// What is there.
     pub fleet: Fleet,
-    /// Since when GPUs have been missing from the target; outbid ones are missing.
-    pub missing_since: Option<Timestamp>,
+    /// Which GPUs have been missing from the target since when; outbid ones are missing.
+    pub missing: Missing,
     /// The newest scale-down by target or price.
     pub scaled_down_at: Option<Timestamp>,
     /// While an edit waits for `apply`: the lower of both texts' limits, which binds what is started meanwhile.

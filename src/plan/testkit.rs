@@ -15,7 +15,7 @@ use super::{
 use crate::model::offer::{Location, Rates};
 use crate::{
     ledger::{
-        Member,
+        Member, Missing,
         fleet::{Attempts, DeleteAnswer, DeleteAttempt, Fleet, Late, Stray},
     },
     model::{
@@ -115,7 +115,7 @@ fn state(terms: Terms) -> FleetState {
         order: Order::Hold(terms.target_gpus),
         policy: Policy::vouched(terms),
         fleet: Fleet::default(),
-        missing_since: None,
+        missing: Missing::default(),
         scaled_down_at: None,
         held: None,
         policy_broken: false,
@@ -411,6 +411,14 @@ impl Town {
         let shape = Shape { gpu_model, gpus, vcpus: 4 * gpus, ram_gb: 16 * gpus, storage_gb: 100 };
         let quote = Quote { at, bid: Bid { hostnode, shape, price: rate(bid) }, answer };
         self.market().quotes.push(quote);
+        self
+    }
+
+    /// So many more GPUs of `f` have been missing for so long.
+    pub fn missing(&mut self, gpus: u32, age_s: u64) -> &mut Self {
+        let since = before(self.situation.now, seconds(age_s));
+        let missing = &mut self.state().missing;
+        missing.note(missing.gpus() + gpus, 0, since);
         self
     }
 

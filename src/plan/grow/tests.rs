@@ -1,11 +1,6 @@
 //! Growing: what is asked, in which order, and what is deployed on a fresh quote.
 
-use crate::{
-    model::{offer::BidAnswer::*, time::before},
-    plan::testkit::*,
-    plan::*,
-    policy::terms::*,
-};
+use crate::{model::offer::BidAnswer::*, plan::testkit::*, plan::*, policy::terms::*};
 
 /// A target over these hosts, followed to its end: what is rented then.
 #[track_caller]
@@ -400,17 +395,34 @@ fn fallback_waits_and_then_buys_only_what_cannot_be_had_by_bid() {
         terms.on_demand.usage = OnDemandUse::Fallback;
         terms.on_demand.max_gpus = Some(1);
     });
-    let since = before(town.situation.now, seconds(590));
-    town.state().missing_since = Some(since);
+    town.missing(3, 590);
     for _ in 0..8 {
         town.round();
     }
     assert_eq!(town.rented("f"), "ax1");
     town.settle();
-    let since = before(town.situation.now, seconds(600));
-    town.state().missing_since = Some(since);
+    town.state().missing = Default::default();
+    town.missing(2, 600);
     town.settle();
     assert_eq!(town.rented("f"), "ax1, bx1 od");
+}
+
+#[test]
+fn each_gpu_waits_for_its_own_fallback() {
+    let mut town = town("m running c 1   n running c 1 od");
+    town.hosts("a 1.00 99% least=1.20").policy(|terms| {
+        terms.target_gpus = 6;
+        terms.on_demand.usage = OnDemandUse::Fallback;
+        terms.on_demand.revert = Revert::Never;
+        terms.spot.bid = BidStrategy::Cap;
+    });
+    town.quote("a", 1, "1.00", Refused, 1).quote("a", 2, "2.00", Refused, 1).quote("a", 4, "4.00", Refused, 1);
+    // Three that wait for long do not make a fourth's wait shorter.
+    town.missing(3, 600).missing(1, 599);
+    assert_eq!((town.said(), town.blocked()), ("deploy ax3 3.00".into(), "1 no_offers".to_owned()));
+    town.state().missing = Default::default();
+    town.missing(3, 600).missing(1, 600);
+    assert_eq!(town.said(), "deploy ax4 4.00");
 }
 
 #[test]

@@ -194,6 +194,67 @@ fn a_malformed_environment_gets_these_very_lines() {
     assert!(check_file("environment.cases") > 5);
 }
 
+const FILES: [&str; 5] =
+    ["policy.cases", "policy_between_keys.cases", "policy_later.cases", "settings.cases", "environment.cases"];
+
+/// Lays a case out on disk, as an operator would have it; what is named is there.
+fn lay_out(folder: &Path, case: &Case) {
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    std::fs::create_dir_all(folder.join("policies")).unwrap();
+    for name in ["key.pub", "key", "init.yaml", "plain.txt", "secret", "empty"] {
+        let text = read(name).unwrap();
+        write(name, &text);
+        write(&format!("policies/{name}"), &text);
+    }
+    let (mut settings, mut policies) = (SMALLEST_SETTINGS.to_owned(), Vec::new());
+    match case.kind.as_str() {
+        "policy" => policies.push(case.input.clone()),
+        "policy +" => policies.push(format!("{SMALLEST_POLICY}{}", case.input)),
+        "folder" => policies.extend(case.input.split("---\n").map(str::to_owned)),
+        "settings" => settings = case.input.clone(),
+        _ => settings.push_str(&case.input),
+    }
+    write("spotscale.toml", &settings);
+    for (text, name) in policies.iter().zip(["a", "b", "c"]) {
+        write(&format!("policies/{name}.toml"), text);
+    }
+}
+
+#[test]
+fn whatever_is_malformed_ends_the_command_with_2_and_never_in_a_panic() {
+    let mut tried = 0;
+    for file in FILES {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/malformed").join(file);
+        let text = format!("\n{}", std::fs::read_to_string(path).unwrap());
+        for case in cases(&text) {
+            let is_fault = |line: &str| !line.is_empty() && !line.contains(": warning: ");
+            if !case.says.lines().any(is_fault) {
+                continue;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            lay_out(folder.path(), &case);
+            let tell = |arguments: &[&str]| {
+                let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spotscale"));
+                command.env_clear().envs(&case.environment).env("KEY", "k").env("TOKEN", "t");
+                let output = command.current_dir(folder.path()).args(arguments).output().unwrap();
+                (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+            };
+            let mut told = tell(&["check", "--config", "spotscale.toml"]);
+            if told.0 == Some(0) && case.kind.starts_with("settings") {
+                // Credentials that cannot be read are a warning to `check`, and a fault to whoever needs them.
+                told = tell(&["plan", "--offline", "--config", "spotscale.toml"]);
+            }
+            assert_eq!(told.0, Some(2), "{file}: {}: {}", case.title, told.1);
+            assert!(!told.1.contains("panicked"), "{file}: {}: {}", case.title, told.1);
+            tried += 1;
+        }
+    }
+    // Command lines have a table and a test of their own.
+    let lines = include_str!("cli/refused.cases").lines().filter(|line| line.starts_with("$ ")).count();
+    assert!(lines >= 60, "{lines} command lines");
+    assert!(tried >= 60, "{tried} configurations and policies");
+}
+
 /// Texts that work, to be mutated.
 fn seeds() -> Vec<String> {
     let mut seeds = vec![SMALLEST_POLICY.to_owned(), SMALLEST_SETTINGS.to_owned()];

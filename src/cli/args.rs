@@ -21,8 +21,8 @@ const TARGET_GPUS_MAX: i64 = 10_000;
 #[command(after_help = "Exit codes: 0 done; 1 it failed; 2 usage, config or policy is wrong; \
                         3 with `plan --detailed-exitcode`: a change is planned.")]
 pub struct Arguments {
-    /// The settings file [default: /etc/spotscale/spotscale.toml].
-    #[arg(long, global = true, value_name = "FILE", env = "SPOTSCALE_CONFIG", hide_env_values = true)]
+    /// The settings file [default: $SPOTSCALE_CONFIG, or /etc/spotscale/spotscale.toml].
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
@@ -132,12 +132,17 @@ pub enum Command {
     /// Decisions and events, newest first.
     History(HistoryArguments),
     /// Hold a number of GPUs, or go back to what the policy says.
+    #[command(override_usage = "spotscale target [OPTIONS] <FLEET> <N>\n       \
+                                spotscale target [OPTIONS] <FLEET> --clear")]
     Target(TargetArguments),
     /// Freeze a fleet, or stop renting on a marketplace.
+    #[command(override_usage = "spotscale pause [OPTIONS] <FLEET|--marketplace <NAME>|--all>")]
     Pause(ScopeArguments),
     /// End a pause, an evacuation, a bench.
+    #[command(override_usage = "spotscale resume [OPTIONS] <FLEET|--marketplace <NAME>|--all>")]
     Resume(ScopeArguments),
     /// Tear all down, protected VMs too, then pause.
+    #[command(override_usage = "spotscale evacuate [OPTIONS] <FLEET|--all>")]
     Evacuate(EvacuateArguments),
     /// Let a held edit come into force.
     Apply {

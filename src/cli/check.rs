@@ -6,7 +6,7 @@ use super::{
     failure::{Ending, Failure},
     probe,
 };
-use crate::{engine::law, io::files::Disk, policy::Fault};
+use crate::{engine::law, io::files::Disk, model::RefusalKind, policy::Fault};
 
 /// Reads, checks and tells.
 ///
@@ -50,14 +50,17 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
     let settings = checked.without_secrets().cloned();
     if let (true, Some(settings)) = (online, settings) {
         let _progress = context.terminal.progress("asking the marketplaces");
-        let refused = context.block_on(probe::credentials(&settings))?;
-        let mut refused =
-            refused.into_iter().filter_map(|(marketplace, probed)| Some((marketplace, probed.taken.err()?)));
-        if let Some((marketplace, refusal)) = refused.next() {
-            let first = Failure::failed("not every marketplace takes its credentials");
-            let first = first.because(format!("{marketplace}: {refusal}"));
-            return Err(refused
-                .fold(first, |failure, (marketplace, refusal)| failure.because(format!("{marketplace}: {refusal}"))));
+        let probed = context.block_on(probe::credentials(&settings))?;
+        let refused: Vec<_> =
+            probed.into_iter().filter_map(|(marketplace, probed)| Some((marketplace, probed.taken.err()?))).collect();
+        if !refused.is_empty() {
+            let unauthorized = refused.iter().any(|(_, refusal)| refusal.kind() == RefusalKind::Unauthorized);
+            let line = match unauthorized {
+                true => "not every marketplace takes its credentials",
+                false => "not every marketplace could be asked about its credentials",
+            };
+            let told = refused.iter().map(|(marketplace, refusal)| probe::remedy(marketplace, refusal));
+            return Err(told.fold(Failure::failed(line), Failure::because));
         }
     }
     let credentials = if online { "; every marketplace takes its credentials" } else { "" };

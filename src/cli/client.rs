@@ -62,13 +62,18 @@ pub enum DaemonError {
 impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         match &error {
-            DaemonError::Absent { url, source } => {
+            DaemonError::Absent { url, source: source @ NetError::NotSent(_) } => {
                 Self::failed(format!("no daemon answers at {url}; start it, or say where it listens with --url"))
                     .because(source.to_string())
             }
+            // It may have been understood: an engine that waits for a slow marketplace comes to it later.
+            DaemonError::Absent { url, source: source @ NetError::Lost(_) } => Self::failed(format!(
+                "the daemon at {url} did not answer in time; what was asked of it may still be done, see `spotscale status`"
+            ))
+            .because(source.to_string()),
             DaemonError::Refused { faults, .. } if !faults.is_empty() => Self::faulty(faults.clone()),
             DaemonError::Refused { status: 401, detail, .. } => Self::failed(detail.clone())
-                .because("the daemon wants the token of [http] token; is --config the daemon's?"),
+                .because("the token is read from [http] token of the settings; are they, or --config, the daemon's own?"),
             DaemonError::Refused { .. } | DaemonError::Stranger { .. } | DaemonError::Unreadable { .. } => {
                 Self::failed(error.to_string())
             }

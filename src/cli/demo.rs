@@ -12,6 +12,7 @@ use super::{
     failure::{Ending, Failure},
     signals,
     terminal::{Column, Field},
+    text,
 };
 use crate::{
     engine::{Reread, Role, Status},
@@ -186,7 +187,7 @@ async fn make_trouble(market: Shared, clock: Arc<dyn Clock>) {
         market.world.advance(clock.now());
         let ours = running(&market.world.truth()).into_iter().find(|vm| vm.price_type == PriceType::Spot);
         if let Some(vm) = ours {
-            println!("a rival outbids {} on {}", vm.name, vm.location);
+            println!("a rival outbids {} in {}", vm.name, vm.location);
             let pays = vm.on_demand.compute.times(2).max(HourlyRate::from_micros(1));
             let gpus = market.world.hostnode_ids().len();
             for _ in 0..gpus.min(8) {
@@ -208,7 +209,8 @@ fn running(truth: &Truth) -> Vec<crate::sim::Vm> {
 }
 
 fn summarize(context: &Context, status: &Status, truth: &Truth) {
-    let columns = ["fleet", "target", "running", "USD/h", "limit", "GPU-hours", "spent", "on demand", "per GPU-hour"];
+    let columns =
+        ["FLEET", "TARGET", "RUNNING", "USD/H", "LIMIT", "GPU-HOURS", "USD SPENT", "ON DEMAND", "USD PER GPU-HOUR"];
     let columns: Vec<Column> = columns
         .iter()
         .enumerate()
@@ -223,11 +225,11 @@ fn summarize(context: &Context, status: &Status, truth: &Truth) {
             Field::from(name.to_string()),
             Field::maybe(report.map(|report| report.target_gpus)),
             Field::maybe(report.map(|report| report.running_gpus)),
-            Field::maybe(report.map(|report| report.rate_now)),
-            Field::maybe(report.map(|report| report.rate_limit)),
+            Field::maybe(report.map(|report| text::rate(report.rate_now.into()))),
+            Field::maybe(report.map(|report| text::rate(report.rate_limit.into()))),
             Field::from(format!("{:.1}", totals.gpu_seconds as f64 / 3_600.0)),
-            Field::from(totals.spend.to_string()),
-            Field::from(totals.on_demand_equivalent.to_string()),
+            Field::from(cents(totals.spend)),
+            Field::from(cents(totals.on_demand_equivalent)),
             Field::maybe(per_gpu_hour.map(cents)),
         ]);
     }

@@ -6,7 +6,7 @@ use super::{
     config,
     failure::{Ending, Failure},
     probe::{self, Probed},
-    reach,
+    reach, text,
 };
 use crate::{
     engine::law,
@@ -15,7 +15,7 @@ use crate::{
         files::Disk,
         store::{Store, sqlite::SqliteStore},
     },
-    model::{HourlyRate, MarketplaceName, Refusal, Timestamp, time},
+    model::{HourlyRate, MarketplaceName, Timestamp, time},
     policy::Policy,
     settings::Settings,
 };
@@ -181,25 +181,7 @@ fn marketplaces(probed: &[(MarketplaceName, Probed)], report: &mut Report) {
     for (marketplace, Probed { taken, date: _ }) in probed {
         match taken {
             Ok(()) => report.ok("marketplace", format!("{marketplace} answers and takes the credentials")),
-            Err(Refusal::Unauthorized(why)) => {
-                report
-                    .remedy("marketplace", format!("{marketplace} does not take the credentials ({why}); renew them"));
-            }
-            Err(Refusal::Unreachable(why)) => {
-                report.remedy(
-                    "marketplace",
-                    format!("{marketplace} does not answer ({why}); mend base_url or the network"),
-                );
-            }
-            Err(
-                refusal @ (Refusal::NoCapacity(_)
-                | Refusal::BidTooLow(_)
-                | Refusal::Throttled { .. }
-                | Refusal::Gone
-                | Refusal::Broke(_)
-                | Refusal::Refused(_)
-                | Refusal::Malformed(_)),
-            ) => report.remedy("marketplace", format!("{marketplace}: {refusal}; try again later, or mend base_url")),
+            Err(refusal) => report.remedy("marketplace", probe::remedy(marketplace, refusal)),
         }
     }
 }
@@ -217,7 +199,7 @@ fn clock(now: Timestamp, probed: &[(MarketplaceName, Probed)], report: &mut Repo
             format!("{} off from {marketplace}'s; let the machine follow a time server", time::show(off)),
         ),
         Some((marketplace, _)) => report.ok("clock", format!("agrees with {marketplace}'s")),
-        None => report.ok("clock", format!("{now}; no marketplace said what it has")),
+        None => report.ok("clock", format!("{}; no marketplace said what it has", text::moment(now))),
     }
 }
 
@@ -253,7 +235,7 @@ mod tests {
     #[test]
     fn a_refusal_says_what_to_do() {
         let mut report = Report::default();
-        let refused = Probed { taken: Err(Refusal::Unauthorized("invalid token".into())), date: None };
+        let refused = Probed { taken: Err(crate::model::Refusal::Unauthorized("invalid token".into())), date: None };
         marketplaces(&[("tensordock".parse().unwrap(), refused)], &mut report);
         assert!(!report.is_well());
         let line = "remedy  marketplace   tensordock does not take the credentials (invalid token); renew them";

@@ -33,6 +33,11 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The settings file, where the variable says one.
+    pub fn config(&self) -> Option<PathBuf> {
+        self.says("SPOTSCALE_CONFIG").map(PathBuf::from)
+    }
+
     /// `NO_COLOR` is honoured, whatever it says.
     pub fn wants_colour(&self) -> bool {
         self.says("NO_COLOR").is_none() && self.says("TERM") != Some("dumb")
@@ -69,6 +74,12 @@ mod tests {
         assert!(with(&[("NO_COLOR", "")]).wants_colour());
         assert!(!with(&[("NO_COLOR", "0")]).wants_colour());
         assert!(!with(&[("TERM", "dumb")]).wants_colour());
+    }
+
+    #[test]
+    fn an_empty_variable_names_no_settings() {
+        assert_eq!(with(&[("SPOTSCALE_CONFIG", "")]).config(), None);
+        assert_eq!(with(&[("SPOTSCALE_CONFIG", "a.toml")]).config(), Some(PathBuf::from("a.toml")));
     }
 
     #[test]

@@ -70,10 +70,13 @@ pub fn why_not(
 ) -> Result<Ending, Failure> {
     let mut view = {
         let _progress = context.terminal.progress("looking at the market");
-        context.block_on(async { Source::open(context, asking).await?.why_not(hostnode).await })?
+        context.block_on(async { Source::open(context, asking).await?.why_not(context, hostnode).await })?
     };
     if let Some(fleet) = fleet {
         view.fleets.retain(|verdict| verdict.fleet == fleet.as_str());
+        if view.fleets.is_empty() {
+            return Err(Failure::failed(format!("there is no fleet {fleet}; `spotscale status` lists them")));
+        }
     }
     if asking.json {
         context.print_json(&view)?;

@@ -19,13 +19,10 @@ const SSH_PORT: u16 = 22;
 /// When nobody can be asked.
 pub fn instances(context: &Context, arguments: &InstancesArguments) -> Result<Ending, Failure> {
     let InstancesArguments { form, fleet, asking } = arguments;
-    let mut view = {
+    let view = {
         let _progress = context.terminal.progress("looking");
-        context.block_on(async { Source::open(context, asking).await?.instances().await })?
+        context.block_on(async { Source::open(context, asking).await?.instances(context, fleet.as_ref()).await })?
     };
-    if let Some(fleet) = fleet {
-        view.instances.retain(|instance| instance.fleet == fleet.as_str());
-    }
     match form {
         Some(InstancesForm::SshConfig) => print!("{}", ssh_config(&view)),
         None if asking.json => context.print_json(&view)?,

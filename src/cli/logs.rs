@@ -22,15 +22,16 @@ use tracing_subscriber::{
 pub enum Talk {
     /// A daemon: what it does.
     Daemon,
-    /// A question: only what is wrong.
+    /// A question: nothing but its answer, which says itself what is wrong.
     Question,
 }
 
 /// Starts the log. A second start in one process changes nothing.
 pub fn start(environment: &Environment, talk: Talk) {
     let usual = match talk {
-        Talk::Daemon => "info",
-        Talk::Question => "warn",
+        // The scheduler tells of itself at this level.
+        Talk::Daemon => "info,tokio_cron_scheduler=warn",
+        Talk::Question => "error",
     };
     let filter = EnvFilter::builder().parse_lossy(environment.log_filter().unwrap_or(usual));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

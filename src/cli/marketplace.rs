@@ -49,9 +49,10 @@ pub fn marketplace(context: &Context, arguments: &MarketplaceArguments) -> Resul
     context.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::faster(arguments.speed));
         let market = Arc::new(Mutex::new(market(arguments, clock.as_ref())));
-        let listener = TcpListener::bind(arguments.listen)
-            .await
-            .map_err(|error| Failure::failed(format!("cannot listen on {}", arguments.listen)).caused_by(&error))?;
+        let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
+            let line = format!("cannot listen on {}; free it, or say another address with --listen", arguments.listen);
+            Failure::failed(line).caused_by(&error)
+        })?;
         let address = listener.local_addr().map_err(|error| Failure::failed("cannot listen").caused_by(&error))?;
         let shutdown = CancellationToken::new();
         signals::cancel_on_stop(shutdown.clone())?;

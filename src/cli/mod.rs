@@ -95,7 +95,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return end(Err(Failure::failed("cannot start").caused_by(&error))),
     };
     let terminal = Terminal::new(&environment);
-    let context = Context { environment, terminal, config: arguments.config, runtime };
+    let config = arguments.config.or_else(|| environment.config());
+    let context = Context { environment, terminal, config, runtime };
     end(dispatch(&context, &arguments.command))
 }
 

@@ -22,7 +22,8 @@ pub fn offers(context: &Context, arguments: &OffersArguments) -> Result<Ending, 
     let shown_max = if *all { ALL } else { *limit as usize };
     let view = {
         let _progress = context.terminal.progress("looking at the market");
-        context.block_on(async { Source::open(context, asking).await?.offers(fleet.as_ref(), shown_max).await })?
+        context
+            .block_on(async { Source::open(context, asking).await?.offers(context, fleet.as_ref(), shown_max).await })?
     };
     if asking.json {
         context.print_json(&view)?;

@@ -27,7 +27,7 @@ pub fn plan(context: &Context, arguments: &PlanArguments) -> Result<Ending, Fail
                 Some(file) => Some(source.plan_of(context, file).await?),
                 None => None,
             };
-            Ok::<_, Failure>((source.plan(fleet.as_ref()).await?, edit))
+            Ok::<_, Failure>((source.plan(context, fleet.as_ref()).await?, edit))
         })?
     };
     let wanted = edit.as_ref().unwrap_or(&installed);

@@ -36,6 +36,21 @@ pub async fn credentials(settings: &Settings) -> Result<Vec<(MarketplaceName, Pr
     Ok(join_all(questions).await)
 }
 
+/// What a marketplace that does not take the credentials, or does not answer, needs: the fact, and what to do.
+pub fn remedy(marketplace: &MarketplaceName, refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Unauthorized(why) => format!("{marketplace} does not take the credentials ({why}); renew them"),
+        Refusal::Unreachable(why) => {
+            format!("{marketplace} does not answer ({why}); mend base_url or the network, or try again later")
+        }
+        Refusal::Malformed(_) => format!("{marketplace}: {refusal}; is base_url the marketplace's?"),
+        Refusal::Throttled { .. } => format!("{marketplace} asks us to wait; try again later"),
+        Refusal::NoCapacity(_) | Refusal::BidTooLow(_) | Refusal::Gone | Refusal::Broke(_) | Refusal::Refused(_) => {
+            format!("{marketplace}: {refusal}; try again later, or mend base_url")
+        }
+    }
+}
+
 async fn ask(net: &dyn Net, marketplace: &MarketplaceSettings) -> Probed {
     let dialect = market::dialect(marketplace.api, marketplace.key.clone(), marketplace.token.clone());
     let question = dialect.whoami();

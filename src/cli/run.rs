@@ -40,9 +40,10 @@ pub fn run(context: &Context, observe: bool) -> Result<Ending, Failure> {
         let store = SqliteStore::open(&settings.state)
             .map_err(|error| Failure::failed(format!("cannot use {}", settings.state.display())).caused_by(&error))?;
         let listen = settings.http.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .map_err(|error| Failure::failed(format!("cannot listen on {listen}")).caused_by(&error))?;
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            let line = format!("cannot listen on {listen}; free it, or say another address with [http] listen");
+            Failure::failed(line).caused_by(&error)
+        })?;
         let daemon = daemon::assemble(Making {
             role: if observe { Role::ObserveOnly } else { Role::AsConfigured },
             clock: Arc::new(SystemClock::real()),

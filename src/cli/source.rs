@@ -10,7 +10,7 @@ use super::{
     config,
     daemon::{self, Making},
     failure::Failure,
-    reach,
+    probe, reach,
 };
 use crate::{
     admin::{
@@ -25,7 +25,7 @@ use crate::{
         files::{Disk, Files},
         store::{Overlay, SqliteStore},
     },
-    model::{FleetName, HostnodeId, Timestamp, time},
+    model::{FleetName, HostnodeId, MarketplaceName, Timestamp, time},
     plan::{Plan, Situation},
     policy::{self, Policy},
     settings::Settings,
@@ -83,12 +83,12 @@ impl Source {
     ///
     /// # Errors
     /// When it cannot be asked; so for all of these.
-    pub async fn plan(&self, fleet: Option<&FleetName>) -> Result<PlanView, Failure> {
+    pub async fn plan(&self, context: &Context, fleet: Option<&FleetName>) -> Result<PlanView, Failure> {
         match self {
             Self::Daemon { client, within } => Ok(client.view("plan", of(fleet), *within).await?),
             Self::Offline(offline) => {
                 let looked = offline.look(None).await?;
-                let (situation, plan) = offline.known(&looked)?;
+                let (situation, plan) = offline.seen(context, &looked, fleet)?;
                 Ok(show::plan(situation, plan, fleet))
             }
         }
@@ -123,7 +123,7 @@ impl Source {
             Self::Offline(offline) => {
                 let fleet = edit.as_ref().map(|edit| edit.fleet.clone());
                 let looked = offline.look(edit).await?;
-                let (situation, plan) = offline.known(&looked)?;
+                let (situation, plan) = offline.seen(context, &looked, None)?;
                 Ok(show::plan(situation, plan, fleet.as_ref()))
             }
         }
@@ -133,7 +133,12 @@ impl Source {
     ///
     /// # Errors
     /// See [`Source::plan`].
-    pub async fn offers(&self, fleet: Option<&FleetName>, candidates_max: usize) -> Result<OffersView, Failure> {
+    pub async fn offers(
+        &self,
+        context: &Context,
+        fleet: Option<&FleetName>,
+        candidates_max: usize,
+    ) -> Result<OffersView, Failure> {
         match self {
             Self::Daemon { client, within } => {
                 let mut query = of(fleet);
@@ -142,22 +147,30 @@ impl Source {
             }
             Self::Offline(offline) => {
                 let looked = offline.look(None).await?;
-                let (_, plan) = offline.known(&looked)?;
+                let (_, plan) = offline.seen(context, &looked, fleet)?;
                 Ok(show::offers(plan, looked.at, fleet, candidates_max))
             }
         }
     }
 
-    /// Every VM.
+    /// Every VM, of one fleet or of all. Without a daemon and without a market it is what the journal knows.
     ///
     /// # Errors
     /// See [`Source::plan`].
-    pub async fn instances(&self) -> Result<InstancesView, Failure> {
+    pub async fn instances(&self, context: &Context, fleet: Option<&FleetName>) -> Result<InstancesView, Failure> {
         match self {
-            Self::Daemon { client, within } => Ok(client.view("instances", Vec::new(), *within).await?),
+            Self::Daemon { client, within } => Ok(client.view("instances", of(fleet), *within).await?),
             Self::Offline(offline) => {
                 let looked = offline.look(None).await?;
-                Ok(show::instances(&looked, now()))
+                for unseen in unseen(&looked) {
+                    context.warn(&format!("warning: {unseen}; what is shown is what the journal knows"));
+                }
+                let mut view = show::instances(&looked, now());
+                if let Some(fleet) = fleet {
+                    known(&looked, fleet)?;
+                    view.instances.retain(|instance| instance.fleet == fleet.as_str());
+                }
+                Ok(view)
             }
         }
     }
@@ -166,7 +179,7 @@ impl Source {
     ///
     /// # Errors
     /// See [`Source::plan`].
-    pub async fn why_not(&self, hostnode: &HostnodeId) -> Result<WhyNotView, Failure> {
+    pub async fn why_not(&self, context: &Context, hostnode: &HostnodeId) -> Result<WhyNotView, Failure> {
         match self {
             Self::Daemon { client, within } => {
                 let path = format!("why-not/{}", super::client::segment(hostnode.as_str()));
@@ -174,7 +187,7 @@ impl Source {
             }
             Self::Offline(offline) => {
                 let looked = offline.look(None).await?;
-                let (situation, plan) = offline.known(&looked)?;
+                let (situation, plan) = offline.seen(context, &looked, None)?;
                 Ok(why_not::why_not(situation, plan, hostnode))
             }
         }
@@ -298,10 +311,45 @@ impl Offline {
         }
     }
 
-    fn known<'s>(&self, looked: &'s Status) -> Result<(&'s Situation, &'s Plan), Failure> {
-        looked.situation.as_ref().zip(looked.plan.as_ref()).ok_or_else(|| {
+    /// What was looked at, as far as it was seen: of a market that nobody saw there is no plan, and nothing to do there
+    /// would be a guess.
+    fn seen<'s>(
+        &self,
+        context: &Context,
+        looked: &'s Status,
+        fleet: Option<&FleetName>,
+    ) -> Result<(&'s Situation, &'s Plan), Failure> {
+        let both = looked.situation.as_ref().zip(looked.plan.as_ref()).ok_or_else(|| {
             let told = Failure::failed(format!("the market could not be seen within {}", time::show(self.within)));
             looked.troubles.iter().fold(told, |told, trouble| told.because(trouble.clone()))
-        })
+        })?;
+        let unseen = unseen(looked);
+        if !unseen.is_empty() && unseen.len() == looked.markets.len() {
+            let told = Failure::failed("no marketplace could be seen");
+            return Err(unseen.into_iter().fold(told, Failure::because));
+        }
+        for unseen in unseen {
+            context.warn(&format!("warning: {unseen}; it is left out of what follows"));
+        }
+        fleet.map_or(Ok(()), |fleet| known(looked, fleet))?;
+        Ok(both)
     }
+}
+
+/// Marketplaces that could not be looked at, and why.
+fn unseen(looked: &Status) -> Vec<String> {
+    let failed = |(name, market): (&MarketplaceName, &crate::engine::status::MarketStatus)| {
+        market.failed.as_ref().map(|failed| probe::remedy(name, &failed.value))
+    };
+    looked.markets.iter().filter_map(failed).collect()
+}
+
+/// A fleet that nobody knows is a slip, not an empty answer.
+fn known(looked: &Status, fleet: &FleetName) -> Result<(), Failure> {
+    if looked.fleets.contains_key(fleet) {
+        return Ok(());
+    }
+    let known: Vec<&str> = looked.fleets.keys().map(FleetName::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(Failure::failed(format!("there is no fleet {fleet}; there are: {known}")))
 }

@@ -14,7 +14,7 @@ use crate::{
     model::time,
 };
 use serde::Serialize;
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 /// A daemon that is there answers a view at once.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -40,7 +40,17 @@ pub fn status(context: &Context, arguments: &StatusArguments) -> Result<Ending, 
     let client = reach::daemon(context, reach)?;
     let clears = context.environment.stdout_is_terminal;
     loop {
-        let document = context.block_on(look(&client))?;
+        let document = match context.block_on(look(&client)) {
+            Ok(document) => document,
+            // Who watches wants to see it come back.
+            Err(failure) if *watch && clears => {
+                print!("{CLEAR}{failure}");
+                let _ = std::io::stdout().flush();
+                context.block_on(tokio::time::sleep(WATCH_INTERVAL));
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         match (json, watch) {
             (true, false) => context.print_json(&document)?,
             (true, true) => println!(

@@ -6,7 +6,10 @@
 use crate::{
     io::clock::Clock,
     market::client::Client,
-    model::{AccountName, InstanceId, Inventory, MarketView, MarketplaceName, Reading, Timestamp, inventory::Balance},
+    model::{
+        AccountName, InstanceId, Inventory, MarketView, MarketplaceName, Reading, Refusal, Timestamp,
+        inventory::Balance,
+    },
 };
 use futures_util::future::join_all;
 use std::{
@@ -61,6 +64,8 @@ pub async fn observe(clients: &Clients, clock: &dyn Clock, inventory: &mut Inven
     });
     for (name, account, instances, balance, hostnodes) in join_all(looks).await {
         if let Some(view) = inventory.markets.get_mut(name) {
+            note(name, "instances", &view.instances, &instances.0);
+            note(name, "hostnodes", &view.hostnodes, &hostnodes.0);
             view.instances.fold(instances.1, instances.0);
             view.hostnodes.fold(hostnodes.1, hostnodes.0);
             view.lookups.clear();
@@ -68,10 +73,24 @@ pub async fn observe(clients: &Clients, clock: &dyn Clock, inventory: &mut Inven
         if let Some((balance, at)) = balance {
             let reading: &mut Reading<Balance> =
                 inventory.balances.entry(account.clone()).or_insert_with(Reading::never);
+            note(name, "balance", reading, &balance);
             reading.fold(at, balance);
         }
     }
     inventory.at = clock.now();
+}
+
+/// Says when a marketplace begins to fail, fails in another way, and answers again; not what it says each time.
+fn note<T>(marketplace: &MarketplaceName, what: &'static str, before: &Reading<T>, now: &Result<T, Refusal>) {
+    let failed = before.failed.as_ref().map(|failed| failed.value.kind());
+    match (failed, now) {
+        (None, Err(refusal)) => tracing::warn!(%marketplace, what, %refusal, "could not be read"),
+        (Some(kind), Err(refusal)) if kind != refusal.kind() => {
+            tracing::warn!(%marketplace, what, %refusal, "could not be read");
+        }
+        (Some(_), Ok(_)) => tracing::info!(%marketplace, what, "can be read again"),
+        (Some(_), Err(_)) | (None, Ok(_)) => {}
+    }
 }
 
 /// Asks for instances by id that a list lacked.

@@ -120,17 +120,26 @@ impl Net for HttpNet {
     }
 }
 
-/// The whole chain in one line, without the URL: its query carries credentials.
+/// Links of a chain that say no more than that there was an error.
+const EMPTY_WORDS: [&str; 4] =
+    ["error sending request", "client error (Connect)", "client error (SendRequest)", "tcp connect error"];
+
+/// The whole chain in one line, without the URL, for its query carries credentials, and without empty words.
 fn told(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut line = error.to_string();
+    let mut links = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
+        links.push(cause.to_string());
         source = cause.source();
     }
-    line
+    let whole = links.join(": ");
+    links.retain(|link| !EMPTY_WORDS.contains(&link.as_str()));
+    match (links.is_empty(), error.is_connect()) {
+        (true, _) => whole,
+        (false, true) => format!("cannot connect: {}", links.join(": ")),
+        (false, false) => links.join(": "),
+    }
 }
 
 #[cfg(test)]

@@ -454,7 +454,8 @@ impl<'a> Growth<'_, 'a> {
         }
         let sizes = state.policy.instance.gpus;
         if missing < sizes.min {
-            let detail = format!("{missing} GPUs are fewer than the smallest VM's {}", sizes.min);
+            let detail =
+                format!("what is left of the target, {missing}, is fewer than the smallest VM's {} GPUs", sizes.min);
             return self.draft.blocked(self.fleet, missing, Short::new(Blocked::Shape, detail));
         }
         if let Some((short, at)) = &pass.short {
@@ -488,11 +489,11 @@ impl<'a> Growth<'_, 'a> {
             && turned_down.values().any(cooling)
         {
             let hosts = turned_down.values().filter(|reason| cooling(reason)).count();
-            return short(Blocked::Cooldown, format!("{hosts} hostnodes failed lately"));
+            return short(Blocked::Cooldown, format!("hostnodes that failed lately: {hosts}"));
         }
         let unanswered = self.priced.iter().filter(|priced| priced.unanswered).count();
         if unanswered > 0 {
-            return short(Blocked::StaleMarket, format!("{unanswered} bids were asked about and not answered"));
+            return short(Blocked::StaleMarket, format!("bids that were asked about and not answered: {unanswered}"));
         }
         let waits = state.policy.on_demand.usage == OnDemandUse::Fallback && self.fallback_gpus() == 0;
         let wait =

@@ -174,7 +174,7 @@ pub(super) fn target(draft: &mut Draft<'_>) {
         let again_at = state.scaled_down_at.map(|at| after(at, cooldown));
         if let Some(again_at) = again_at.filter(|again_at| *again_at > situation.now) {
             let wait = show(elapsed(situation.now, again_at));
-            let detail = format!("{surplus} GPUs over the target; the next scale-down is in {wait}");
+            let detail = format!("over the target by {surplus}; the next scale-down is in {wait}");
             draft.blocked(name, surplus, Short::new(Blocked::Cooldown, detail));
             continue;
         }
@@ -223,7 +223,7 @@ fn shrink_to(draft: &mut Draft<'_>, state: &FleetState, target: u32) {
             {
                 continue;
             }
-            draft.release(state, member, format!("{over} GPUs over the target of {target}"));
+            draft.release(state, member, format!("over the target of {target} GPUs by {over}"));
         }
     }
 }

@@ -127,7 +127,15 @@ fn lock_file(path: &Path) -> PathBuf {
 fn lock(path: &Path) -> Result<File, StoreError> {
     let beside = lock_file(path);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(FILE_MODE).open(&beside);
-    let file = file.map_err(|error| failed(Doing::Open, &beside, &error))?;
+    let file = file.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            failed(Doing::Open, path, &"its folder does not exist; make it, or mend `state`")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            failed(Doing::Open, &beside, &format!("{error}; is this the user that the state belongs to?"))
+        }
+        _ => failed(Doing::Open, &beside, &error),
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.display().to_string())),
@@ -359,7 +367,10 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("nowhere/state.db");
         let refused = SqliteStore::open(&path).unwrap_err().to_string();
-        assert!(refused.starts_with("failed to open the state: ") && refused.contains("No such file"), "{refused}");
+        assert!(
+            refused.starts_with("failed to open the state: ") && refused.contains("its folder does not exist"),
+            "{refused}"
+        );
     }
 
     #[test]

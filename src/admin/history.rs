@@ -159,7 +159,8 @@ fn lines(kind: &str, body: &Value) -> Vec<String> {
     let lines: Vec<String> = match kind {
         "decision" => {
             let weighed = body.get("fleets").and_then(Value::as_object).into_iter().flatten();
-            steps(body).map(step).chain(weighed.flat_map(blocked)).collect()
+            let told: Vec<String> = steps(body).map(step).chain(weighed.flat_map(blocked)).collect();
+            if told.is_empty() { vec!["nothing to do, and nothing is missing".to_owned()] } else { told }
         }
         _ => vec![[word(body, "what"), word(body, "detail")].join(": ")],
     };

@@ -196,6 +196,9 @@ pub enum Command {
         /// How to reach the daemon.
         #[command(flatten)]
         reach: Reach,
+        /// One JSON document on stdout, nothing else there.
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -19,6 +19,7 @@ use crate::{
     policy::Policy,
     settings::Settings,
 };
+use serde::Serialize;
 use std::{path::Path, time::Duration};
 
 /// A clock that is further off than this misjudges how old an answer is.
@@ -56,16 +57,39 @@ impl Report {
         self.0.iter().map(line).collect()
     }
 
+    fn document(&self) -> Document<'_> {
+        let findings = self.0.iter().map(|(what, finding)| {
+            let (Finding::Ok(detail) | Finding::Remedy(detail)) = finding;
+            FindingView { what, ok: matches!(finding, Finding::Ok(_)), detail }
+        });
+        Document { findings: findings.collect() }
+    }
+
     fn is_well(&self) -> bool {
         self.0.iter().all(|(_, finding)| matches!(finding, Finding::Ok(_)))
     }
+}
+
+/// What `doctor --json` prints.
+#[derive(Serialize)]
+struct Document<'a> {
+    findings: Vec<FindingView<'a>>,
+}
+
+/// One finding of it.
+#[derive(Serialize)]
+struct FindingView<'a> {
+    what: &'a str,
+    ok: bool,
+    /// The fact, and where it is not well what to do.
+    detail: &'a str,
 }
 
 /// Examines everything that can be examined, even when something earlier is ill.
 ///
 /// # Errors
 /// When the settings cannot be read at all, or something needs a remedy.
-pub fn doctor(context: &Context, reach: &Reach) -> Result<Ending, Failure> {
+pub fn doctor(context: &Context, reach: &Reach, json: bool) -> Result<Ending, Failure> {
     let mut report = Report::default();
     let checked = config::check(context)?;
     let path = config::path(context);
@@ -99,8 +123,10 @@ pub fn doctor(context: &Context, reach: &Reach) -> Result<Ending, Failure> {
             clock(now, &[], &mut report);
         }
     }
-    for line in report.lines() {
-        println!("{line}");
+    if json {
+        context.print_json(&report.document())?;
+    } else {
+        report.lines().iter().for_each(|line| println!("{line}"));
     }
     if report.is_well() { Ok(Ending::Done) } else { Err(Failure::failed("something needs a remedy, see above")) }
 }
@@ -240,5 +266,7 @@ mod tests {
         assert!(!report.is_well());
         let line = "remedy  marketplace   tensordock does not take the credentials (invalid token); renew them";
         assert_eq!(report.lines(), [line]);
+        let document = serde_json::to_string(&report.document()).unwrap();
+        assert!(document.starts_with(r#"{"findings":[{"what":"marketplace","ok":false,"detail":"tensordock does"#));
     }
 }

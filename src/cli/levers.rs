@@ -14,7 +14,11 @@ use std::time::Duration;
 
 fn pull(context: &Context, reach: &Reach, method: Method, path: &str, body: &Value) -> Result<Ending, Failure> {
     let client = reach::daemon(context, reach)?;
-    let line = context.block_on(client.pull(method, path, body))?;
+    let line = {
+        // An engine that waits for a slow marketplace comes to it afterwards.
+        let _progress = context.terminal.progress("asking the daemon");
+        context.block_on(client.pull(method, path, body))?
+    };
     println!("{line}");
     Ok(Ending::Done)
 }

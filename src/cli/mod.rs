@@ -156,6 +156,6 @@ fn dispatch(context: &Context, command: &Command) -> Result<Ending, Failure> {
         Command::Delete { instance, yes, reach } => levers::delete(context, reach, instance, *yes),
         Command::Protect { instance, lasting, reach } => levers::protect(context, reach, instance, *lasting),
         Command::Marketplace(arguments) => marketplace::marketplace(context, arguments),
-        Command::Doctor { reach } => doctor::doctor(context, reach),
+        Command::Doctor { reach, json } => doctor::doctor(context, reach, *json),
     }
 }

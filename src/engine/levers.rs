@@ -286,6 +286,6 @@ fn adopted(stray: &Stray, fleet: FleetName, now: Timestamp) -> Result<Intent, Le
         image: String::new(),
         ports: BTreeMap::new(),
         replaces: None,
-        why: format!("adopted by the operator at {now}"),
+        why: format!("adopted by the operator at {now:.0}"),
     })
 }

@@ -26,6 +26,8 @@ pub struct Papers {
     pub list: &'static str,
     /// The list once a VM was deployed.
     pub list_after_deploy: &'static str,
+    /// What that list says the VM costs, one look after the other; then and without, what stands in the document.
+    pub costs: &'static [&'static str],
     pub balance: &'static str,
     pub accepted: &'static str,
     /// With the status of the server itself, behind the proxy.
@@ -34,11 +36,15 @@ pub struct Papers {
     pub accepts_from: &'static [(&'static str, &'static str)],
 }
 
+/// What the VM costs in the SDK's example.
+const COST_IN_THE_LIST: &str = "\"cost\": 0.238";
+
 /// S1's answers as they stand.
 pub const S1: Papers = Papers {
     hostnodes: "hostnodes.json",
     list: "list.json",
     list_after_deploy: "list.json",
+    costs: &[],
     balance: "balance.json",
     accepted: "validate_new_accepted.json",
     refused: ("validate_new_refused.json", 500),
@@ -51,6 +57,8 @@ pub struct Desk {
     /// Every request, and which document answered it.
     pub asked: Mutex<Vec<String>>,
     deployed: Mutex<Option<String>>,
+    /// Lists that were asked for since.
+    listed: Mutex<usize>,
 }
 
 fn fixture(name: &str) -> String {
@@ -60,7 +68,7 @@ fn fixture(name: &str) -> String {
 
 impl Desk {
     pub fn new(papers: Papers) -> Arc<Self> {
-        Arc::new(Self { papers, asked: Mutex::default(), deployed: Mutex::default() })
+        Arc::new(Self { papers, asked: Mutex::default(), deployed: Mutex::default(), listed: Mutex::default() })
     }
 
     fn accepts(&self, form: &BTreeMap<String, String>) -> bool {
@@ -90,13 +98,24 @@ impl Desk {
                 let said = said.iter().filter_map(|key| Some(format!(" {key}={}", form.get(*key)?)));
                 ("deploy.json", 200, format!(" {}{}", machine(&form), said.collect::<String>()))
             }
+            "client/delete/single" => ("delete.json", 200, format!(" {}", form["server"])),
             "client/get/single" => ("get_gone.json", 404, format!(" {}", form["server"])),
             other => panic!("nobody thought of {other}"),
         };
         self.asked.lock().unwrap().push(format!("{call}{about} <- {document}"));
         let body = fixture(document);
         let body = match deployed {
-            Some(name) => body.replace(NAME_IN_THE_LIST, &name),
+            Some(name) => {
+                let mut body = body.replace(NAME_IN_THE_LIST, &name);
+                if call == "client/list" {
+                    let mut listed = self.listed.lock().unwrap();
+                    if let Some(cost) = self.papers.costs.get(*listed) {
+                        body = body.replace(COST_IN_THE_LIST, &format!("\"cost\": {cost}"));
+                    }
+                    *listed += 1;
+                }
+                body
+            }
             None => body,
         };
         let mut response = Response::json(if original == 404 { 404 } else { 200 }, body);

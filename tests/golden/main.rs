@@ -403,6 +403,37 @@ use = "always"
 }
 
 #[tokio::test]
+async fn a_bill_above_the_agreed_rate_is_told_and_one_far_above_ends_the_vm() {
+    check(Scene {
+        name: "overbilled",
+        about: "the documented VM at 0.238 + 0.005, billed 0.245, then 0.25, then 0.27: rounding, reported, deleted",
+        papers: Papers {
+            hostnodes: "facts_hostnodes.json",
+            list_after_deploy: "sdk_list.json",
+            costs: &["0.245", "0.25", "0.27"],
+            ..S1
+        },
+        looks: 4,
+        role: Role::AsConfigured,
+        policies: &[r#"
+fleet           = "dev"
+target_gpus     = 1
+max_hourly_rate = 0.40
+balance_floor   = 50.00
+models = [{ name = "rtxa4000-pcie-16gb", max_price = 0.30 }]
+[instance]
+vcpus_per_gpu  = 8
+ram_gb_per_gpu = 32
+ports          = [80, 22]
+ssh_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampl me@example"
+[on_demand]
+use = "always"
+"#],
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_third_partys_shapes_come_to_the_same_plan() {
     check(Scene {
         name: "shapes",

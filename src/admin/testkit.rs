@@ -2,7 +2,7 @@
 
 use super::{Window, history::tests::pages, serve};
 use crate::{
-    engine::{Event, Handle, Lever, LeverError, Status, sample},
+    engine::{Event, Handle, Lever, LeverError, Status, Waiting, sample},
     io::{Awaited, clock::Clock, entropy::Entropy},
     metrics::Metrics,
     model::{Timestamp, time::after},
@@ -98,7 +98,7 @@ impl Open {
             }
         });
         let window = Window {
-            handle: Handle::new(events, seen, Arc::default(), CancellationToken::new()),
+            handle: Handle::new(events, seen, Waiting::default(), CancellationToken::new()),
             metrics: Arc::new(Metrics::new("0.1.0", sample::now())),
             store: Arc::new(pages()),
             clock: Arc::new(Standing),

@@ -4,7 +4,7 @@
 //! records: the intent, durable before the first byte is sent, and the outcome. Nothing here chooses: a step whose moment
 //! has passed (a stale quote, a lever that waits, a stop) is left for the next plan.
 
-use super::{brake::Brake, decision::Step, observe::Clients};
+use super::{Waiting, brake::Brake, decision::Step, observe::Clients};
 use crate::{
     io::{clock::Clock, entropy::Entropy},
     ledger::{
@@ -28,7 +28,7 @@ use futures_util::future::join_all;
 use secrecy::SecretString;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex as SyncMutex, PoisonError},
+    sync::{Mutex as SyncMutex, PoisonError},
     time::Duration,
 };
 use tokio::sync::Mutex;
@@ -53,8 +53,10 @@ pub struct Hands<'a> {
     pub metrics: &'a Metrics,
     /// How old a quote may be when its deploy is sent, by this clock.
     pub quote_age_max: Duration,
-    /// Whether to stop before the next write: a lever waits, or the tick's time is over.
-    pub interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// No turn to write is waited for after this, by the monotonic clock: the world must be looked at again.
+    pub until: Duration,
+    /// Levers that wait: they come before the next write.
+    pub waiting: Waiting,
     /// The daemon stops: no write is begun any more.
     pub stopping: CancellationToken,
     /// What was refused in this tick.
@@ -138,15 +140,16 @@ pub async fn write(
                 steps.push(step);
                 continue;
             };
+            if hands.clock.monotonic() > hands.until {
+                break;
+            }
+            // The turn may be long in coming: what the write rests on is looked at when it has come.
             let turn = tokio::select! {
                 biased;
                 () = hands.stopping.cancelled() => break,
+                () = hands.waiting.some() => break,
                 turn = client.turn() => turn,
             };
-            // The turn may have been long in coming: what the write rests on is looked at now.
-            if (hands.interrupted)() || hands.stopping.is_cancelled() {
-                break;
-            }
             if let Action::Deploy(deploy) = &action
                 && !is_still_quoted(hands, deploy, inventory)
             {

@@ -3,13 +3,7 @@
 use super::Status;
 pub use crate::ledger::levers::Scope;
 use crate::model::FleetName;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -105,12 +99,39 @@ pub enum Event {
     Stop,
 }
 
+/// Levers that wait to be moved. Clones share the count.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting(Arc<watch::Sender<usize>>);
+
+impl Waiting {
+    /// One more waits.
+    fn begin(&self) {
+        self.0.send_modify(|levers| *levers += 1);
+    }
+
+    /// One is taken up.
+    pub fn end(&self) {
+        self.0.send_modify(|levers| *levers = levers.saturating_sub(1));
+    }
+
+    /// Whether any waits.
+    pub fn any(&self) -> bool {
+        *self.0.borrow() > 0
+    }
+
+    /// Waits until one waits.
+    pub async fn some(&self) {
+        // The sender is this one's own: it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|levers| *levers > 0).await;
+    }
+}
+
 /// How the rest of the house talks to the engine.
 #[derive(Clone, Debug)]
 pub struct Handle {
     events: mpsc::Sender<Event>,
     status: watch::Receiver<Arc<Status>>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Waiting,
     stopping: CancellationToken,
 }
 
@@ -120,7 +141,7 @@ impl Handle {
     pub const fn new(
         events: mpsc::Sender<Event>,
         status: watch::Receiver<Arc<Status>>,
-        waiting: Arc<AtomicUsize>,
+        waiting: Waiting,
         stopping: CancellationToken,
     ) -> Self {
         Self { events, status, waiting, stopping }
@@ -153,9 +174,9 @@ impl Handle {
     /// See [`LeverError`].
     pub async fn pull(&self, lever: Lever) -> Result<String, LeverError> {
         let (reply, answer) = oneshot::channel();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waiting.begin();
         if self.events.try_send(Event::Lever(lever, reply)).is_err() {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.waiting.end();
             return Err(LeverError::Failed("the engine is busy or stopping; try again".into()));
         }
         answer.await.map_err(|_| LeverError::Failed("the engine stopped before it answered".into()))?

@@ -35,7 +35,7 @@ pub mod wake;
 pub mod what_if;
 
 pub use decision::Decision;
-pub use events::{Cause, Event, Handle, Lever, LeverError, Scope};
+pub use events::{Cause, Event, Handle, Lever, LeverError, Scope, Waiting};
 pub use status::Status;
 pub use what_if::what_if;
 
@@ -53,10 +53,7 @@ use law::Law;
 use observe::Clients;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::{Mutex, mpsc, watch};
@@ -144,7 +141,7 @@ pub struct Engine {
     status: watch::Sender<Arc<Status>>,
     settings_in_force: watch::Sender<Arc<Settings>>,
     /// Levers that wait: the lane ends after the write that is under way.
-    waiting: Arc<AtomicUsize>,
+    waiting: Waiting,
     stopping: CancellationToken,
 }
 
@@ -189,7 +186,7 @@ impl Engine {
             settings_faults: Vec::new(),
             troubles: Vec::new(),
         }));
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Waiting::default();
         let stopping = CancellationToken::new();
         let handle = Handle::new(sender, watcher, waiting.clone(), stopping.clone());
         let mut engine = Self {
@@ -256,17 +253,20 @@ impl Engine {
         let mut cause = Cause::Startup;
         loop {
             let began = self.clock.monotonic();
-            self.tick(cause).await;
+            let finished = self.tick(cause).await;
             if self.stopping.is_cancelled() {
                 return;
             }
-            let again_within = self.settings.scan_interval.saturating_add(TICK_LASTS_MAX);
-            systemd::tell(&systemd::Notice::Alive { again_within });
-            systemd::tell(&systemd::Notice::Status(self.summary()));
-            if cause == Cause::Startup {
-                systemd::tell(&systemd::Notice::Ready);
+            let mut rest = Duration::ZERO;
+            if finished {
+                let again_within = self.settings.scan_interval.saturating_add(TICK_LASTS_MAX);
+                systemd::tell(&systemd::Notice::Alive { again_within });
+                systemd::tell(&systemd::Notice::Status(self.summary()));
+                if cause == Cause::Startup {
+                    systemd::tell(&systemd::Notice::Ready);
+                }
+                rest = self.settings.scan_interval.saturating_sub(self.clock.monotonic().saturating_sub(began));
             }
-            let rest = self.settings.scan_interval.saturating_sub(self.clock.monotonic().saturating_sub(began));
             match self.rest(&mut events, rest.max(self.clock.of_real(TICKS_APART_MIN))).await {
                 Some(next) => cause = next,
                 None => return,
@@ -300,7 +300,7 @@ impl Engine {
                     cause = Some(why);
                 }
                 Event::Lever(lever, reply) => {
-                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+                    self.waiting.end();
                     let answer = self.pull(lever).await;
                     if answer.is_ok() {
                         self.show_levers().await;

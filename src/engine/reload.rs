@@ -4,7 +4,7 @@
 //! force in the next tick, when it is known what it would tear down.
 
 use super::{
-    Engine, LeverError, act,
+    Engine, LeverError, Waiting, act,
     edits::{Loss, loss_by_limit, loss_by_policy},
     law::{self, Law},
     observe,
@@ -23,7 +23,10 @@ use crate::{
     policy::Policy,
     settings::{self, Limits},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 impl Engine {
     /// Reads settings and policies again.
@@ -261,7 +264,6 @@ impl Engine {
         let subject = Subject { name: name.clone(), fleet: member.fleet.clone(), marketplace: member.marketplace, id };
         let why = "the operator said so".to_owned();
         let action = Action::Delete { subject, reason: Teardown::Operator, why };
-        let waiting = std::sync::Arc::new(|| false);
         let hands = act::Hands {
             clients: &self.clients,
             clock: &*self.clock,
@@ -269,7 +271,8 @@ impl Engine {
             book: &self.book,
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
-            interrupted: waiting,
+            until: Duration::MAX,
+            waiting: Waiting::default(),
             stopping: self.stopping.clone(),
             brake: &std::sync::Mutex::default(),
         };

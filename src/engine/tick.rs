@@ -20,7 +20,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -37,18 +37,21 @@ const QUOTES_KEPT: u32 = 5;
 pub const WRITES_TIME_MIN: Duration = Duration::from_secs(20);
 
 impl Engine {
-    /// Looks, plans, acts, and publishes what it knew.
-    pub async fn tick(&mut self, cause: Cause) {
+    /// Looks, plans, acts, and publishes what it knew. `false` when it was broken off before anything was known, because
+    /// the daemon stops or a lever waits.
+    pub async fn tick(&mut self, cause: Cause) -> bool {
         let began = self.clock.monotonic();
         self.troubles.clear();
-        let stopping = self.stopping.clone();
+        let (stopping, waiting, may_wait) = (self.stopping.clone(), self.waiting.clone(), self.ticks == 0);
         let looked = tokio::select! {
             biased;
             () = stopping.cancelled() => false,
+            // A marketplace that hangs must not keep the operator waiting; before the first look there is nothing to move.
+            () = waiting.some(), if !may_wait => false,
             () = self.look() => true,
         };
         if !looked {
-            return;
+            return false;
         }
         let mut steps: Vec<Step> = Vec::new();
         let brake = Mutex::new(Brake::default());
@@ -72,14 +75,15 @@ impl Engine {
             if idle || forbidden {
                 break;
             }
-            let until = (began + time_max).max(self.clock.monotonic() + self.clock.of_real(WRITES_TIME_MIN));
+            let at_least = self.clock.monotonic().saturating_add(self.clock.of_real(WRITES_TIME_MIN));
+            let until = began.saturating_add(time_max).max(at_least);
             let written = self.write(writes, &policies, until, &brake).await;
             let nothing_written = written.is_empty();
             steps.extend(written);
             let left = time_max.saturating_sub(self.clock.monotonic().saturating_sub(began));
             let asked = self.ask(asks, left, &mut unanswered).await;
             let late = self.clock.monotonic().saturating_sub(began) > time_max;
-            let interrupted = self.waiting.load(Ordering::Relaxed) > 0 || self.stopping.is_cancelled();
+            let interrupted = self.waiting.any() || self.stopping.is_cancelled();
             if late || interrupted || (nothing_written && !asked) || round + 1 == ROUNDS_MAX {
                 // The newest plan must be of what is known now, not of what was known before acting.
                 self.settle().await;
@@ -95,6 +99,7 @@ impl Engine {
         self.metrics.ticked(self.clock.monotonic().saturating_sub(began));
         self.know();
         self.publish(true).await;
+        true
     }
 
     /// Whether a planned write is sent.
@@ -234,7 +239,6 @@ impl Engine {
         if writes.is_empty() {
             return Vec::new();
         }
-        let (waiting, clock) = (self.waiting.clone(), self.clock.clone());
         let hands = act::Hands {
             clients: &self.clients,
             clock: &*self.clock,
@@ -242,7 +246,8 @@ impl Engine {
             book: &self.book,
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
-            interrupted: Arc::new(move || waiting.load(Ordering::Relaxed) > 0 || clock.monotonic() > until),
+            until,
+            waiting: self.waiting.clone(),
             stopping: self.stopping.clone(),
             brake,
         };
@@ -278,7 +283,8 @@ impl Engine {
             book: &self.book,
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
-            interrupted: Arc::new(|| false),
+            until: Duration::MAX,
+            waiting: self.waiting.clone(),
             stopping: self.stopping.clone(),
             brake: &Mutex::default(),
         };
@@ -286,6 +292,7 @@ impl Engine {
             biased;
             // Nobody waits for the answer to a question any more.
             () = self.stopping.cancelled() => return false,
+            () = self.waiting.some() => return false,
             asked = act::ask(&hands, bids.collect(), left) => asked,
         };
         let any = !asked.quotes.is_empty();

@@ -6,7 +6,7 @@
 use super::{failure::Failure, signals};
 use crate::{
     admin::{self, Window},
-    engine::{self, Cause, Engine, Event, Handle, Parts, Reread, Role, observe::Clients, wake, what_if},
+    engine::{self, Engine, Event, Handle, Parts, Reread, Role, observe::Clients, wake, what_if},
     io::{
         clock::Clock,
         entropy::{Entropy, OsEntropy},
@@ -136,9 +136,9 @@ impl Daemon {
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> Result<(), Failure> {
         let Self { engine, events, handle, window, settings } = self;
         let reloaded = handle.clone();
-        signals::on_reload(move || reloaded.wake(Event::Wake(Cause::Reload)))?;
+        signals::on_reload(move || reloaded.reload())?;
         let changed = handle.clone();
-        let watching = watch::watch(&settings.policies, move || changed.wake(Event::Wake(Cause::Reload)));
+        let watching = watch::watch(&settings.policies, move || changed.reload());
         if let Err(why) = &watching {
             tracing::warn!(%why, "policies are read again on SIGHUP only");
         }

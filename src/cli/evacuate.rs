@@ -20,6 +20,7 @@ use crate::{
         store::SqliteStore,
     },
     model::FleetName,
+    plan::Order,
 };
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -101,11 +102,12 @@ fn troubles(status: &Status) -> Vec<String> {
     status.troubles.iter().cloned().chain(failed).collect()
 }
 
-/// VMs that are not proven gone, in doubt ones included; `None` while nobody has looked.
+/// VMs of evacuated fleets that are not proven gone, ones in doubt and late ones included; `None` while nobody has looked.
 fn left(status: &Status, fleet: Option<&FleetName>) -> Option<usize> {
     let fleets = &status.situation.as_ref()?.fleets;
     let meant = fleets.iter().filter(|(name, _)| fleet.is_none_or(|fleet| fleet == *name));
-    Some(meant.map(|(_, state)| state.fleet.members.len()).sum())
+    let evacuated = meant.filter(|(_, state)| state.order == Order::Evacuate);
+    Some(evacuated.map(|(_, state)| state.fleet.members.len() + state.fleet.late.len()).sum())
 }
 
 fn interrupted(status: &Status, fleet: Option<&FleetName>) -> Failure {

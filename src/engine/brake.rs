@@ -17,8 +17,10 @@ pub struct Brake {
     marketplaces: BTreeSet<MarketplaceName>,
     /// Nothing that costs is written there.
     broke: BTreeSet<MarketplaceName>,
-    /// Nothing is done with these.
+    /// Nothing that costs is done with these.
     instances: BTreeSet<VmName>,
+    /// These are not deleted or stopped.
+    kept: BTreeSet<VmName>,
 }
 
 impl Brake {
@@ -38,19 +40,25 @@ impl Brake {
             | RefusalKind::Refused
             | RefusalKind::Malformed => {}
         }
-        self.instances.extend(instance.cloned());
+        // A bid that is refused must not keep its VM from being let go.
+        let refused = if costs(action) { &mut self.instances } else { &mut self.kept };
+        refused.extend(instance.cloned());
     }
 
     /// Whether an action has to wait for the next tick.
     pub fn stops(&self, action: &Action) -> bool {
         let (marketplace, instance) = about(action);
-        let costs = match action {
-            Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => true,
-            Action::Ask { .. } | Action::Stop { .. } | Action::Delete { .. } => false,
-        };
+        let (costs, refused) = if costs(action) { (true, &self.instances) } else { (false, &self.kept) };
         self.marketplaces.contains(marketplace)
             || (costs && self.broke.contains(marketplace))
-            || instance.is_some_and(|name| self.instances.contains(name))
+            || instance.is_some_and(|name| refused.contains(name))
+    }
+}
+
+const fn costs(action: &Action) -> bool {
+    match action {
+        Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => true,
+        Action::Ask { .. } | Action::Stop { .. } | Action::Delete { .. } => false,
     }
 }
 
@@ -121,5 +129,14 @@ mod tests {
     #[test]
     fn an_instance_is_not_tried_twice() {
         check(&delete(), RefusalKind::Refused, [false, true]);
+    }
+
+    #[test]
+    fn a_refused_bid_does_not_keep_its_instance_from_being_let_go() {
+        let Action::Delete { subject, .. } = delete() else { unreachable!() };
+        let start = Action::Start { subject, why: String::new() };
+        let mut brake = Brake::default();
+        brake.refused(&start, RefusalKind::NoCapacity);
+        assert_eq!([brake.stops(&start), brake.stops(&delete())], [true, false]);
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! A slip of the finger in a policy (a lost digit, a wrong limit) must not cost anybody a fleet. An edit that would let
 //! more GPUs go than `max_scale_down` allows, and more than one VM, is held whole until the operator applies it. This
-//! module only counts, and counts pessimistically: everything that the edit would ever let go by price, rate and target,
-//! not what one plan would let go within its disruption budget, and on top of that what a plan under the new text would
-//! let go at once for any other reason (a longer `min_runway` on a low account, say).
+//! module only counts, and counts pessimistically: everything that the edit would ever let go by rate and target, not
+//! what one plan would let go within its disruption budget, and on top of that what a plan under the new text would let go
+//! at once for any other reason (a longer `min_runway` on a low account, say). What goes under the text in force too is not
+//! the edit's doing.
 
 use super::what_if;
 use crate::{
@@ -45,14 +46,16 @@ fn dearest_first<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<&'a Membe
     ordered
 }
 
-/// What a new policy would let go of its fleet; `target_gpus` is what it would make the fleet hold.
-pub fn loss_by_policy(situation: &Situation, new: &Policy, target_gpus: u32) -> Loss {
+/// What a new policy would let go of its fleet that the one in force would not; the targets are what each makes the fleet
+/// hold.
+pub fn loss_by_policy(situation: &Situation, new: &Policy, target_gpus: u32, target_gpus_in_force: u32) -> Loss {
     let Some(state) = situation.fleets.get(&new.fleet) else { return Loss::default() };
-    let now = let_go(&new.fleet, &plan(situation));
     let (_, edited) = what_if(situation, new.clone());
+    let mut before = let_go(&new.fleet, &plan(situation));
+    by_numbers(&state.fleet, &state.policy, target_gpus_in_force, &mut before);
     let mut gone = let_go(&new.fleet, &edited);
-    gone.retain(|name| !now.contains(name));
     by_numbers(&state.fleet, new, target_gpus, &mut gone);
+    gone.retain(|name| !before.contains(name));
     total(state.fleet.members.values().filter(|member| gone.contains(&member.name)))
 }
 
@@ -67,28 +70,19 @@ fn let_go(fleet: &FleetName, plan: &Plan) -> BTreeSet<VmName> {
 }
 
 const fn is_by_numbers(reason: Teardown) -> bool {
-    matches!(reason, Teardown::Target | Teardown::RateLimit | Teardown::GlobalRateLimit | Teardown::Overbilled)
+    matches!(reason, Teardown::Target | Teardown::RateLimit | Teardown::GlobalRateLimit)
 }
 
-/// Adds what is above a model's new `max_price`, over the new target, over the new rate limit, now or ever, once what is
-/// in `gone` is gone.
-fn by_numbers(fleet: &Fleet, new: &Policy, target_gpus: u32, gone: &mut BTreeSet<VmName>) {
+/// Adds what is over a target and a rate limit, now or ever, once what is in `gone` is gone.
+fn by_numbers(fleet: &Fleet, policy: &Policy, target_gpus: u32, gone: &mut BTreeSet<VmName>) {
     let ordered = dearest_first(fleet.members.values());
-    for member in &ordered {
-        let cap = new.model(&member.shape.gpu_model).and_then(|(_, terms)| terms.max_price);
-        if cap.is_some_and(|cap| member.committed() > cap.times(member.shape.gpus)) {
-            gone.insert(member.name.clone());
-        }
-    }
-    let mut gpus: u32 = ordered.iter().filter(|member| !gone.contains(&member.name)).map(|m| m.counted_gpus()).sum();
-    let mut rate: HourlyRate = fleet.committed();
-    for member in ordered.iter().filter(|member| gone.contains(&member.name)) {
-        rate = rate.minus(member.committed());
-    }
+    let staying = ordered.iter().filter(|member| !gone.contains(&member.name));
+    let mut gpus: u32 = staying.clone().map(|member| member.counted_gpus()).sum();
+    let mut rate: HourlyRate = staying.map(|member| member.committed()).sum();
     for member in &ordered {
         // A VM goes for the target only if the target stays met without it.
         let over_target = gpus >= target_gpus.saturating_add(member.counted_gpus());
-        if !gone.contains(&member.name) && (rate > new.max_hourly_rate || over_target) {
+        if !gone.contains(&member.name) && (rate > policy.max_hourly_rate || over_target) {
             gone.insert(member.name.clone());
             gpus = gpus.saturating_sub(member.counted_gpus());
             rate = rate.minus(member.committed());
@@ -98,7 +92,8 @@ fn by_numbers(fleet: &Fleet, new: &Policy, target_gpus: u32, gone: &mut BTreeSet
 
 /// What a new rate limit over all fleets would let go of each.
 pub fn loss_by_limit(fleets: &BTreeMap<FleetName, Fleet>, max_hourly_rate: HourlyRate) -> BTreeMap<FleetName, Loss> {
-    let mut rate: HourlyRate = fleets.values().map(Fleet::committed).sum();
+    let members = fleets.values().flat_map(|fleet| fleet.members.values());
+    let mut rate: HourlyRate = members.map(Member::committed).sum();
     let mut losses: BTreeMap<FleetName, Loss> = BTreeMap::new();
     for member in dearest_first(fleets.values().flat_map(|fleet| fleet.members.values())) {
         if rate <= max_hourly_rate {
@@ -142,6 +137,10 @@ mod tests {
         (situation, policy)
     }
 
+    fn loss(situation: &Situation, new: &Policy, target: u32) -> Loss {
+        loss_by_policy(situation, new, target, 8)
+    }
+
     fn edited(policy: &Policy, edit: impl FnOnce(&mut Terms)) -> Policy {
         let mut terms = Terms::clone(policy);
         edit(&mut terms);
@@ -154,20 +153,19 @@ mod tests {
     #[test]
     fn an_edit_that_changes_no_limit_loses_nothing() {
         let (situation, policy) = situation(&SIX);
-        assert_eq!(loss_by_policy(&situation, &policy, 8), Loss::default());
-        assert_eq!(loss_by_policy(&situation, &edited(&policy, |terms| terms.target_gpus = 20), 20), Loss::default());
+        assert_eq!(loss(&situation, &policy, 8), Loss::default());
+        assert_eq!(loss(&situation, &edited(&policy, |terms| terms.target_gpus = 20), 20), Loss::default());
     }
 
     #[test]
     fn a_lower_target_loses_what_is_over_it_and_never_goes_below() {
         let (situation, policy) = situation(&SIX);
-        let lower =
-            |target: u32| loss_by_policy(&situation, &edited(&policy, |terms| terms.target_gpus = target), target);
+        let lower = |target: u32| loss(&situation, &edited(&policy, |terms| terms.target_gpus = target), target);
         assert_eq!(lower(5), Loss { vms: 1, gpus: 1 });
         assert_eq!(lower(0), Loss { vms: 6, gpus: 6 });
         let (situation, policy) = self::situation(&[(1, 4, "1.60"), (2, 4, "1.64")]);
         let three = edited(&policy, |terms| terms.target_gpus = 3);
-        assert_eq!(loss_by_policy(&situation, &three, 3), Loss { vms: 1, gpus: 4 });
+        assert_eq!(loss(&situation, &three, 3), Loss { vms: 1, gpus: 4 });
     }
 
     #[test]
@@ -175,20 +173,33 @@ mod tests {
         let (situation, policy) = situation(&SIX);
         // 2.55 for the GPUs and 6 × 0.005 for storage are committed.
         let limit = |limit: &str| edited(&policy, |terms| terms.max_hourly_rate = limit.parse().unwrap());
-        assert_eq!(loss_by_policy(&situation, &limit("2.58"), 8), Loss::default());
-        assert_eq!(loss_by_policy(&situation, &limit("2.57"), 8), Loss { vms: 1, gpus: 1 });
-        assert_eq!(loss_by_policy(&situation, &limit("0.50"), 8), Loss { vms: 5, gpus: 5 });
+        assert_eq!(loss(&situation, &limit("2.58"), 8), Loss::default());
+        assert_eq!(loss(&situation, &limit("2.57"), 8), Loss { vms: 1, gpus: 1 });
+        assert_eq!(loss(&situation, &limit("0.50"), 8), Loss { vms: 5, gpus: 5 });
     }
 
     #[test]
-    fn a_lower_price_cap_loses_what_is_above_it() {
-        let (situation, policy) = situation(&SIX);
+    fn a_lower_price_cap_loses_what_is_billed_above_what_was_agreed_and_the_cap() {
+        let (mut situation, policy) = situation(&SIX);
         let capped = edited(&policy, |terms| {
             for model in &mut terms.models {
                 model.max_price = Some("0.43".parse().unwrap());
             }
         });
-        assert_eq!(loss_by_policy(&situation, &capped, 8), Loss { vms: 3, gpus: 3 });
+        assert_eq!(loss(&situation, &capped, 8), Loss::default(), "it steers what is rented from now on");
+        let billed_more = situation.fleets.get_mut(&policy.fleet).unwrap().fleet.members.values_mut().take(2);
+        for member in billed_more {
+            member.quoted.as_mut().unwrap().compute = "0.44".parse().unwrap();
+        }
+        assert_eq!(loss(&situation, &capped, 8), Loss { vms: 2, gpus: 2 });
+    }
+
+    #[test]
+    fn what_goes_anyway_is_not_the_edits_doing() {
+        let (situation, policy) = situation(&SIX);
+        let lower = edited(&policy, |terms| terms.target_gpus = 2);
+        assert_eq!(loss_by_policy(&situation, &lower, 2, 2), Loss::default());
+        assert_eq!(loss_by_policy(&situation, &lower, 1, 2), Loss { vms: 1, gpus: 1 });
     }
 
     #[test]
@@ -197,9 +208,9 @@ mod tests {
         let account = situation.accounts.values_mut().next().unwrap();
         account.balance.as_mut().unwrap().value.amount = Usd::from_micros(20_000_000);
         let longer = edited(&policy, |terms| terms.min_runway = Duration::from_secs(3_600 * 24));
-        let loss = loss_by_policy(&situation, &longer, 8);
-        assert!(loss.vms >= 5, "{loss:?}");
-        assert_eq!(loss_by_policy(&situation, &policy, 8), Loss::default());
+        let longer = loss(&situation, &longer, 8);
+        assert!(longer.vms >= 5, "{longer:?}");
+        assert_eq!(loss(&situation, &policy, 8), Loss::default());
     }
 
     #[test]

@@ -3,7 +3,13 @@
 use super::Status;
 pub use crate::ledger::levers::Scope;
 use crate::model::FleetName;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -99,30 +105,43 @@ pub enum Event {
     Stop,
 }
 
-/// Levers that wait to be moved. Clones share the count.
+/// What waits for the engine, beside the events themselves. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Waiting(Arc<watch::Sender<usize>>);
+pub struct Waiting {
+    levers: Arc<watch::Sender<usize>>,
+    reload: Arc<AtomicBool>,
+}
 
 impl Waiting {
-    /// One more waits.
+    /// Settings and policies are to be read again. Whether nobody had said so yet.
+    fn want_reload(&self) -> bool {
+        !self.reload.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether settings and policies are to be read again; whoever asks reads them.
+    pub fn take_reload(&self) -> bool {
+        self.reload.swap(false, Ordering::Relaxed)
+    }
+
+    /// One more lever waits.
     fn begin(&self) {
-        self.0.send_modify(|levers| *levers += 1);
+        self.levers.send_modify(|levers| *levers += 1);
     }
 
-    /// One is taken up.
+    /// A lever is taken up.
     pub fn end(&self) {
-        self.0.send_modify(|levers| *levers = levers.saturating_sub(1));
+        self.levers.send_modify(|levers| *levers = levers.saturating_sub(1));
     }
 
-    /// Whether any waits.
+    /// Whether any lever waits.
     pub fn any(&self) -> bool {
-        *self.0.borrow() > 0
+        *self.levers.borrow() > 0
     }
 
-    /// Waits until one waits.
+    /// Waits until a lever waits.
     pub async fn some(&self) {
         // The sender is this one's own: it cannot be gone.
-        let _ = self.0.subscribe().wait_for(|levers| *levers > 0).await;
+        let _ = self.levers.subscribe().wait_for(|levers| *levers > 0).await;
     }
 }
 
@@ -136,8 +155,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// From all ends. `waiting` counts the levers that are not moved yet; they and `stopping` make a tick end after the
-    /// write that is under way.
+    /// From all ends. Levers in `waiting`, and `stopping`, make a tick end after the write that is under way.
     pub const fn new(
         events: mpsc::Sender<Event>,
         status: watch::Receiver<Arc<Status>>,
@@ -160,6 +178,13 @@ impl Handle {
     /// Wakes the loop; a lost wake costs at most one scan interval.
     pub fn wake(&self, event: Event) {
         let _ = self.events.try_send(event);
+    }
+
+    /// Has settings and policies read again before the next tick. It is never lost, however much happens.
+    pub fn reload(&self) {
+        if self.waiting.want_reload() {
+            self.wake(Event::Wake(Cause::Reload));
+        }
     }
 
     /// Stops the engine: the write that is under way is finished, nothing else is begun.

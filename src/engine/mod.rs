@@ -130,6 +130,10 @@ pub struct Engine {
     plan: Option<Plan>,
 
     started_at: Timestamp,
+    /// The newest tick was broken off before it looked.
+    broken_off: bool,
+    /// Whether this tick stops for levers that wait.
+    heeds_levers: bool,
     /// When the newest look began.
     looked_at: Option<Clocks>,
     ticks: u64,
@@ -140,7 +144,7 @@ pub struct Engine {
 
     status: watch::Sender<Arc<Status>>,
     settings_in_force: watch::Sender<Arc<Settings>>,
-    /// Levers that wait: the lane ends after the write that is under way.
+    /// Levers that wait, for which the lane ends after the write that is under way; a reload that was asked for.
     waiting: Waiting,
     stopping: CancellationToken,
 }
@@ -202,6 +206,8 @@ impl Engine {
             situation: None,
             plan: None,
             started_at: now,
+            broken_off: false,
+            heeds_levers: false,
             looked_at: None,
             ticks: 0,
             decision: None,
@@ -278,7 +284,11 @@ impl Engine {
     async fn rest(&mut self, events: &mut mpsc::Receiver<Event>, rest: Duration) -> Option<Cause> {
         let mut due = self.clock.sleep(rest);
         let mut cause = None;
-        loop {
+        for _ in 0..=events::EVENTS_MAX {
+            if self.waiting.take_reload() {
+                self.reload().await;
+                cause = Some(Cause::Reload);
+            }
             // All that waits is done before the next tick, so that levers moved together take effect together.
             let event = match cause {
                 Some(cause) => match events.try_recv() {
@@ -293,12 +303,7 @@ impl Engine {
             };
             match event {
                 Event::Stop => return None,
-                Event::Wake(why) => {
-                    if why == Cause::Reload {
-                        self.reload().await;
-                    }
-                    cause = Some(why);
-                }
+                Event::Wake(why) => cause = Some(why),
                 Event::Lever(lever, reply) => {
                     self.waiting.end();
                     let answer = self.pull(lever).await;
@@ -314,6 +319,8 @@ impl Engine {
                 return None;
             }
         }
+        // What still waits has to wait for a tick.
+        Some(cause.unwrap_or(Cause::Schedule))
     }
 
     /// Prunes what only told a story and is old.

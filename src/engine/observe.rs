@@ -15,6 +15,7 @@ use futures_util::future::join_all;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 /// Quotes kept per marketplace at most; older ones are stale long before.
@@ -93,19 +94,27 @@ fn note<T>(marketplace: &MarketplaceName, what: &'static str, before: &Reading<T
     }
 }
 
-/// Asks for instances by id that a list lacked.
+/// Asks for instances by id that a list lacked, for at most `within` by the clock: what is not answered by then was not
+/// asked.
 pub async fn look_up(
     clients: &Clients,
     clock: &dyn Clock,
     inventory: &mut Inventory,
     wanted: Vec<(MarketplaceName, InstanceId)>,
+    within: Duration,
 ) {
     let asked = wanted.into_iter().filter_map(|(name, id)| {
         let (_, client) = clients.get(&name)?;
         let exchange = client.dialect().instance(&id)?;
-        Some(async move { (name, id, client.read(exchange).await, clock.now()) })
+        Some(async move {
+            tokio::select! {
+                biased;
+                found = client.read(exchange) => Some((name, id, found, clock.now())),
+                () = clock.sleep(within) => None,
+            }
+        })
     });
-    for (name, id, found, at) in join_all(asked).await {
+    for (name, id, found, at) in join_all(asked).await.into_iter().flatten() {
         if let Some(view) = inventory.markets.get_mut(&name) {
             view.lookups.entry(id).or_insert_with(Reading::never).fold(at, found);
         }

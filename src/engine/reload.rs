@@ -124,14 +124,15 @@ impl Engine {
         let held_before: BTreeSet<FleetName> = held(&self.law);
         let proposed = self.law.statutes.iter().filter_map(|(name, statute)| {
             let policy = &statute.proposed.as_ref()?.policy;
-            let loss = |target| Some(loss_by_policy(situation.as_ref()?, policy, target));
+            let in_force = &statute.in_force.policy;
+            let loss = |new, old| Some(loss_by_policy(situation.as_ref()?, policy, new, old));
             // The operator's target ends some day, and then the policy's counts.
-            let lowered = policy.target_gpus < statute.in_force.policy.target_gpus;
-            let now = loss(target(name, policy))?;
-            let then = if lowered { loss(policy.target_gpus)? } else { now };
+            let now = loss(target(name, policy), target(name, in_force))?;
+            let then = loss(policy.target_gpus, in_force.target_gpus)?;
             Some((name.clone(), if then.gpus > now.gpus { then } else { now }))
         });
         let losses: BTreeMap<FleetName, Loss> = proposed.collect();
+        let before = self.law.clone();
         let enacted = self.law.enact(&losses, &target);
         for fleet in held(&self.law).difference(&held_before) {
             tracing::warn!(%fleet, "an edit would tear down more than max_scale_down; it is held until it is applied");
@@ -152,6 +153,8 @@ impl Engine {
             .collect();
         let gone = forgotten.iter().map(|fleet| Record::PolicyGone { fleet: fleet.clone() });
         if let Err(error) = book.append(now, records.into_iter().chain(gone).collect()) {
+            // What is not recorded is not in force.
+            self.law = before;
             self.troubles.push(error.to_string());
             return false;
         }
@@ -280,8 +283,10 @@ impl Engine {
         if let Some(trouble) = troubles.into_iter().next() {
             return Err(LeverError::Failed(trouble));
         }
-        let outcome = steps.into_iter().next().and_then(|step| step.outcome).unwrap_or_default();
-        Ok(format!("{name}: delete {outcome}"))
+        match steps.into_iter().next().and_then(|step| step.outcome) {
+            Some(outcome) => Ok(format!("{name}: delete {outcome}")),
+            None => Err(LeverError::Failed(format!("{name} was not deleted: the daemon stops"))),
+        }
     }
 
     /// The operator deletes a VM that is only named like one of ours.
@@ -301,8 +306,15 @@ impl Engine {
             let now = self.clock.now();
             self.book.lock().await.append(now, records).map_err(|error| failed(error.to_string()))
         };
+        let turn = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => {
+                return Err(LeverError::Failed(format!("{name} was not deleted: the daemon stops")));
+            }
+            turn = client.turn() => turn,
+        };
         append(vec![intended]).await?;
-        let outcome = client.write(client.dialect().terminate(&id)).await;
+        let outcome = turn.write(client.dialect().terminate(&id)).await;
         let shown = name.clone();
         let (record, told) = match outcome {
             WriteOutcome::Settled(Ok(()) | Err(Refusal::Gone)) => {

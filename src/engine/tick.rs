@@ -1,7 +1,7 @@
 //! One tick: look once, then plan and act in rounds until nothing is left to do.
 
 use super::{
-    Cause, Engine, Role, act,
+    Cause, Engine, Role, Waiting, act,
     brake::Brake,
     clocks::Clocks,
     decision::Step,
@@ -10,11 +10,7 @@ use super::{
 };
 use crate::{
     ledger::{Journal, Ledger, accrue, interruption, join, record::Record, settle},
-    model::{
-        FleetName, HostnodeId, MarketplaceName, PriceType, RefusalKind, Timestamp,
-        reason::{Interruption, Teardown},
-        time,
-    },
+    model::{FleetName, HostnodeId, MarketplaceName, PriceType, RefusalKind, Timestamp, reason::Interruption, time},
     plan::{self, Action, Order, Plan, Situation, verify},
     policy::Policy,
 };
@@ -32,6 +28,8 @@ const SETTLINGS_MAX: usize = 4;
 /// is searched near there.
 const QUOTES_KEPT: u32 = 5;
 
+/// Instances that a list lacked are asked for by id for so long at most, in real time; the others wait for the next list.
+const LOOKUPS_TIME_MAX: Duration = Duration::from_secs(60);
 /// Writes go on for so long at least, in real time, however late the look was: a slow marketplace must not keep a fleet
 /// from being torn down.
 pub const WRITES_TIME_MIN: Duration = Duration::from_secs(20);
@@ -42,14 +40,19 @@ impl Engine {
     pub async fn tick(&mut self, cause: Cause) -> bool {
         let began = self.clock.monotonic();
         self.troubles.clear();
-        let (stopping, waiting, may_wait) = (self.stopping.clone(), self.waiting.clone(), self.ticks == 0);
+        let stopping = self.stopping.clone();
+        // One tick may be broken off for a lever, not two in a row: whoever moves levers all day must not keep the fleets
+        // from being looked after. Before the first look there is nothing to move.
+        self.heeds_levers = self.ticks > 0 && !self.broken_off;
+        let waiting = self.waiting_levers();
         let looked = tokio::select! {
             biased;
             () = stopping.cancelled() => false,
-            // A marketplace that hangs must not keep the operator waiting; before the first look there is nothing to move.
-            () = waiting.some(), if !may_wait => false,
+            // A marketplace that hangs must not keep the operator waiting.
+            () = waiting.some() => false,
             () = self.look() => true,
         };
+        self.broken_off = !looked;
         if !looked {
             return false;
         }
@@ -82,8 +85,9 @@ impl Engine {
             steps.extend(written);
             let left = time_max.saturating_sub(self.clock.monotonic().saturating_sub(began));
             let asked = self.ask(asks, left, &mut unanswered).await;
+            self.broken_off = self.waiting_levers().any();
             let late = self.clock.monotonic().saturating_sub(began) > time_max;
-            let interrupted = self.waiting.any() || self.stopping.is_cancelled();
+            let interrupted = self.broken_off || self.stopping.is_cancelled();
             if late || interrupted || (nothing_written && !asked) || round + 1 == ROUNDS_MAX {
                 // The newest plan must be of what is known now, not of what was known before acting.
                 self.settle().await;
@@ -102,14 +106,27 @@ impl Engine {
         true
     }
 
+    /// The levers for which this tick stops what it does; none where the last one was broken off.
+    fn waiting_levers(&self) -> Waiting {
+        if self.heeds_levers { self.waiting.clone() } else { Waiting::default() }
+    }
+
     /// Whether a planned write is sent.
     fn may(&self, situation: &Situation, action: &Action) -> bool {
         match self.role {
             Role::LookOnly => false,
-            Role::EvacuateOnly => {
-                matches!(action, Action::Delete { reason: Teardown::Evacuate, .. })
-                    && plan::permitted(situation, action)
-            }
+            // Whatever the reason for which it is planned: nothing of an evacuated fleet stays.
+            Role::EvacuateOnly => match action {
+                Action::Delete { subject, .. } => {
+                    let fleet = situation.fleets.get(&subject.fleet);
+                    fleet.is_some_and(|fleet| fleet.order == Order::Evacuate) && plan::permitted(situation, action)
+                }
+                Action::Ask { .. }
+                | Action::Deploy(_)
+                | Action::Rebid { .. }
+                | Action::Start { .. }
+                | Action::Stop { .. } => false,
+            },
             Role::AsConfigured | Role::ObserveOnly => plan::permitted(situation, action),
         }
     }
@@ -128,7 +145,14 @@ impl Engine {
             self.evidence.observe(book.ledger(), &self.inventory, patience);
             self.evidence.lookups_wanted(book.ledger(), &self.inventory)
         };
-        observe::look_up(&self.clients, &*self.clock, &mut self.inventory, wanted).await;
+        observe::look_up(
+            &self.clients,
+            &*self.clock,
+            &mut self.inventory,
+            wanted,
+            self.clock.of_real(LOOKUPS_TIME_MAX),
+        )
+        .await;
         let not_before = time::before(self.clock.now(), self.quote_age_max().saturating_mul(QUOTES_KEPT));
         observe::forget_stale_quotes(&mut self.inventory, not_before);
         let book = self.book.lock().await;
@@ -247,7 +271,7 @@ impl Engine {
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
             until,
-            waiting: self.waiting.clone(),
+            waiting: self.waiting_levers(),
             stopping: self.stopping.clone(),
             brake,
         };
@@ -284,15 +308,16 @@ impl Engine {
             metrics: &self.metrics,
             quote_age_max: self.quote_age_max(),
             until: Duration::MAX,
-            waiting: self.waiting.clone(),
+            waiting: self.waiting_levers(),
             stopping: self.stopping.clone(),
             brake: &Mutex::default(),
         };
+        let waiting = self.waiting_levers();
         let asked = tokio::select! {
             biased;
             // Nobody waits for the answer to a question any more.
             () = self.stopping.cancelled() => return false,
-            () = self.waiting.some() => return false,
+            () = waiting.some() => return false,
             asked = act::ask(&hands, bids.collect(), left) => asked,
         };
         let any = !asked.quotes.is_empty();

@@ -144,10 +144,10 @@ pub(super) fn leftovers(draft: &mut Draft<'_>) {
             let given_up = member.attempts.delete.is_some_and(|attempt| attempt.reason == Teardown::Lost);
             match member.standing {
                 Standing::Lost if given_up || age >= LOST_PATIENCE => {
-                    draft.delete(member, Teardown::Lost, "of unknown status for too long".to_owned());
+                    give_up(draft, state, member, "of unknown status for too long");
                 }
                 Standing::Pending if given_up || age >= PENDING_PATIENCE => {
-                    draft.delete(member, Teardown::Lost, "never came to run".to_owned());
+                    give_up(draft, state, member, "never came to run");
                 }
                 Standing::StoppedReleased if age >= state.policy.instance.stopped_max_age => {
                     draft.delete(
@@ -166,6 +166,36 @@ pub(super) fn leftovers(draft: &mut Draft<'_>) {
                 | Standing::Lost => {}
             }
         }
+    }
+}
+
+/// Lets a VM go that serves nobody, as far as anybody can tell. Where no VM of several on a marketplace is seen to stand in a
+/// way we know, it is rather its language that changed; and no more go at once than may be unavailable.
+fn give_up(draft: &mut Draft<'_>, state: &FleetState, member: &Member, why: &str) {
+    let situation = draft.situation;
+    let all = situation.fleets.values().flat_map(|state| state.fleet.members.values());
+    let mut there = all.filter(|other| other.marketplace == member.marketplace && is_listed(other.standing));
+    let several = there.clone().count() > 1;
+    if several && there.all(|other| other.standing == Standing::Lost) {
+        return;
+    }
+    let going: u32 = state.fleet.members.values().filter(|other| draft.is_going(other)).map(Member::counted_gpus).sum();
+    let at_once = state.policy.disruption.max_unavailable.of(state.target_gpus());
+    if going == 0 || going.saturating_add(member.counted_gpus()) <= at_once {
+        draft.delete(member, Teardown::Lost, why.to_owned());
+    }
+}
+
+/// Whether it was seen, and is not on its way out.
+const fn is_listed(standing: Standing) -> bool {
+    match standing {
+        Standing::Pending
+        | Standing::Running
+        | Standing::Outbid
+        | Standing::StoppedKept
+        | Standing::StoppedReleased
+        | Standing::Lost => true,
+        Standing::Leaving | Standing::InDoubt => false,
     }
 }
 

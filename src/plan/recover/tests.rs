@@ -231,6 +231,21 @@ fn what_is_lost_or_never_ran_is_deleted_in_the_end_but_not_on_half_a_list() {
 }
 
 #[test]
+fn where_no_vm_is_in_a_state_we_know_its_language_changed_and_none_is_deleted() {
+    check("m lost a 1 age=900   n lost b 1 age=900", |town| town.target(2), "");
+    check("m lost a 1 age=900   n pending b 1", |town| town.target(2), "delete m lost");
+    check("m lost a 1 age=900   n running b 1", |town| town.target(2), "delete m lost");
+}
+
+#[test]
+fn no_more_of_unknown_state_go_at_once_than_may_be_unavailable() {
+    let three = "l lost a 1 age=900   m lost a 1 age=900   n lost b 1 age=900   o running b 1";
+    check(three, |town| town.target(4), "delete l lost");
+    check(three, |town| town.target(8), "delete l lost; delete m lost; ask ax4 2.00");
+    check("l leaving a 1 deleted=1   m lost a 1 age=900   o running b 1", |town| town.target(4), "ask ax1 0.50");
+}
+
+#[test]
 fn a_stopped_vm_is_kept_for_its_time() {
     check("m stopped_released a 1 age=604799", |town| town, "");
     check("m stopped_released a 1 age=604800", |town| town, "delete m stopped_too_long");

@@ -279,8 +279,10 @@ impl<'a> Headroom<'a> {
 
     fn over_target(gpus: u32, state: &FleetState) -> Short {
         let target = state.start_gpus();
-        let detail = format!("{gpus} GPUs would be counted, of {target}");
-        Short::new(Blocked::Shape, detail).by(Text::held_if(target < state.target_gpus()))
+        let is_held = target < state.target_gpus();
+        let whose = if is_held { "a held edit has a target of" } else { "the target is" };
+        let detail = format!("{whose} {target} GPUs, and {gpus} would be counted");
+        Short::new(Blocked::Shape, detail).by(Text::held_if(is_held))
     }
 
     /// Whether it fits.

@@ -76,7 +76,7 @@
 //!
 //! # Where to start reading
 //!
-//! The nouns ([`model`]), then [`plan`] from its top, then `engine/tick.rs`, which reads like the drawing above. A fourth
+//! The nouns ([`model`]), then [`plan`] from its top, then `engine/tick.rs`, which reads like the drawing above. Another
 //! marketplace is one folder in [`market`] beside `tensordock_v0`, with its fixtures. A new command is one file in
 //! [`cli`]. A new metric is one field in [`metrics`].
 

@@ -51,7 +51,7 @@ impl Engine {
             }
         }
         self.read_policies().await;
-        self.judge_limits();
+        self.judge_limits().await;
         systemd::tell(&systemd::Notice::Ready);
     }
 
@@ -166,15 +166,18 @@ impl Engine {
     }
 
     /// `[limits]` on disk come into force unless they would tear down too much.
-    pub(super) fn judge_limits(&mut self) {
+    pub(super) async fn judge_limits(&mut self) {
         let new = self.settings.limits.clone();
         let in_force = self.limits.max_hourly_rate;
         let losses = match new.max_hourly_rate {
             Some(rate) if in_force.is_none_or(|old| rate < old) => loss_by_limit(&self.fleets, rate),
             Some(_) | None => BTreeMap::new(),
         };
+        let (book, digest) = (self.book.lock().await, limits_digest(&new));
         let waits_for: BTreeSet<FleetName> = losses
             .into_iter()
+            // The operator's word for one fleet is kept while that for another is waited for.
+            .filter(|(fleet, _)| book.ledger().levers().applied(fleet) != Some(&digest))
             .filter(|(fleet, loss)| {
                 let statute = self.law.statutes.get(fleet);
                 statute.is_some_and(|statute| {
@@ -184,6 +187,7 @@ impl Engine {
             })
             .map(|(fleet, _)| fleet)
             .collect();
+        drop(book);
         if waits_for.is_empty() {
             self.limits = new;
             self.limits_held = None;
@@ -200,7 +204,7 @@ impl Engine {
     async fn enact_limits(&mut self) -> bool {
         // At start the fleets are known only now: what was last in force is compared with what is on disk.
         if self.limits != self.settings.limits && self.limits_held.is_none() {
-            self.judge_limits();
+            self.judge_limits().await;
         }
         let now = self.clock.now();
         let mut book = self.book.lock().await;
@@ -222,8 +226,8 @@ impl Engine {
     pub(super) async fn apply(&mut self, fleet: &FleetName) -> Result<String, LeverError> {
         let before = (self.limits.clone(), self.limits_held.clone(), self.law.clone());
         let of_limits = match &mut self.limits_held {
-            Some((_, waits_for)) => waits_for.remove(fleet),
-            None => false,
+            Some((limits, waits_for)) => waits_for.remove(fleet).then(|| limits_digest(limits)),
+            None => None,
         };
         if self.limits_held.as_ref().is_some_and(|(_, waits_for)| waits_for.is_empty())
             && let Some((limits, _)) = self.limits_held.take()
@@ -231,13 +235,16 @@ impl Engine {
             self.limits = limits;
         }
         let of_policy = self.law.apply(fleet);
-        if !of_policy && !of_limits {
+        if !of_policy && of_limits.is_none() {
             return Err(LeverError::Refused(format!("{fleet}: no edit is held")));
         }
         let now = self.clock.now();
         let mut records: Vec<Record> = Vec::new();
-        if of_limits && self.limits_held.is_none() {
-            records.push(limits_in_force(&self.limits));
+        if let Some(digest) = of_limits {
+            records.push(Record::Applied { fleet: fleet.clone(), digest });
+            if self.limits_held.is_none() {
+                records.push(limits_in_force(&self.limits));
+            }
         }
         if of_policy {
             records.extend(in_force(&self.law, fleet));
@@ -343,6 +350,13 @@ fn gone(law: &Law) -> BTreeSet<FleetName> {
 
 fn held(law: &Law) -> BTreeSet<FleetName> {
     law.statutes.iter().filter(|(_, statute)| statute.held.is_some()).map(|(name, _)| name.clone()).collect()
+}
+
+/// What an edit of `[limits]` is known by.
+fn limits_digest(limits: &Limits) -> String {
+    let Limits { max_hourly_rate, balance_floor, mode: _ } = limits;
+    let most = max_hourly_rate.map_or_else(|| "none".to_owned(), |most| most.to_string());
+    format!("limits: max_hourly_rate {most}, balance_floor {balance_floor}")
 }
 
 fn limits_in_force(limits: &Limits) -> Record {

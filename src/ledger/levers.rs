@@ -123,6 +123,11 @@ impl Levers {
     pub(super) fn apply(&mut self, fleet: FleetName, digest: String) {
         self.applied.insert(fleet, digest);
     }
+
+    /// What was let pass is in force: the next edit needs a word of its own.
+    pub(super) fn forget_applied(&mut self) {
+        self.applied.clear();
+    }
 }
 
 #[cfg(test)]

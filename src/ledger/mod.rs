@@ -373,6 +373,7 @@ impl Ledger {
             }
             Record::LimitsInForce { max_hourly_rate, balance_floor, mode } => {
                 self.limits = Some(LimitsText { max_hourly_rate, balance_floor, mode });
+                self.levers.forget_applied();
             }
 
             Record::HostFailed { account, hostnode, refusal: _, cooldown_ms } => {

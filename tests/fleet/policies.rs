@@ -336,6 +336,30 @@ async fn while_limits_are_held_the_lower_ones_bind_what_is_started_by_all_fleets
 }
 
 #[tokio::test]
+async fn the_word_for_one_fleet_is_kept_while_that_for_another_is_waited_for() {
+    let half = target(4) + "max_scale_down = 1\n";
+    let other = half.replace("fleet = \"train\"", "fleet = \"serve\"");
+    let mut stage = Stage::new(&[("train", &half), ("serve", &other)]).await;
+    stage.ticks(6).await;
+    let waits = |stage: &Stage, fleet: &str| {
+        let apply = format!("`spotscale apply {fleet}`");
+        stage.status().settings_faults.iter().any(|told| told.contains(&apply))
+    };
+    stage.settle_for(&SETTINGS.replace("max_hourly_rate = 40.00", "max_hourly_rate = 0.10")).await;
+    stage.ticks(2).await;
+    assert_eq!((waits(&stage, "train"), waits(&stage, "serve")), (true, true), "{}", stage.told());
+    stage.pull(Lever::Apply(name("train"))).await.unwrap();
+    stage.restart().await;
+    stage.ticks(2).await;
+    assert_eq!((waits(&stage, "train"), waits(&stage, "serve")), (false, true), "{}", stage.told());
+    assert_eq!(stage.gpus_alive("train") + stage.gpus_alive("serve"), 8, "nothing goes before all have a word");
+    stage.pull(Lever::Apply(name("serve"))).await.unwrap();
+    stage.ticks(8).await;
+    assert_eq!(stage.gpus_alive("train") + stage.gpus_alive("serve"), 0);
+    stage.agrees();
+}
+
+#[tokio::test]
 async fn a_change_that_needs_a_restart_is_refused_and_said() {
     let mut stage = eight_small().await;
     let writes = stage.writes();

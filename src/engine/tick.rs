@@ -327,8 +327,10 @@ impl Engine {
                 view.quotes.extend(quotes);
             }
         }
+        let mut told: BTreeMap<(MarketplaceName, String), u32> = BTreeMap::new();
         for (marketplace, bid, refusal) in asked.unanswered {
-            tracing::warn!(%marketplace, hostnode = %bid.hostnode, %refusal, "a bid was not answered");
+            tracing::debug!(%marketplace, hostnode = %bid.hostnode, %refusal, "a bid was not answered");
+            *told.entry((marketplace.clone(), refusal.to_string())).or_default() += 1;
             let silent = !answered.contains(&marketplace) && refusal.kind() != RefusalKind::Refused;
             let hostnodes = unanswered.entry(marketplace.clone()).or_default();
             hostnodes.insert(bid.hostnode);
@@ -337,6 +339,9 @@ impl Engine {
                 let listed = view.hostnodes.last.iter().flat_map(|list| &list.value.items);
                 hostnodes.extend(listed.map(|hostnode| hostnode.id.clone()));
             }
+        }
+        for ((marketplace, refusal), bids) in told {
+            tracing::warn!(%marketplace, bids, refusal, "bids were not answered");
         }
         any
     }

@@ -36,7 +36,7 @@
 //! | [`policy`], [`settings`] | the law: TOML to checked types, every fault with its place and remedy |
 //! | [`metrics`] | every series, one field each |
 //! | [`io`] | the doors: time, network, storage, entropy, files, the service manager |
-//! | [`model`] | the nouns: money, names, offers, instances, refusals, reasons |
+//! | [`model`] | the nouns: money, names, GPU models and what each vendor calls them, offers, instances, refusals, reasons |
 //!
 //! # Seven ideas that carry it
 //!

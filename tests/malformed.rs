@@ -9,6 +9,7 @@
 
 use proptest::prelude::*;
 use spotscale::{
+    model::catalogue,
     policy::{self, Context, Fault, InstanceDefaults, Source, SpotOffered},
     settings,
 };
@@ -44,6 +45,7 @@ fn context() -> Context {
             marketplace("vast", SpotOffered::Yes),
             marketplace("plain", SpotOffered::No),
         ]),
+        catalogue_edition: catalogue::EDITION,
     }
 }
 

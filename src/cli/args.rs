@@ -5,7 +5,7 @@
 
 use crate::{
     admin,
-    model::{FleetName, HostnodeId, MarketplaceName},
+    model::{FleetName, GpuModel, HostnodeId, MarketplaceName},
 };
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -189,6 +189,8 @@ pub enum Command {
         #[command(flatten)]
         reach: Reach,
     },
+    /// The GPU models that are known, how a policy may say each, and what every API calls it.
+    Models(ModelsArguments),
     /// Only the simulated marketplace.
     Marketplace(MarketplaceArguments),
     /// Clock, credentials, journal, lock, limits, reachability: one line each, ok or remedy.
@@ -342,6 +344,17 @@ pub struct EvacuateArguments {
     /// How to reach the daemon.
     #[command(flatten)]
     pub reach: Reach,
+}
+
+/// What `models` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ModelsArguments {
+    /// Only what this may mean, such as `h100` or `a100-80gb`.
+    #[arg(value_name = "MODEL")]
+    pub name: Option<GpuModel>,
+    /// One JSON document on stdout, nothing else there.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `marketplace` takes.

@@ -22,6 +22,7 @@ mod instances;
 mod levers;
 mod logs;
 mod marketplace;
+mod models;
 mod offers;
 mod plan;
 mod probe;
@@ -131,6 +132,7 @@ const fn talk(command: &Command) -> Talk {
         | Command::Adopt { .. }
         | Command::Delete { .. }
         | Command::Protect { .. }
+        | Command::Models(_)
         | Command::Doctor { .. } => Talk::Question,
     }
 }
@@ -156,6 +158,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Ending, Failure> {
         Command::Delete { instance, yes, reach } => levers::delete(context, reach, instance, *yes),
         Command::Protect { instance, lasting, reach } => levers::protect(context, reach, instance, *lasting),
         Command::Marketplace(arguments) => marketplace::marketplace(context, arguments),
+        Command::Models(arguments) => models::models(context, arguments),
         Command::Doctor { reach, json } => doctor::doctor(context, reach, *json),
     }
 }

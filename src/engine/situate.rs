@@ -216,6 +216,7 @@ mod tests {
             default_ssh_key: None,
             instance_defaults: InstanceDefaults::default(),
             marketplaces: BTreeMap::new(),
+            catalogue_edition: crate::model::catalogue::EDITION,
         };
         Text { source, policy: Policy::vouched(terms), digest: String::new(), context }
     }

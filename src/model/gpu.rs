@@ -1,7 +1,8 @@
 //! GPU models, by the name the market knows them by.
 //!
 //! TensorDock v0's spelling is the canonical one: lower-case `<family><model>-<pcie|sxmN|nvlink>-<N>gb`, for example
-//! `geforcertx4090-pcie-24gb` (documented).
+//! `geforcertx4090-pcie-24gb` (documented). What other vendors call a model, and what a policy may say for short, is in
+//! the [`catalogue`](super::catalogue).
 
 use std::{fmt, str::FromStr, sync::Arc};
 

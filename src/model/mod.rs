@@ -8,6 +8,7 @@
 
 #[macro_use]
 pub mod label;
+pub mod catalogue;
 pub mod gpu;
 pub mod instance;
 pub mod inventory;

@@ -6,7 +6,7 @@
 use super::{
     Policy, Source, Terms,
     fault::{At, Complaint, Fault, Findings, nearest},
-    later,
+    later, model_name,
     raw::{self, Raw, RawModel, Said},
     source::{Attached, read_raw},
     terms::{
@@ -77,6 +77,10 @@ pub struct Context {
     /// All that are configured.
     #[serde_as(as = "BTreeMap<DisplayFromStr, _>")]
     pub marketplaces: BTreeMap<MarketplaceName, SpotOffered>,
+    /// Which edition of the catalogue tells what a short name of a model means; 0 is that of texts kept before there was
+    /// one: every name means itself.
+    #[serde(default)]
+    pub catalogue_edition: u32,
 }
 
 impl Context {
@@ -126,7 +130,7 @@ fn or<T: Clone>(said: &Option<At<T>>, default: T) -> T {
 fn terms(source: &Source, context: &Context, raw: &Raw, findings: &mut Findings) -> Option<Terms> {
     name_fits(raw, context, findings);
     marketplaces_exist(raw, context, findings);
-    let models = models(raw, findings);
+    let models = models(raw, context, findings);
     let instance = instance(source, context, raw, findings);
     sizes_can_be_filled(raw, instance.gpus, findings);
     money_can_be_spent(raw, findings);
@@ -208,8 +212,9 @@ fn marketplaces_exist(raw: &Raw, context: &Context, findings: &mut Findings) {
     }
 }
 
-fn models(raw: &Raw, findings: &mut Findings) -> Option<Vec<ModelTerms>> {
-    let models = raw.models.as_ref()?;
+fn models(raw: &Raw, context: &Context, findings: &mut Findings) -> Option<Vec<ModelTerms>> {
+    let said = raw.models.as_ref()?;
+    let models = At { value: model_name::resolve(&said.value, context.catalogue_edition, findings), ..said.clone() };
     let names: Vec<At<_>> = models.value.iter().map(|model| model.name.clone()).collect();
     raw::no_twice(&names, "model", findings);
     let preference = or(&raw.preference, raw::PREFERENCE);
@@ -522,7 +527,7 @@ fn refuse_what_is_later(raw: &Raw, findings: &mut Findings) {
 mod tests {
     use super::*;
     use crate::{
-        model::HourlyRate,
+        model::{HourlyRate, catalogue},
         policy::{
             gather,
             terms::{Mode, Revert},
@@ -543,6 +548,7 @@ models          = ["h100-sxm5-80gb", "a100-sxm4-80gb", "geforcertx4090-pcie-24gb
             default_ssh_key: None,
             instance_defaults: InstanceDefaults::default(),
             marketplaces: BTreeMap::from([("tensordock".parse().unwrap(), SpotOffered::Yes)]),
+            catalogue_edition: catalogue::EDITION,
         }
     }
 
@@ -584,6 +590,23 @@ models          = ["h100-sxm5-80gb", "a100-sxm4-80gb", "geforcertx4090-pcie-24gb
         let text = format!("{SMALLEST}\n[instance]\ngpus = {{ min = 5 }}");
         let faults = checked(&text, &context).faults;
         assert!(faults[0].to_string().contains("gpus.min = 5 is above the default max = 4"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_short_name_is_the_canonical_one_from_here_on_and_a_kept_text_goes_on_meaning_what_it_meant() {
+        let text = SMALLEST.replace("h100-sxm5-80gb", "h100").replace("a100-sxm4-80gb", "h300");
+        let models = |context: &Context| {
+            let policy = checked(&text, context).policy.unwrap();
+            policy.models.iter().map(|terms| terms.model.to_string()).collect::<Vec<_>>()
+        };
+        let now = context("spotscale");
+        assert_eq!(models(&now), ["h100-sxm5-80gb", "h300", "geforcertx4090-pcie-24gb"]);
+        assert_eq!(Context::from_text(&now.to_text()), Some(now.clone()));
+        // As it was kept before there was a catalogue.
+        let then = now.to_text().replace(&format!(",\"catalogue_edition\":{}", catalogue::EDITION), "");
+        let then = Context::from_text(&then).unwrap();
+        assert_eq!(then, Context { catalogue_edition: 0, ..now });
+        assert_eq!(models(&then), ["h100", "h300", "geforcertx4090-pcie-24gb"]);
     }
 
     #[test]

@@ -85,6 +85,7 @@ pub fn changed_keys(old: &Policy, new: &Policy) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::catalogue;
     use crate::policy::{Context, InstanceDefaults, check, gather};
 
     fn policy(text: &str) -> Policy {
@@ -93,6 +94,7 @@ mod tests {
             default_ssh_key: None,
             instance_defaults: InstanceDefaults::default(),
             marketplaces: BTreeMap::new(),
+            catalogue_edition: catalogue::EDITION,
         };
         check(&gather("f", &format!("fleet = \"train\"\n{text}"), &mut |_| Err("none".into())), &context)
             .policy

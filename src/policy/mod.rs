@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! file, named files -> Source -> tree -> raw -> check -> Policy
-//!                     (source)  (tree)  (raw,   (check)
-//!                                        later)
+//!                     (source)  (tree)  (raw,   (check,
+//!                                        later)  model_name)
 //! ```
 //!
 //! Nothing here opens a file by itself: [`gather`] is handed the reader. The settings are read by the same tree, sections
@@ -17,6 +17,7 @@ pub mod edit;
 pub mod fault;
 pub mod folder;
 pub mod later;
+pub mod model_name;
 pub mod raw;
 pub mod section;
 pub mod source;

@@ -6,6 +6,7 @@
 use super::{
     fault::{At, Complaint, Findings, Place},
     later::{self, Later},
+    model_name,
     section::{Section, read_node},
     terms::{BidStrategy, Mode, OnDemandUse, PPM, Preference, Quantity, Revert, ScaleDown, WhenLow},
     tree::{Node, Value},
@@ -92,7 +93,7 @@ pub enum Said<T> {
 /// One entry of `models`.
 #[derive(Clone, Debug)]
 pub struct RawModel {
-    /// `name`: the market's name of the GPU model. Required.
+    /// `name`: the GPU model, exact or short for the only one that it can mean; as it was written. Required.
     pub name: At<GpuModel>,
     /// `max_price`: USD per GPU-hour, all in. Unset: only the on-demand price and the fleet's rate bound it.
     pub max_price: Option<At<HourlyRate>>,
@@ -238,7 +239,6 @@ pub struct Raw {
 }
 
 const NAME_GRAMMAR: &str = "a name is a lower-case letter, then letters, digits and -, at most 24 characters in all";
-const MODEL_GRAMMAR: &str = "a GPU model is lower-case letters, digits and -, as the market spells it";
 const COUNT_BOUNDS: &str = "no fleet has so many or so few GPUs";
 /// Between tries on one thing, at least.
 const COOLDOWN_MIN: Duration = Duration::from_secs(1);
@@ -263,7 +263,7 @@ fn model_table(section: &mut Section<'_>, findings: &mut Findings) -> Option<Raw
         findings,
         "nobody can tell which model is meant",
         "add it, such as name = \"h100-sxm5-80gb\"",
-        value::parsed(MODEL_GRAMMAR, "\"h100-sxm5-80gb\""),
+        model_name::read,
     );
     let max_price = section.read("max_price", findings, value::price);
     let worth = value::ppm(1, 1_000_000 * PPM, "worth is above 0 and at most a million", "1.0");
@@ -309,7 +309,7 @@ fn models(root: &mut Section<'_>, findings: &mut Findings) -> Option<At<Vec<RawM
             read.extend(model_table(&mut section, findings));
             section.finish(findings);
         } else {
-            let name = read_node(path, item, findings, value::parsed(MODEL_GRAMMAR, "\"h100-sxm5-80gb\""));
+            let name = read_node(path, item, findings, model_name::read);
             read.extend(name.map(|name| RawModel { name, max_price: None, has_max_price: false, worth_ppm: None }));
         }
     }

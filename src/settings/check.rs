@@ -9,7 +9,7 @@ use super::{
     secret::{self, SecretSource},
 };
 use crate::{
-    model::{AccountName, Usd},
+    model::{AccountName, Usd, catalogue},
     policy::{
         Context, Fault, InstanceDefaults, SpotOffered,
         check::size_bounds,
@@ -136,6 +136,7 @@ fn draft(raw: &Raw, doors: &mut Doors<'_>, findings: &mut Findings) -> Draft {
             default_ssh_key,
             instance_defaults,
             marketplaces: raw.marketplaces.iter().map(|said| (said.name.clone(), spot_offered(said))).collect(),
+            catalogue_edition: catalogue::EDITION,
         },
     }
 }

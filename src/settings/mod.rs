@@ -22,7 +22,7 @@ pub use change::changed_needing_restart;
 pub use check::{Checked, Draft, check};
 
 use crate::{
-    model::{AccountName, HourlyRate, MarketplaceName, Usd},
+    model::{AccountName, HourlyRate, MarketplaceName, Usd, catalogue},
     policy::{Context, InstanceDefaults, SpotOffered, terms::Mode},
 };
 use secrecy::SecretString;
@@ -153,6 +153,7 @@ impl Settings {
                 .iter()
                 .map(|(name, marketplace)| (name.clone(), marketplace.api.spot_offered()))
                 .collect(),
+            catalogue_edition: catalogue::EDITION,
         }
     }
 }

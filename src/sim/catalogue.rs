@@ -260,6 +260,7 @@ pub fn of_size(count: usize) -> Vec<Machine> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::catalogue;
     use std::collections::BTreeSet;
 
     #[test]
@@ -294,6 +295,13 @@ mod tests {
             ]
         );
         assert_eq!(free.values().map(|(count, _)| count).sum::<u32>(), 61);
+    }
+
+    #[test]
+    fn every_model_of_the_market_is_one_that_is_known() {
+        for name in machines().iter().flat_map(|machine| machine.gpus.keys()) {
+            assert!(catalogue::ENTRIES.iter().any(|entry| entry.name == name.as_str()), "{name}");
+        }
     }
 
     #[test]

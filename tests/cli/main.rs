@@ -126,6 +126,12 @@ fn what_is_good_is_said_on_stdout_and_exits_with_0() {
     check("check --config {dir}/good.toml", "the settings and the policy of train are good\n");
     check("history --offline --config {dir}/good.toml", "nothing is kept of that\n");
     check("history --offline --json --config {dir}/good.toml", "{\n  \"decisions\": []\n}\n");
+    check(
+        "models h100-80gb",
+        "1 model; a policy may say NAME, SHORT, or as much as tells one from all others\n\
+         NAME            SHORT  GB  GENERATION  INTERFACE  TENSORDOCK-V0  TENSORDOCK-V2  VECTORDASH\n\
+         h100-sxm5-80gb  h100   80  Hopper      sxm5       same           same           -\n",
+    );
     check("--version", concat!("spotscale ", env!("CARGO_PKG_VERSION"), "\n"));
     assert!(!folder.path().join("state.db").exists(), "asking makes no state");
 }

@@ -6,7 +6,11 @@
 use crate::{
     io::net::Request,
     market::{Order, Stop},
-    model::{HostnodeId, HourlyRate, InstanceId, PriceType, offer::Bid},
+    model::{
+        GpuModel, HostnodeId, HourlyRate, InstanceId, PriceType,
+        catalogue::{self, Vocabulary},
+        offer::Bid,
+    },
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
@@ -30,6 +34,11 @@ pub struct Filters {
     pub requires_rtx: Option<bool>,
     /// `requiresGTX`.
     pub requires_gtx: Option<bool>,
+}
+
+/// As the vendor spells it.
+fn model(model: &GpuModel) -> &str {
+    catalogue::spelling(Vocabulary::TensordockV0, model).unwrap_or(model.as_str())
 }
 
 /// The requests, each with the credentials.
@@ -105,7 +114,7 @@ impl Calls {
             "/api/v0/client/spot/validate/new",
             &[
                 ("gpu_count", &shape.gpus.to_string()),
-                ("gpu_model", shape.gpu_model.as_str()),
+                ("gpu_model", model(&shape.gpu_model)),
                 ("vcpus", &shape.vcpus.to_string()),
                 ("ram", &shape.ram_gb.to_string()),
                 ("storage", &shape.storage_gb.to_string()),
@@ -128,7 +137,7 @@ impl Calls {
         let mut fields = vec![
             ("name", name.as_str()),
             ("hostnode", hostnode.as_str()),
-            ("gpu_model", shape.gpu_model.as_str()),
+            ("gpu_model", model(&shape.gpu_model)),
             ("gpu_count", gpus),
             ("vcpus", vcpus),
             ("ram", ram_gb),
@@ -228,6 +237,18 @@ mod tests {
 
     fn form(request: &Request) -> BTreeMap<String, String> {
         form_urlencoded::parse(&request.body).into_owned().collect()
+    }
+
+    #[test]
+    fn a_model_is_called_what_the_vendor_calls_it() {
+        let asked = |name: &str| {
+            let shape = Shape { gpu_model: catalogue::canonical(Vocabulary::TensordockV0, name).unwrap(), ..shape() };
+            let bid = Bid { hostnode: "h".parse().unwrap(), shape, price: "0.25".parse().unwrap() };
+            form(&calls().validate_new(&bid)).remove("gpu_model").unwrap()
+        };
+        for name in ["v100-pcie-16gb", "h200-sxm5-141gb", "h100"] {
+            assert_eq!(asked(name), name);
+        }
     }
 
     #[test]

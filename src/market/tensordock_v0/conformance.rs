@@ -10,7 +10,7 @@ use crate::{
     io::net::Method,
     market::{Backend, Fake, WorldOrder, WorldVm},
     model::{
-        InstanceStatus, PriceType, Timestamp, Usd,
+        GpuModel, InstanceStatus, PriceType, Shape, Timestamp, Usd,
         offer::{Bounds, Location, Rates, Resources, Restriction, SpotTerms, Stock, Supply},
     },
 };
@@ -198,6 +198,23 @@ fn a_vms_whole_life_reads_back_as_the_world_has_it() {
     assert_eq!(ask(&mut world, says.instance(&vm.id).unwrap()), Ok(Lookup::Gone));
     assert_eq!(ask(&mut world, says.start(&vm.id).unwrap()), Err(Refusal::Gone));
     assert_eq!(ask(&mut world, says.hostnode(&"elsewhere".parse().unwrap()).unwrap()), Ok(Lookup::Gone));
+}
+
+#[test]
+fn a_model_that_a_policy_could_not_say_gets_a_name_of_its_own_and_is_rented_by_the_vendors() {
+    let mut world = world();
+    // Ours for `h100` would be another model.
+    let listed: GpuModel = "h100".parse().unwrap();
+    let Supply::Resources(resources) = &mut world.hosts[0].supply else { panic!("a host of resources") };
+    resources.gpus = BTreeMap::from([(listed.clone(), Stock { free: 4, price: rate("0.2199") })]);
+    let seen = ask(&mut world, dialect().hostnodes()).unwrap().items.remove(0);
+    let ours: GpuModel = "h100-tensordock-v0".parse().unwrap();
+    assert_eq!((seen.free_gpus(&ours), seen.free_gpus(&listed)), (4, 0));
+    let order = here();
+    let shape = Shape { gpu_model: ours.clone(), ..order.shape.clone() };
+    let made = ask(&mut world, dialect().deploy(&Order { shape, ..order })).unwrap();
+    assert_eq!(world.vms[&made.id].shape.gpu_model, listed);
+    assert_eq!(ask(&mut world, dialect().instances()).unwrap().items[0].gpu_model, Some(ours));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::{
     model::{
         GpuModel, Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, InstanceStatus, PriceType, Refusal, Scan,
         Timestamp, VmName,
+        catalogue::{self, Vocabulary},
         inventory::{Balance, Dropped},
         name::ID_BYTES_MAX,
         offer::{Bounds, Location, PriceRule, Rates, Resources, Restriction, SpotTerms, Stock, Supply},
@@ -20,6 +21,8 @@ use std::collections::BTreeMap;
 
 /// "Each term rounded to 0.001", sizes even (documented by the vendor's dashboard; S1).
 pub const RULE: PriceRule = PriceRule { term_step_micros: 1_000, size_step: 2 };
+/// Whose words for GPU models these are.
+const WORDS: Vocabulary = Vocabulary::TensordockV0;
 /// A list with more items than this is not believed.
 const ITEMS_MAX: usize = 100_000;
 /// No machine has more GPUs than this.
@@ -208,7 +211,7 @@ fn gpus(
     let Some(listed) = specs.get("gpu") else { return Ok(gpus) };
     let listed = listed.object().ok_or("gpu: it is not an object by model")?;
     for (name, stock) in listed.members() {
-        let Ok(model) = name.parse::<GpuModel>() else {
+        let Ok(model) = catalogue::canonical(WORDS, name) else {
             dropped.push(Dropped { what: format!("{id} gpu {}", shown(name)), why: "it is not a GPU model".into() });
             continue;
         };
@@ -348,7 +351,7 @@ fn vm_gpus(vm: &Object<'_>) -> Result<(Option<GpuModel>, u32), String> {
     if let Some(specs) = vm.object("specs") {
         let Some(gpu) = specs.get("gpu") else { return Ok((None, 0)) };
         let gpu = gpu.object().ok_or("specs.gpu is not an object")?;
-        let model = gpu.text("type").and_then(|model| model.parse().ok());
+        let model = gpu.text("type").and_then(|model| catalogue::canonical(WORDS, &model).ok());
         let amount = gpu.count("amount", GPUS_MAX).map_err(|why| format!("specs.gpu: {why}"))?;
         return match (amount, &model) {
             (Some(amount), _) => Ok((model, amount)),
@@ -371,7 +374,7 @@ fn vm_gpus(vm: &Object<'_>) -> Result<(Option<GpuModel>, u32), String> {
             None => (Some(gpu.text().ok_or("resources.gpus: one is neither an object nor a name")?), 1),
         };
         gpus = gpus.saturating_add(count);
-        model = model.or_else(|| name.and_then(|name| name.parse().ok()));
+        model = model.or_else(|| name.and_then(|name| catalogue::canonical(WORDS, &name).ok()));
     }
     if gpus > GPUS_MAX { Err("resources.gpus: too many".into()) } else { Ok((model, gpus)) }
 }

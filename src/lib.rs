@@ -80,6 +80,8 @@
 //! marketplace is one folder in [`market`] beside `tensordock_v0`, with its fixtures. A new command is one file in
 //! [`cli`]. A new metric is one field in [`metrics`].
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 #[macro_use]
 pub mod model;
 pub mod admin;

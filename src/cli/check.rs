@@ -5,6 +5,7 @@ use super::{
     Context, config,
     failure::{Ending, Failure},
     probe,
+    say::say,
 };
 use crate::{engine::law, io::files::Disk, model::RefusalKind, policy::Fault};
 
@@ -65,9 +66,9 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
     }
     let credentials = if online { "; every marketplace takes its credentials" } else { "" };
     match fleets.as_slice() {
-        [] => println!("the settings are good; there are no policies yet{credentials}"),
-        [fleet] => println!("the settings and the policy of {fleet} are good{credentials}"),
-        fleets => println!("the settings and the policies of {} are good{credentials}", fleets.join(", ")),
+        [] => say!("the settings are good; there are no policies yet{credentials}"),
+        [fleet] => say!("the settings and the policy of {fleet} are good{credentials}"),
+        fleets => say!("the settings and the policies of {} are good{credentials}", fleets.join(", ")),
     }
     Ok(Ending::Done)
 }

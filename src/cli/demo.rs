@@ -10,6 +10,7 @@ use super::{
     args::DemoArguments,
     daemon::{self, Making, TICK_TIME_MAX},
     failure::{Ending, Failure},
+    say::say,
     signals,
     terminal::{Column, Field},
     text,
@@ -132,14 +133,14 @@ pub fn demo(context: &Context, arguments: &DemoArguments) -> Result<Ending, Fail
             tick_time_max: TICK_TIME_MAX,
         })
         .await?;
-        println!("spotscale demo: three fleets on a simulated market, {} times faster than life", arguments.speed);
-        println!("  status page   http://{}/", addresses.1);
-        println!("  metrics       http://{}/metrics", addresses.1);
-        println!("  ask it        spotscale --config {file_shown} status");
-        println!("  policies      {} (edit one and watch)", policies.display());
+        say!("spotscale demo: three fleets on a simulated market, {} times faster than life", arguments.speed);
+        say!("  status page   http://{}/", addresses.1);
+        say!("  metrics       http://{}/metrics", addresses.1);
+        say!("  ask it        spotscale --config {file_shown} status");
+        say!("  policies      {} (edit one and watch)", policies.display());
         match arguments.lasting {
-            Some(lasting) => println!("  ends by itself in {}\n", time::show(lasting)),
-            None => println!("  ends at Ctrl-C\n"),
+            Some(lasting) => say!("  ends by itself in {}\n", time::show(lasting)),
+            None => say!("  ends at Ctrl-C\n"),
         }
 
         let stop = CancellationToken::new();
@@ -187,7 +188,7 @@ async fn make_trouble(market: Shared, clock: Arc<dyn Clock>) {
         market.world.advance(clock.now());
         let ours = running(&market.world.truth()).into_iter().find(|vm| vm.price_type == PriceType::Spot);
         if let Some(vm) = ours {
-            println!("a rival outbids {} in {}", vm.name, vm.location);
+            say!("a rival outbids {} in {}", vm.name, vm.location);
             let pays = vm.on_demand.compute.times(2).max(HourlyRate::from_micros(1));
             let gpus = market.world.hostnode_ids().len();
             for _ in 0..gpus.min(8) {
@@ -199,7 +200,7 @@ async fn make_trouble(market: Shared, clock: Arc<dyn Clock>) {
     let mut market = market.lock().unwrap_or_else(PoisonError::into_inner);
     market.world.advance(clock.now());
     if let Some(vm) = running(&market.world.truth()).into_iter().next_back() {
-        println!("the host of {} in {} dies", vm.name, vm.location);
+        say!("the host of {} in {} dies", vm.name, vm.location);
         market.world.vanish(&vm.hostnode, Absence::Dead, TROUBLE_LASTS);
     }
 }
@@ -233,10 +234,10 @@ fn summarize(context: &Context, status: &Status, truth: &Truth) {
             Field::maybe(per_gpu_hour.map(cents)),
         ]);
     }
-    println!("\n{}", context.terminal.table(&columns, rows));
+    say!("\n{}", context.terminal.table(&columns, rows));
     let gpu_hours = truth.gpu_seconds as f64 / 3_600.0;
     let ended = truth.vms.iter().filter(|vm| vm.ended.is_some()).count();
-    println!(
+    say!(
         "market time {} · {} VMs made, {} ended · {} outbids · {gpu_hours:.1} GPU-hours",
         time::show(time::elapsed(truth.opened_at, truth.at)),
         truth.vms.len(),
@@ -245,14 +246,14 @@ fn summarize(context: &Context, status: &Status, truth: &Truth) {
     );
     if let (Some(paid), Some(on_demand)) = (truth.per_gpu_hour(), truth.on_demand_per_gpu_hour()) {
         let share = 100.0 * paid.to_f64() / on_demand.to_f64().max(f64::MIN_POSITIVE);
-        println!(
+        say!(
             "cost per GPU-hour {} USD, on demand on the same hosts {} USD ({share:.0} %)",
             cents(paid),
             cents(on_demand)
         );
     }
     let floor = status.accounts.values().map(|account| account.floor).max().unwrap_or_default();
-    println!(
+    say!(
         "balance {} USD of {} (floor {} USD); doubled VMs: {}",
         cents(truth.balance),
         truth.opening_balance,

@@ -6,7 +6,9 @@ use super::{
     config,
     failure::{Ending, Failure},
     probe::{self, Probed},
-    reach, text,
+    reach,
+    say::say,
+    text,
 };
 use crate::{
     engine::law,
@@ -126,7 +128,7 @@ pub fn doctor(context: &Context, reach: &Reach, json: bool) -> Result<Ending, Fa
     if json {
         context.print_json(&report.document())?;
     } else {
-        report.lines().iter().for_each(|line| println!("{line}"));
+        report.lines().iter().for_each(|line| say!("{line}"));
     }
     if report.is_well() { Ok(Ending::Done) } else { Err(Failure::failed("something needs a remedy, see above")) }
 }

@@ -11,7 +11,9 @@ use super::{
     config,
     daemon::{self, Daemon, Making, TICK_TIME_MAX},
     failure::{Ending, Failure},
-    levers, run, signals,
+    levers, run,
+    say::say,
+    signals,
 };
 use crate::{
     engine::{Cause, Lever, Role, Status},
@@ -54,7 +56,7 @@ fn without_daemon(context: &Context, fleet: Option<&FleetName>) -> Result<Ending
         .await?;
         // Before the first tick: nothing must be done for these fleets but this.
         let refused = |error: crate::engine::LeverError| Failure::failed(error.to_string());
-        println!("{}", engine.pull(Lever::Evacuate(fleet.cloned())).await.map_err(refused)?);
+        say!("{}", engine.pull(Lever::Evacuate(fleet.cloned())).await.map_err(refused)?);
 
         let stop = CancellationToken::new();
         signals::cancel_on_stop(stop.clone())?;
@@ -77,7 +79,7 @@ fn without_daemon(context: &Context, fleet: Option<&FleetName>) -> Result<Ending
             }
             match left(&status, fleet) {
                 Some(0) => {
-                    println!("nothing is left");
+                    say!("nothing is left");
                     break Ok(Ending::Done);
                 }
                 Some(_) | None if stop.is_cancelled() => break Err(interrupted(&status, fleet)),

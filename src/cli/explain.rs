@@ -6,6 +6,7 @@ use super::{
     args::Asking,
     failure::{Ending, Failure},
     offers,
+    say::say,
     source::{Source, Story},
     terminal::Terminal,
     text,
@@ -27,7 +28,7 @@ pub fn explain(context: &Context, id: &str, asking: &Asking) -> Result<Ending, F
     if asking.json {
         context.print_json(&story)?;
     } else {
-        println!("{}", told(&story));
+        say!("{}", told(&story));
     }
     Ok(Ending::Done)
 }
@@ -81,7 +82,7 @@ pub fn why_not(
     if asking.json {
         context.print_json(&view)?;
     } else {
-        println!("{}", verdicts(&context.terminal, &view));
+        say!("{}", verdicts(&context.terminal, &view));
     }
     Ok(Ending::Done)
 }

@@ -4,6 +4,7 @@ use super::{
     Context,
     args::HistoryArguments,
     failure::{Ending, Failure},
+    say::say,
     source::Source,
     terminal::{Column, Field, Terminal},
     text,
@@ -25,7 +26,7 @@ pub fn history(context: &Context, arguments: &HistoryArguments) -> Result<Ending
     if asking.json {
         context.print_json(&view)?;
     } else {
-        println!("{}", show(&context.terminal, &view));
+        say!("{}", show(&context.terminal, &view));
     }
     Ok(Ending::Done)
 }

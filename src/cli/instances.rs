@@ -4,6 +4,7 @@ use super::{
     Context,
     args::{InstancesArguments, InstancesForm},
     failure::{Ending, Failure},
+    say::{self, say},
     source::Source,
     terminal::{Column, Field, Mood, Terminal},
     text,
@@ -24,9 +25,9 @@ pub fn instances(context: &Context, arguments: &InstancesArguments) -> Result<En
         context.block_on(async { Source::open(context, asking).await?.instances(context, fleet.as_ref()).await })?
     };
     match form {
-        Some(InstancesForm::SshConfig) => print!("{}", ssh_config(&view)),
+        Some(InstancesForm::SshConfig) => say::out(format_args!("{}", ssh_config(&view))),
         None if asking.json => context.print_json(&view)?,
-        None => println!("{}", show(&context.terminal, &view)),
+        None => say!("{}", show(&context.terminal, &view)),
     }
     Ok(Ending::Done)
 }

@@ -7,6 +7,7 @@ use super::{
     client::{Client, segment},
     failure::{Ending, Failure},
     reach,
+    say::say,
 };
 use crate::{io::net::Method, model::FleetName};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ fn pull(context: &Context, reach: &Reach, method: Method, path: &str, body: &Val
         let _progress = context.terminal.progress("asking the daemon");
         context.block_on(client.pull(method, path, body))?
     };
-    println!("{line}");
+    say!("{line}");
     Ok(Ending::Done)
 }
 
@@ -107,6 +108,6 @@ pub fn delete(context: &Context, reach: &Reach, instance: &str, yes: bool) -> Re
     context.terminal.confirm(&format!("Delete {instance}, and all that is on its disk?"), yes)?;
     let path = format!("instances/{}", segment(instance));
     let line = context.block_on(client.pull(Method::Delete, &path, &json!({})))?;
-    println!("{line}");
+    say!("{line}");
     Ok(Ending::Done)
 }

@@ -4,6 +4,7 @@ use super::{
     Context,
     args::{FaultLevel, MarketplaceArguments},
     failure::{Ending, Failure},
+    say::say,
     signals,
 };
 use crate::{
@@ -56,7 +57,7 @@ pub fn marketplace(context: &Context, arguments: &MarketplaceArguments) -> Resul
         let address = listener.local_addr().map_err(|error| Failure::failed("cannot listen").caused_by(&error))?;
         let shutdown = CancellationToken::new();
         signals::cancel_on_stop(shutdown.clone())?;
-        println!("simulated marketplace on http://{address} (tensordock-v0); stop it with Ctrl-C");
+        say!("simulated marketplace on http://{address} (tensordock-v0); stop it with Ctrl-C");
         let _ = std::io::stdout().flush();
         serve(listener, market, clock, shutdown).await;
         Ok(Ending::Done)

@@ -28,6 +28,7 @@ mod plan;
 mod probe;
 mod reach;
 mod run;
+mod say;
 pub mod signals;
 mod source;
 mod status;
@@ -63,7 +64,7 @@ impl Context {
 
     /// Says something on stderr that does not stop the command.
     pub fn warn(&self, line: &str) {
-        eprintln!("{line}");
+        say::err(format_args!("{line}\n"));
     }
 
     /// Prints a view as the one JSON document on stdout.
@@ -73,7 +74,7 @@ impl Context {
     pub fn print_json(&self, view: &impl serde::Serialize) -> Result<(), Failure> {
         let document = serde_json::to_string_pretty(view)
             .map_err(|error| Failure::failed("cannot write the answer as JSON").caused_by(&error))?;
-        println!("{document}");
+        say::say!("{document}");
         Ok(())
     }
 }
@@ -102,10 +103,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn end(outcome: Result<Ending, Failure>) -> ExitCode {
+    let outcome = match outcome {
+        Ok(_) if say::has_lost() => Err(Failure::failed("not everything could be written to stdout")),
+        outcome => outcome,
+    };
     match outcome {
         Ok(ending) => ending.into(),
         Err(failure) => {
-            eprint!("{failure}");
+            say::err(format_args!("{failure}"));
             failure.ending.into()
         }
     }

@@ -4,6 +4,7 @@ use super::{
     Context,
     args::OffersArguments,
     failure::{Ending, Failure},
+    say::say,
     source::Source,
     terminal::{Column, Field, Mood, Terminal},
     text,
@@ -30,7 +31,7 @@ pub fn offers(context: &Context, arguments: &OffersArguments) -> Result<Ending, 
         return Ok(Ending::Done);
     }
     let told: Vec<String> = view.fleets.iter().map(|fleet| show(&context.terminal, fleet)).collect();
-    println!("{}", if told.is_empty() { "there are no fleets".to_owned() } else { told.join("\n\n") });
+    say!("{}", if told.is_empty() { "there are no fleets".to_owned() } else { told.join("\n\n") });
     Ok(Ending::Done)
 }
 

@@ -4,6 +4,7 @@ use super::{
     Context,
     args::PlanArguments,
     failure::{Ending, Failure},
+    say::say,
     source::Source,
     terminal::{Column, Field, Mood, Terminal},
     text,
@@ -37,12 +38,12 @@ pub fn plan(context: &Context, arguments: &PlanArguments) -> Result<Ending, Fail
         if let Some(edit) = &edit {
             let fleets: Vec<&str> = edit.fleets.iter().map(|fleet| fleet.fleet.as_str()).collect();
             for today in installed.fleets.iter().filter(|today| fleets.contains(&today.fleet.as_str())) {
-                println!("as installed\n{}\n", show(&context.terminal, today));
+                say!("as installed\n{}\n", show(&context.terminal, today));
             }
-            println!("as edited");
+            say!("as edited");
         }
         let told: Vec<String> = wanted.fleets.iter().map(|fleet| show(&context.terminal, fleet)).collect();
-        println!("{}", if told.is_empty() { "there are no fleets".to_owned() } else { told.join("\n\n") });
+        say!("{}", if told.is_empty() { "there are no fleets".to_owned() } else { told.join("\n\n") });
     }
     Ok(if *detailed_exitcode && changes(wanted) { Ending::ChangePlanned } else { Ending::Done })
 }

@@ -6,6 +6,7 @@ use super::{
     client::Client,
     failure::{Ending, Failure},
     reach,
+    say::{self, say},
     terminal::{Column, Field, Mood, Terminal},
     text,
 };
@@ -14,7 +15,7 @@ use crate::{
     model::time,
 };
 use serde::Serialize;
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 /// A daemon that is there answers a view at once.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -44,8 +45,7 @@ pub fn status(context: &Context, arguments: &StatusArguments) -> Result<Ending, 
             Ok(document) => document,
             // Who watches wants to see it come back.
             Err(failure) if *watch && clears => {
-                print!("{CLEAR}{failure}");
-                let _ = std::io::stdout().flush();
+                say::out(format_args!("{CLEAR}{failure}"));
                 context.block_on(tokio::time::sleep(WATCH_INTERVAL));
                 continue;
             }
@@ -53,15 +53,15 @@ pub fn status(context: &Context, arguments: &StatusArguments) -> Result<Ending, 
         };
         match (json, watch) {
             (true, false) => context.print_json(&document)?,
-            (true, true) => println!(
+            (true, true) => say!(
                 "{}",
                 serde_json::to_string(&document)
                     .map_err(|error| Failure::failed("cannot write the answer as JSON").caused_by(&error))?
             ),
-            (false, true) if clears => println!("{CLEAR}{}", show(&context.terminal, &document)),
-            (false, _) => println!("{}", show(&context.terminal, &document)),
+            (false, true) if clears => say!("{CLEAR}{}", show(&context.terminal, &document)),
+            (false, _) => say!("{}", show(&context.terminal, &document)),
         }
-        if !watch {
+        if !watch || say::is_deaf() {
             return Ok(Ending::Done);
         }
         context.block_on(tokio::time::sleep(WATCH_INTERVAL));

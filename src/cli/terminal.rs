@@ -15,10 +15,7 @@
 use super::{environment::Environment, failure::Failure};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::{
-    io::{BufRead, Write},
-    time::Duration,
-};
+use std::{io::BufRead, time::Duration};
 
 /// How a column is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,8 +215,7 @@ impl Terminal {
         if !self.answers {
             return Err(Failure::wrong(format!("{question} Without a terminal to ask on, say --yes")));
         }
-        eprint!("{question} [y/N] ");
-        let _ = std::io::stderr().flush();
+        super::say::err(format_args!("{question} [y/N] "));
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
         if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {

@@ -275,3 +275,24 @@ fn the_simulated_marketplace_takes_its_credentials_and_no_others_and_stops_when_
     );
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn a_reader_who_has_gone_is_no_failure_and_a_full_disk_is_one() {
+    let folder = fixture();
+    let command = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spotscale"));
+        command.env_clear().current_dir(folder.path()).args(["check", "--config", "good.toml"]);
+        command
+    };
+    // A pipe whose other end is closed before anything is written.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command().stdout(writer.try_clone().unwrap()).stderr(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command().stdout(full).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.ends_with("error: not everything could be written to stdout\n"), "{told}");
+    assert_eq!(output.status.code(), Some(1));
+}

@@ -7,6 +7,7 @@ use super::{
     Context,
     args::ModelsArguments,
     failure::{Ending, Failure},
+    say::say,
     terminal::{Column, Field, Terminal},
     text,
 };
@@ -79,7 +80,7 @@ pub fn models(context: &Context, arguments: &ModelsArguments) -> Result<Ending, 
     if *json {
         context.print_json(&ModelsView { models: entries.into_iter().map(view).collect() })?;
     } else {
-        println!("{}", show(&context.terminal, &entries));
+        say!("{}", show(&context.terminal, &entries));
     }
     Ok(Ending::Done)
 }

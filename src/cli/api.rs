@@ -108,7 +108,7 @@ fn explain(words: &[String]) -> Result<Ending, Failure> {
     let help = words.is_empty() || words.iter().any(|word| ["--help", "-h"].contains(&word.as_str()));
     let mut all = Arguments::command();
     all.build();
-    let Some(own) = all.find_subcommand_mut("api") else { return Ok(Ending::Wrong) };
+    let own = all.find_subcommand_mut("api").expect("this is a command of ours");
     if help {
         print(own);
         return Ok(Ending::Done);
@@ -151,6 +151,7 @@ fn command(marketplace: &MarketplaceName, calls: &[RawCall]) -> Command {
         let needed = field.need == Need::Needed;
         Arg::new(field.name).long(field.name).value_name("VALUE").allow_hyphen_values(true).required(needed).help(about)
     };
+    let fields = format!("Fields, those in brackets optional:\n{}", calls.iter().map(line).collect::<String>());
     let calls = calls.iter().map(|call| {
         Command::new(call.name)
             .bin_name(format!("{bin} {}", call.name))
@@ -165,9 +166,19 @@ fn command(marketplace: &MarketplaceName, calls: &[RawCall]) -> Command {
         .subcommand_value_name("CALL")
         .subcommand_help_heading("Calls")
         .disable_help_subcommand(true)
+        .after_long_help(fields)
         .max_term_width(100)
         .arg(config)
         .subcommands(calls)
+}
+
+/// A call and its fields.
+fn line(call: &RawCall) -> String {
+    let field = |field: &RawField| match field.need {
+        Need::Needed => format!(" --{}", field.name),
+        Need::Optional => format!(" [--{}]", field.name),
+    };
+    format!("  {}{}\n", call.name, call.fields.iter().map(field).collect::<String>())
 }
 
 fn fields(call: &RawCall, given: &ArgMatches) -> Vec<(String, String)> {
@@ -282,6 +293,21 @@ mod tests {
         let mut answer = json!({"hush-key": ["it was hush-key", {"a": "hush-keyhush-key"}], "b": 1, "c": "abc"});
         hide(&mut answer, &secrets);
         assert_eq!(answer, json!({"***": ["it was ***", {"a": "******"}], "b": 1, "c": "abc"}));
+    }
+
+    #[test]
+    fn a_write_whose_answer_is_lost_is_not_told_as_undone() {
+        let told = |name: &str, refusal: Refusal| {
+            let call = v0().iter().find(|call| call.name == name).unwrap();
+            refused(&"tensordock".parse().unwrap(), call, &refusal, &["hush-key".into()]).to_string()
+        };
+        let doubt = "  because: it may have been done all the same; look before it is sent again\n";
+        assert!(told("deploy", Refusal::Unreachable("timed out".into())).ends_with(doubt));
+        assert!(told("delete", Refusal::Malformed("HTML".into())).ends_with(doubt));
+        assert!(!told("list", Refusal::Unreachable("timed out".into())).contains(doubt));
+        assert!(!told("deploy", Refusal::Unreachable("not sent: refused".into())).contains(doubt));
+        let said = told("deploy", Refusal::Refused("hush-key is odd".into()));
+        assert_eq!(said, "error: tensordock: deploy: refused: *** is odd\n");
     }
 
     #[test]

@@ -91,8 +91,6 @@ impl TensordockV0 {
         let number = |number: &Option<u32>| number.map(|number| number.to_string());
         let fields = there([
             ("server_id", Some(id.to_string())),
-            // S2's name of the same.
-            ("server", Some(id.to_string())),
             ("gpu_model", gpu_model.as_ref().map(ToString::to_string)),
             ("gpu_count", number(gpus)),
             ("ram", number(ram_gb)),
@@ -113,8 +111,6 @@ impl TensordockV0 {
         let InstantOrder { instant, name, password, ssh_key, cloud_init } = order;
         let fields = there([
             ("instance_uuid", Some(instant.to_string())),
-            // S2's name of the same.
-            ("instant_vm", Some(instant.to_string())),
             ("name", Some(name.to_string())),
             ("password", password.as_ref().map(|password| password.expose_secret().to_owned())),
             ("ssh_key", ssh_key.as_ref().map(|key| key.trim().to_owned())),

@@ -176,14 +176,35 @@ fn all_22_calls_are_there_typed_and_by_the_vendors_names_and_say_the_same() {
             .collect();
         let (raw_method, raw_path, known) = sent(&says.raw(call, &given).unwrap().request);
         assert_eq!((method, &path), (raw_method, &raw_path), "{name}");
-        // S2's other names of a field are sent beside S1's, and are no fields of their own.
-        let unknown: Vec<&String> = fields.difference(&known).collect();
-        assert!(unknown.iter().all(|field| ["server", "instant_vm"].contains(&field.as_str())), "{name}: {unknown:?}");
+        assert_eq!(fields.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "{name}");
         for field in call.fields.iter().filter(|field| field.need == Need::Needed && !call.path.contains(field.name)) {
             assert!(fields.contains(field.name), "{name} is typed without {}", field.name);
         }
         assert!(call.fields.iter().all(|field| !["yes", "help", "config"].contains(&field.name)), "{name}");
     }
+}
+
+#[test]
+fn a_raw_call_is_judged_by_what_was_answered_and_a_bid_that_fails_is_an_answer() {
+    let judged = |name: &str, file: &str, status: u16, original: u16| {
+        let call = super::raw::CALLS.iter().find(|call| call.name == name).unwrap();
+        let exchange = dialect().raw(call, &[]).unwrap();
+        let mut response = Response::json(status, fixture(file));
+        response.headers.push((crate::market::ORIGINAL_STATUS.into(), original.to_string()));
+        (exchange.read)(&exchange.request, &response)
+    };
+    assert_eq!(judged("validate-new", "validate_new_refused.json", 200, 500), Ok(()));
+    assert_eq!(judged("validate-existing", "validate_existing_refused.json", 200, 500), Ok(()));
+    assert_eq!(judged("validate-existing", "validate_existing_accepted.json", 200, 200), Ok(()));
+    assert!(matches!(
+        judged("validate-existing", "validate_existing_refused.json", 500, 500),
+        Err(Refusal::Unreachable(_))
+    ));
+    // Only what reads may leave `success` out.
+    assert_eq!(judged("revenue", "revenue.json", 200, 200), Ok(()));
+    assert!(matches!(judged("start", "success_missing.json", 200, 200), Err(Refusal::Malformed(_))));
+    assert!(matches!(judged("delete", "validate_new_refused.json", 200, 500), Err(Refusal::Unreachable(_))));
+    assert!(matches!(judged("list", "html_200.html", 200, 200), Err(Refusal::Malformed(_))));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{
         raw::{Need, RawCall, RawField, Stakes},
     },
     model::{MarketplaceName, Refusal},
-    settings::MarketplaceSettings,
+    settings::{Api, MarketplaceSettings},
 };
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, error::ErrorKind};
 use secrecy::{ExposeSecret, SecretString};
@@ -56,13 +56,16 @@ pub fn api(context: &Context, arguments: &ApiArguments) -> Result<Ending, Failur
     let Some((name, words)) = arguments.words.split_first().filter(|(first, _)| !first.starts_with('-')) else {
         return explain(&arguments.words);
     };
+    if asks_for_help(words) && !is_configured(context, name) {
+        return helped(name, words);
+    }
     let checked = config::check(context)?;
     let settings = checked.without_secrets().ok_or_else(|| config::faulty(&checked.faults))?;
     let known = settings.marketplaces.iter().find(|(known, _)| known.as_str() == name);
     let (name, marketplace) = known.ok_or_else(|| unknown(name, settings.marketplaces.keys()))?;
     let dialect = market::dialect(marketplace.api, marketplace.key.clone(), marketplace.token.clone());
     let calls = dialect.raw_calls();
-    let matches = match command(name, calls).try_get_matches_from(words) {
+    let matches = match command(name.as_str(), calls).try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(usage) => return said(&usage),
     };
@@ -71,7 +74,7 @@ pub fn api(context: &Context, arguments: &ApiArguments) -> Result<Ending, Failur
         Some((call, fields))
     });
     let Some((call, given)) = chosen else {
-        print(&mut command(name, calls));
+        print(&mut command(name.as_str(), calls));
         return Ok(Ending::Done);
     };
     // Only who makes a call needs the credentials.
@@ -103,9 +106,30 @@ pub fn api(context: &Context, arguments: &ApiArguments) -> Result<Ending, Failur
     }
 }
 
+fn asks_for_help(words: &[String]) -> bool {
+    words.iter().any(|word| ["--help", "-h"].contains(&word.as_str()))
+}
+
+/// Whether the settings can be read and have such a marketplace.
+fn is_configured(context: &Context, name: &str) -> bool {
+    let settings = config::check(context).ok();
+    let names = settings.as_ref().and_then(|checked| checked.without_secrets()).map(|settings| &settings.marketplaces);
+    names.is_some_and(|names| names.keys().any(|known| known.as_str() == name))
+}
+
+/// Help needs no settings: an API's own name, such as `tensordock-v0`, has its calls explained, any other the usage.
+fn helped(name: &str, words: &[String]) -> Result<Ending, Failure> {
+    let Ok(api) = name.parse::<Api>() else { return explain(words) };
+    let calls = market::dialect(api, None, SecretString::default()).raw_calls();
+    match command(name, calls).try_get_matches_from(words) {
+        Ok(_) => Ok(Ending::Done),
+        Err(usage) => said(&usage),
+    }
+}
+
 /// Without a marketplace: how to use it.
 fn explain(words: &[String]) -> Result<Ending, Failure> {
-    let help = words.is_empty() || words.iter().any(|word| ["--help", "-h"].contains(&word.as_str()));
+    let help = words.is_empty() || asks_for_help(words);
     let mut all = Arguments::command();
     all.build();
     let own = all.find_subcommand_mut("api").expect("this is a command of ours");
@@ -133,7 +157,7 @@ fn unknown<'n>(name: &str, known: impl Iterator<Item = &'n MarketplaceName>) -> 
 }
 
 /// The calls of one marketplace as a command line.
-fn command(marketplace: &MarketplaceName, calls: &[RawCall]) -> Command {
+fn command(marketplace: &str, calls: &[RawCall]) -> Command {
     let bin = format!("spotscale api {marketplace}");
     let config = Arg::new("config").long("config").value_name("FILE").global(true).help("The settings file");
     let yes = |stakes: Stakes| {
@@ -275,7 +299,7 @@ mod tests {
 
     #[test]
     fn the_command_lines_made_of_the_calls_are_consistent() {
-        command(&"tensordock".parse().unwrap(), v0()).debug_assert();
+        command("tensordock", v0()).debug_assert();
     }
 
     #[test]

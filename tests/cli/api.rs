@@ -148,3 +148,18 @@ fn wrong_credentials_are_refused_and_not_shown() {
     let (_, said) = stand.refused("list");
     assert!(said.starts_with("error: tensordock does not take the credentials ("), "{said}");
 }
+
+#[test]
+fn help_needs_no_settings() {
+    let folder = fixture();
+    let told = |line: &str| {
+        let output = spotscale(folder.path(), line).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(told("api --help").contains("<MARKETPLACE> [CALL] [--FIELD VALUE]..."));
+    assert_eq!(told("api"), told("api --help"));
+    assert_eq!(told("api tensordock list --help --config {dir}/none.toml"), told("api --help"));
+    assert!(told("api tensordock-v0 --help").contains("\n  balance             What the account holds"));
+    assert!(told("api tensordock-v0 deploy --help").contains("--gpu_model"));
+}

@@ -193,6 +193,14 @@ pub enum Command {
     Models(ModelsArguments),
     /// Only the simulated marketplace.
     Marketplace(MarketplaceArguments),
+    /// One raw call of a marketplace's API with the configured credentials, printed as JSON.
+    #[command(disable_help_flag = true)]
+    #[command(override_usage = "spotscale api [OPTIONS] <MARKETPLACE> [CALL] [--FIELD VALUE]... [--yes]")]
+    #[command(
+        after_help = "Without a call it lists the calls; `--help` behind a call lists its fields. A call that may \
+                            cost money or end something asks first, unless --yes."
+    )]
+    Api(ApiArguments),
     /// Clock, credentials, journal, lock, limits, reachability: one line each, ok or remedy.
     Doctor {
         /// How to reach the daemon.
@@ -381,6 +389,14 @@ pub struct MarketplaceArguments {
     /// The token it takes; without it, any.
     #[arg(long)]
     pub token: Option<String>,
+}
+
+/// What `api` takes. Which calls and fields there are depends on the marketplace: its words are read in two steps.
+#[derive(Args, Clone, Debug)]
+pub struct ApiArguments {
+    /// A marketplace as the settings name it, a call, and its fields.
+    #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
 }
 
 /// A vendor's or our own id, bounded.

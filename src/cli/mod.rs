@@ -6,6 +6,7 @@
 //! daemon answered (`client`) or the state was looked at without one (`source`), so that a table, `--json` and the
 //! HTTP routes can never tell different stories.
 
+mod api;
 pub mod args;
 mod check;
 mod client;
@@ -97,9 +98,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return end(Err(Failure::failed("cannot start").caused_by(&error))),
     };
     let terminal = Terminal::new(&environment);
-    let config = arguments.config.or_else(|| environment.config());
+    let config = arguments.config.or_else(|| named_by(&arguments.command)).or_else(|| environment.config());
     let context = Context { environment, terminal, config, runtime };
     end(dispatch(&context, &arguments.command))
+}
+
+/// The settings file that stands among words which only the command itself reads.
+fn named_by(command: &Command) -> Option<PathBuf> {
+    if let Command::Api(arguments) = command { api::named_config(&arguments.words) } else { None }
 }
 
 fn end(outcome: Result<Ending, Failure>) -> ExitCode {
@@ -138,6 +144,7 @@ const fn talk(command: &Command) -> Talk {
         | Command::Delete { .. }
         | Command::Protect { .. }
         | Command::Models(_)
+        | Command::Api(_)
         | Command::Doctor { .. } => Talk::Question,
     }
 }
@@ -164,6 +171,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Ending, Failure> {
         Command::Protect { instance, lasting, reach } => levers::protect(context, reach, instance, *lasting),
         Command::Marketplace(arguments) => marketplace::marketplace(context, arguments),
         Command::Models(arguments) => models::models(context, arguments),
+        Command::Api(arguments) => api::api(context, arguments),
         Command::Doctor { reach, json } => doctor::doctor(context, reach, *json),
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod json;
+pub mod raw;
 pub mod tensordock_v0;
 
 use crate::{
@@ -26,7 +27,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 /// A proxy in front of an API may answer 200 and say the server's true status in this header (documented, TensorDock).
 pub const ORIGINAL_STATUS: &str = "x-do-orig-status";
 
-/// Every call's name, a label: counters exist from the start.
+/// The name of every call that the engine makes, a label: counters exist from the start.
 pub const CALLS: &[&str] = &[
     "balance",
     "deploy",
@@ -161,6 +162,10 @@ pub trait Dialect: Send + Sync {
     fn stop(&self, id: &InstanceId, how: Stop) -> Option<Exchange<()>>;
     /// Deletes a VM. That it is gone already reads as success.
     fn terminate(&self, id: &InstanceId) -> Exchange<()>;
+    /// Every call of the API, by the vendor's names.
+    fn raw_calls(&self) -> &'static [raw::RawCall];
+    /// One of them; `None` for a value that cannot stand in its path. What it reads is only whether it was refused.
+    fn raw(&self, call: &raw::RawCall, fields: &[(String, String)]) -> Option<Exchange<()>>;
 }
 
 /// A VM as the simulated world keeps it.
@@ -193,6 +198,36 @@ pub struct WorldOrder {
     pub image: String,
     /// Outside port to inside port.
     pub ports: BTreeMap<u16, u16>,
+}
+
+/// What the account of the simulated world paid and got in one month.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorldMonth {
+    /// What it held when the month began.
+    pub opening: Usd,
+    /// What it held when the month ended, or holds now.
+    pub closing: Usd,
+    /// What was put into it.
+    pub deposited: Usd,
+    /// VM by VM; those that cost nothing are left out.
+    pub bills: Vec<WorldBill>,
+}
+
+/// What one VM cost in a month.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorldBill {
+    /// Which.
+    pub vm: InstanceId,
+    /// On which machine.
+    pub hostnode: HostnodeId,
+    /// Its size, last.
+    pub shape: Shape,
+    /// Its rates, last.
+    pub rates: Rates,
+    /// Paid for its GPUs, vCPUs and memory.
+    pub compute: Usd,
+    /// Paid for its disk.
+    pub storage: Usd,
 }
 
 /// The simulated world as a fake sees it. Each call happens at the world's present moment.
@@ -229,11 +264,18 @@ pub trait Backend {
     /// # Errors
     /// `Gone`, or `Refused` with the state it is in.
     fn stop(&mut self, id: &InstanceId, how: Stop) -> Result<(), Refusal>;
+    /// Gives a stopped VM another size, and with it another price.
+    ///
+    /// # Errors
+    /// `Gone`, `Refused` with the state it is in, or what a deploy of that size would be refused for.
+    fn modify(&mut self, id: &InstanceId, shape: Shape) -> Result<(), Refusal>;
     /// Deletes a VM.
     ///
     /// # Errors
     /// `Gone` when there is none.
     fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal>;
+    /// What was paid in a month of UTC: the year, and the month from 1 to 12.
+    fn month(&mut self, year: i16, month: i8) -> WorldMonth;
 }
 
 /// The other side of the counter: reads our request, asks the simulated world, answers in kind.

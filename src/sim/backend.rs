@@ -9,7 +9,7 @@ use super::{
     world::{Challenger, Who, World},
 };
 use crate::{
-    market::{Backend, Stop, WorldOrder, WorldVm},
+    market::{Backend, Stop, WorldMonth, WorldOrder, WorldVm},
     model::{
         Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, InstanceStatus, PriceType, Refusal, Shape, Timestamp,
         Usd,
@@ -168,6 +168,8 @@ impl World {
             ended: None,
             ready_at: self.now.saturating_add(self.provisioning_ms(&mut dice)),
             spent: super::wallet::Grains::default(),
+            spent_on_storage: super::wallet::Grains::default(),
+            billed_before: super::books::Billed::default(),
             would_have_cost: super::wallet::Grains::default(),
             running_ms: 0,
         };
@@ -330,8 +332,46 @@ impl Backend for World {
         Ok(())
     }
 
+    fn modify(&mut self, id: &InstanceId, shape: Shape) -> Result<(), Refusal> {
+        let mut vm = self.found(id)?.clone();
+        match vm.state {
+            VmState::StoppedKept | VmState::StoppedReleased => {}
+            VmState::Starting | VmState::Running | VmState::Outbid => {
+                return Err(Refusal::Refused(vm.state.to_string()));
+            }
+        }
+        if shape.storage_gb < vm.shape.storage_gb {
+            return Err(Refusal::Refused("the disk cannot be made smaller".to_owned()));
+        }
+        // What it has itself is free for it: it is judged as a newcomer, with itself out of the way.
+        self.vms.remove(id);
+        let judged = self.host_for(&vm.hostnode).and_then(|host| self.priced(host, &shape)).and_then(|on_demand| {
+            let compute = match vm.price_type {
+                PriceType::Spot => vm.agreed.compute,
+                PriceType::OnDemand => on_demand.compute,
+            };
+            if vm.holds() {
+                self.would_win(&vm.hostnode, &shape, vm.price_type, compute)?;
+            }
+            Ok((on_demand, Rates { compute, storage: on_demand.storage }))
+        });
+        let outcome = judged.map(|(on_demand, agreed)| {
+            vm.on_demand = on_demand;
+            vm.agreed = agreed;
+            vm.shape = shape;
+        });
+        let host = vm.hostnode.clone();
+        self.vms.insert(id.clone(), vm);
+        self.settle(&host);
+        outcome
+    }
+
     fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal> {
         if self.end(id, Ended::Deleted) { Ok(()) } else { Err(Refusal::Gone) }
+    }
+
+    fn month(&mut self, year: i16, month: i8) -> WorldMonth {
+        self.statement(year, month)
     }
 }
 

@@ -14,6 +14,7 @@
 //! makes it go wrong.
 
 mod backend;
+mod books;
 pub mod call;
 pub mod catalogue;
 pub mod clock;

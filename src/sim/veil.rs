@@ -5,9 +5,9 @@
 
 use super::world::World;
 use crate::{
-    market::{Backend, Stop, WorldOrder, WorldVm},
+    market::{Backend, Stop, WorldMonth, WorldOrder, WorldVm},
     model::{
-        Hostnode, HourlyRate, InstanceId, PriceType, Refusal, Timestamp, Usd,
+        Hostnode, HourlyRate, InstanceId, PriceType, Refusal, Shape, Timestamp, Usd,
         offer::{Bid, BidAnswer},
         time,
     },
@@ -99,7 +99,15 @@ impl Backend for Veil<'_> {
         self.world.stop(id, how)
     }
 
+    fn modify(&mut self, id: &InstanceId, shape: Shape) -> Result<(), Refusal> {
+        self.world.modify(id, shape)
+    }
+
     fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal> {
         self.world.terminate(id)
+    }
+
+    fn month(&mut self, year: i16, month: i8) -> WorldMonth {
+        self.world.month(year, month)
     }
 }

@@ -1,6 +1,6 @@
 //! One VM of the account, and its whole history: the truth that tests and summaries ask for.
 
-use super::{host::Millis, wallet::Grains};
+use super::{books::Billed, host::Millis, wallet::Grains};
 use crate::model::{
     HostnodeId, HourlyRate, InstanceId, PriceType, Shape, Usd, VmName,
     offer::{Location, Rates},
@@ -92,6 +92,10 @@ pub struct Vm {
     /// When a starting one will be running.
     pub(super) ready_at: Millis,
     pub(super) spent: Grains,
+    /// Of that, for its disk.
+    pub(super) spent_on_storage: Grains,
+    /// Of that, before the present month.
+    pub(super) billed_before: Billed,
     pub(super) would_have_cost: Grains,
     pub(super) running_ms: u64,
 }
@@ -114,6 +118,7 @@ impl Vm {
     pub(super) fn charge(&mut self, host_is_up: bool, millis: u64) -> Grains {
         let cost = Grains::cost(self.billed(host_is_up), millis);
         self.spent = self.spent.plus(cost);
+        self.spent_on_storage = self.spent_on_storage.plus(Grains::cost(self.agreed.storage, millis));
         if host_is_up && self.state == VmState::Running {
             self.running_ms = self.running_ms.saturating_add(millis);
             self.would_have_cost = self.would_have_cost.plus(Grains::cost(self.on_demand.total(), millis));

@@ -12,6 +12,7 @@
 //! What the API may do stands in `backend`; what only tests and summaries may know stands in `truth`.
 
 use super::{
+    books::Books,
     catalogue,
     contest::{self, Contender},
     host::{Absence, Host, Millis, Rival, Temper, Usage},
@@ -64,6 +65,7 @@ pub struct World {
     pub(super) balance: Grains,
     pub(super) made: u64,
     pub(super) opening_balance: Usd,
+    pub(super) books: Books,
 }
 
 /// Somebody in a contest.
@@ -118,6 +120,7 @@ impl World {
             balance,
             made: 0,
             opening_balance,
+            books: Books::open(now, balance),
         }
     }
 
@@ -181,8 +184,17 @@ impl World {
         self.vms.values().map(|vm| vm.billed(self.host_is_up(&vm.hostnode))).sum()
     }
 
-    /// Lets money flow up to a moment. An account that runs dry on the way loses everything at that millisecond.
+    /// Lets money flow up to a moment, and closes the books of each month that ends on the way.
     fn pay_until(&mut self, until: Millis) {
+        while self.books.ends_at <= until {
+            self.pay_within(self.books.ends_at);
+            self.close_the_month();
+        }
+        self.pay_within(until);
+    }
+
+    /// Lets money flow up to a moment. An account that runs dry on the way loses everything at that millisecond.
+    fn pay_within(&mut self, until: Millis) {
         let Some(millis) = until.checked_sub(self.now).filter(|millis| *millis > 0).map(i64::unsigned_abs) else {
             return;
         };
@@ -355,6 +367,7 @@ impl World {
     pub fn deposit(&mut self, amount: Usd) {
         self.balance = self.balance.plus(Grains::from_usd(amount));
         self.opening_balance = self.opening_balance.plus(amount);
+        self.books.deposited = self.books.deposited.plus(Grains::from_usd(amount));
     }
 }
 

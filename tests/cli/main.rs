@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod api;
 mod daemon;
 
 use assert_cmd::Command;
@@ -164,7 +165,9 @@ fn every_command_explains_itself() {
     let text = String::from_utf8(help.stdout).unwrap();
     let commands = text.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let names: Vec<&str> = commands.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
-    for name in ["run", "demo", "check", "plan", "offers", "status", "instances", "explain", "why-not", "history"] {
+    for name in
+        ["run", "demo", "check", "plan", "offers", "status", "instances", "explain", "why-not", "history", "api"]
+    {
         assert!(names.contains(&name), "{name}");
     }
     for name in names.into_iter().filter(|name| !name.is_empty() && *name != "help") {

@@ -145,8 +145,17 @@ equal(billing.get_balance()["hourly_cost"], 0.01)
 equal(
     vms.stop_vm(spot_id), {"success": False, "error": "Machine is stoppeddisassociated, therefore it cannot be stopped"}
 )
+
+# Another size, while it is stopped.
+equal(vms.modify_vm(spot_id, storage=400, vcpus=12), {"server": spot_id, "success": True})
+resized = vms.get_vm_details(spot_id)["virtualmachine"]["specs"]
+equal((resized["vcpus"], resized["ram"], resized["storage"]), (12, 8, 400))
+equal(billing.get_balance()["hourly_cost"], 0.02)
+refused("vcpus", vms.modify_vm, spot_id, vcpus=7)
 equal(vms.start_vm(spot_id), {"success": True})
-equal(vms.modify_vm(spot_id, ram=16)["success"], False)
+equal(
+    vms.modify_vm(spot_id, ram=16), {"success": False, "error": "Machine is running, therefore it cannot be modified"}
+)
 
 # A VM on demand.
 ondemand = vms.deploy_vm(
@@ -178,7 +187,24 @@ equal(final["hourly_cost"], 0.0)
 # What a customer's account has nothing to say about.
 equal(billing.get_revenue(), {"data": []})
 equal(billing.get_monthly_summary("2024-05")["bill_period"]["startM"], "05")
-refused("no longer support containers", api.containers.deploy_container, display_name="x")
+refused("period", billing.get_monthly_summary, "May")
+
+# What was paid this month is what is gone; the market's clock began with the epoch.
+bill = billing.get_monthly_summary("1970-01")
+equal((bill["previous_balance"], float(bill["final_balance"])), ("100.00", final["balance"]))
+lines = [line for kind in ("vm_expenses", "storage_expenses") for line in bill["transactions"][kind]]
+equal({line["virtual_machine_id"] for line in lines}, {spot_id, ondemand["server"]})
+assert abs(sum(line["total_amount"] for line in lines) - float(bill["changes"]["expenses"])) < 1e-5, bill
+assert abs(100 - final["balance"] - float(bill["changes"]["expenses"])) < 1e-5, bill
+
+# Containers are deprecated by the vendor.
+for call, given in (
+    (api.containers.deploy_container, {"display_name": "x"}),
+    (api.containers.scale_container, {"container_id": "x", "replicas": 1}),
+    (api.containers.stop_container, {"container_id": "x"}),
+    (api.containers.get_container_replicas, {"container_id": "x"}),
+):
+    refused("no longer support containers", call, **given)
 
 print(
     json.dumps(

@@ -1,11 +1,14 @@
-//! Every call of TensorDock v0 that the engine needs, as requests.
+//! The calls of TensorDock v0 that the engine needs, as requests; and any call by the vendor's names of its fields.
 //!
 //! Forms for what is POSTed, the query for what is GETted, as the vendor documents it; the credentials travel with them
 //! (documented, S1). Ids become part of a path only when nothing in them could change its meaning.
 
 use crate::{
-    io::net::Request,
-    market::{Order, Stop},
+    io::net::{Method, Request},
+    market::{
+        Order, Stop,
+        raw::{RawCall, is_plain},
+    },
     model::{
         GpuModel, HostnodeId, HourlyRate, InstanceId, PriceType,
         catalogue::{self, Vocabulary},
@@ -59,12 +62,12 @@ impl Calls {
         Self { key, token }
     }
 
-    fn form(&self, path: &str, fields: &[(&str, &str)]) -> Request {
+    pub(super) fn form(&self, path: &str, fields: &[(&str, &str)]) -> Request {
         let credentials = [("api_key", self.key.expose_secret()), ("api_token", self.token.expose_secret())];
         Request::form(path, credentials.into_iter().chain(fields.iter().copied()))
     }
 
-    fn get(&self, path: String, mut query: Vec<(String, String)>) -> Request {
+    pub(super) fn get(&self, path: String, mut query: Vec<(String, String)>) -> Request {
         query.push(("api_key".into(), self.key.expose_secret().into()));
         query.push(("api_token".into(), self.token.expose_secret().into()));
         Request { query, ..Request::get(path) }
@@ -103,8 +106,7 @@ impl Calls {
 
     /// One machine; `None` for an id that could not stand in a path.
     pub fn hostnode(&self, id: &HostnodeId) -> Option<Request> {
-        let plain = id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        plain.then(|| self.get(format!("/api/v0/client/deploy/hostnodes/{id}"), Vec::new()))
+        is_plain(id.as_str()).then(|| self.get(format!("/api/v0/client/deploy/hostnodes/{id}"), Vec::new()))
     }
 
     /// Asks about a bid for a new VM.
@@ -152,8 +154,7 @@ impl Calls {
         if let Some(key) = ssh_key {
             fields.push(("ssh_key", key.trim()));
         }
-        // "With newlines substituted for \n" (documented, S1): a backslash and an n.
-        let script = cloud_init.as_ref().map(|text| text.replace("\r\n", "\n").replace('\n', "\\n"));
+        let script = cloud_init.as_ref().map(|text| one_line(text));
         if let Some(script) = &script {
             fields.push(("cloudinit_script", script));
         }
@@ -194,10 +195,27 @@ impl Calls {
         self.form("/api/v0/client/delete/single", &[("server", id.as_str())])
     }
 
+    /// Any call, with its fields as they are; `None` for a value that cannot stand in its path.
+    pub fn raw(&self, call: &RawCall, fields: &[(String, String)]) -> Option<Request> {
+        let (path, fields) = call.placed(fields)?;
+        Some(match call.method {
+            Method::Get => self.get(path, fields.into_iter().cloned().collect()),
+            Method::Post | Method::Put | Method::Delete => {
+                let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+                self.form(&path, &fields)
+            }
+        })
+    }
+
     /// What the account holds.
     pub fn balance(&self) -> Request {
         self.form("/api/v0/billing/balance", &[])
     }
+}
+
+/// "With newlines substituted for \n" (documented, S1): a backslash and an n.
+pub(super) fn one_line(script: &str) -> String {
+    script.replace("\r\n", "\n").replace('\n', "\\n")
 }
 
 /// `{30118, 30117}`: "make sure to include spaces between ports" (documented, S1).

@@ -6,6 +6,7 @@
 //! does not pass with 200 and the proxy's header saying 500. All decisions are the world's ([`Backend`]).
 
 mod form;
+mod more;
 pub mod order;
 mod views;
 
@@ -73,9 +74,7 @@ impl TensordockV0Fake {
         // These need no credentials (documented, S1; recorded by clients).
         match path {
             "client/deploy/hostnodes" => return Ok(hostnodes(backend, form)),
-            "client/deploy/instantvms" => {
-                return Ok(Reply::ok(json!({"preconfig_options": [], "success": true, "virtual_machines": {}})));
-            }
+            "client/deploy/instantvms" => return Ok(more::instant_vms(backend)),
             "client/spot/validate/new" => return validate_new(backend, form),
             _ => {}
         }
@@ -131,31 +130,16 @@ const ROUTES: &[(&str, Call)] = &[
     ("client/start/single", start),
     ("client/stop/single", stop),
     ("client/delete/single", delete),
-    ("client/modify/single", |_, _| {
-        Err(Reply::refused(200, "Only stopped virtual machines of type network storage can be modified"))
-    }),
-    ("client/deployinstant/single", |_, _| Err(Reply::refused(200, "This Instant VM is no longer available"))),
+    ("client/modify/single", more::modify),
+    ("client/deployinstant/single", more::deploy_instant),
     ("billing/balance", |backend, _| {
         let (balance, hourly_cost) = backend.wallet();
         let body = json!({"balance": balance.to_f64(), "hourly_cost": hourly_cost.to_f64(), "success": true});
         Ok(Reply::ok(body))
     }),
+    // A customer hosts nothing.
     ("billing/revenue", |_, _| Ok(Reply::ok(json!({"data": []})))),
-    ("billing/summary", |_, form| {
-        let (year, month) = form.get("period").and_then(|period| period.split_once('-')).unwrap_or(("2024", "01"));
-        Ok(Reply::ok(json!({
-            "bill_period": {"endM": month, "endY": year, "startM": month, "startY": year},
-            "changes": {"expenses": "0.00", "payouts": "0.00"},
-            "final_balance": "0.00",
-            "organization_billing_address": null,
-            "organization_tax_id": null,
-            "previous_balance": "0.00",
-            "transactions": {
-                "deposits": [], "storage_expenses": [], "storage_payouts": [], "vm_expenses": [], "vm_payouts": [],
-                "withdrawals": [],
-            },
-        })))
-    }),
+    ("billing/summary", more::summary),
 ];
 
 /// Whether a machine passes the list's filters (documented, S1). `maxGPUCount` of 0 asks for machines on which a VM

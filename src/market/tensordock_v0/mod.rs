@@ -6,22 +6,31 @@
 //! ```
 //!
 //! [`calls`] says every request, [`answer`] tells refusals from answers, [`wire`] reads the JSON in every shape that the
-//! documents and clients show, and this file puts them together as the [`Dialect`]. [`fake`] is the other side of the
-//! counter. What is known of the vendor is marked *recorded*, *documented* or *assumed*, as the fixtures are.
+//! documents and clients show, and this file puts them together as the [`Dialect`]. [`sdk`] has the calls that no fleet
+//! needs and the table of all 22, [`raw`] the same by the vendor's own names. [`fake`] is the other side of the counter. What is known of the vendor is marked *recorded*, *documented* or *assumed*, as the fixtures are.
 
 pub mod answer;
 pub mod calls;
 pub mod fake;
+pub mod nouns;
+pub mod raw;
+mod read;
+pub mod sdk;
 pub mod wire;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod sdk_tests;
 
 use crate::{
     io::net::{Request, Response},
-    market::{Deployed, Dialect, Effect, Exchange, Manners, Order, Stop},
+    market::{
+        Deployed, Dialect, Effect, Exchange, Manners, Order, Stop,
+        raw::{RawCall, Stakes},
+    },
     model::{
         Balance, Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, Lookup, Refusal, Scan,
         offer::{Bid, BidAnswer},
@@ -66,9 +75,7 @@ impl Dialect for TensordockV0 {
     }
 
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
-        reads("hostnodes", self.calls.hostnodes(Filters::default()), |request, response| {
-            wire::hostnodes(&Answer::read(request, response).accepted()?)
-        })
+        self.hostnodes_with(Filters::default())
     }
 
     fn hostnode(&self, id: &HostnodeId) -> Option<Exchange<Lookup<Hostnode>>> {
@@ -134,10 +141,43 @@ impl Dialect for TensordockV0 {
             }
         })
     }
+
+    fn raw_calls(&self) -> &'static [RawCall] {
+        raw::CALLS
+    }
+
+    fn raw(&self, call: &RawCall, fields: &[(String, String)]) -> Option<Exchange<()>> {
+        let request = self.calls.raw(call, fields)?;
+        Some(match call.stakes {
+            Stakes::Nothing => reads(call.name, request, read_said),
+            Stakes::Money | Stakes::Loss => writes(call.name, request, read_told),
+        })
+    }
+}
+
+fn read_hostnodes(request: &Request, response: &Response) -> Result<Scan<Hostnode>, Refusal> {
+    wire::hostnodes(&Answer::read(request, response).accepted()?)
 }
 
 fn read_done(request: &Request, response: &Response) -> Result<(), Refusal> {
     Answer::read(request, response).done().map(|_| ())
+}
+
+/// That a bid would fail is an answer too.
+fn answers_a_bid(request: &Request, answer: &Answer<'_>) -> bool {
+    answer.refuses_a_bid() && request.path.contains("/spot/validate/")
+}
+
+/// A raw call that reads.
+fn read_said(request: &Request, response: &Response) -> Result<(), Refusal> {
+    let answer = Answer::read(request, response);
+    if answers_a_bid(request, &answer) { Ok(()) } else { answer.accepted().map(|_| ()) }
+}
+
+/// A raw call that writes.
+fn read_told(request: &Request, response: &Response) -> Result<(), Refusal> {
+    let answer = Answer::read(request, response);
+    if answers_a_bid(request, &answer) { Ok(()) } else { answer.done().map(|_| ()) }
 }
 
 /// A bid passes if and only if `success`, and `will_succeed` (S2) is not false.

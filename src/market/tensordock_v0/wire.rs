@@ -26,13 +26,13 @@ const WORDS: Vocabulary = Vocabulary::TensordockV0;
 /// A list with more items than this is not believed.
 const ITEMS_MAX: usize = 100_000;
 /// No machine has more GPUs than this.
-const GPUS_MAX: u32 = 1_024;
+pub(super) const GPUS_MAX: u32 = 1_024;
 /// No machine has more vCPUs, or GB of memory or disk, than this.
-const SIZE_MAX: u32 = 100_000_000;
+pub(super) const SIZE_MAX: u32 = 100_000_000;
 /// No VM has more forwards than this; up to 64 are documented.
 const FORWARDS_MAX: usize = 1_000;
 /// No machine lists more free ports than there are.
-const PORTS_MAX: usize = 65_536;
+pub(super) const PORTS_MAX: usize = 65_536;
 /// A word for a status is not longer than this.
 const STATUS_CHARS_MAX: usize = 40;
 
@@ -46,7 +46,7 @@ pub fn is_uuid(text: &str) -> bool {
 }
 
 /// A list's items with their ids: an object by id, or an array of items that carry it.
-fn items<'a>(list: Json<'a>, what: &str) -> Result<Vec<(Option<String>, Json<'a>)>, Refusal> {
+pub(super) fn items<'a>(list: Json<'a>, what: &str) -> Result<Vec<(Option<String>, Json<'a>)>, Refusal> {
     let items: Vec<_> = if let Some(object) = list.object() {
         object.members().map(|(key, value)| (Some(key.to_owned()), value)).collect()
     } else if let Some(array) = list.array() {
@@ -62,7 +62,7 @@ fn items<'a>(list: Json<'a>, what: &str) -> Result<Vec<(Option<String>, Json<'a>
 }
 
 /// Reads each item and keeps what is understood, once per id.
-fn scan<'a, T>(
+pub(super) fn scan<'a, T>(
     items: Vec<(Option<String>, Json<'a>)>,
     read: impl Fn(&str, Json<'a>, &mut Vec<Dropped>) -> Result<T, String>,
 ) -> Scan<T> {
@@ -168,15 +168,20 @@ fn status(status: Option<Json<'_>>) -> Result<(bool, Option<u32>), String> {
     let status = status.object().ok_or("its `status` is neither an object nor a word")?;
     let flag = |key: &str| status.get(key).and_then(Json::flag);
     let online = flag("online") == Some(true) && flag("listed") != Some(false);
-    let uptime_ppm = match status.get("uptime").and_then(Json::millionths) {
-        None => None,
-        // A share of one, as S0 and S1 show it.
-        Some(share @ 0..=1_000_000) => Some(share as u32),
-        // A percentage, as v2 shows it.
-        Some(percent @ 1_000_001..=100_000_000) => Some((percent / 100) as u32),
-        Some(_) => return Err("uptime: it is neither a share nor a percentage".into()),
-    };
+    let uptime_ppm = uptime(status.get("uptime"))?;
     Ok((online, uptime_ppm))
+}
+
+/// Uptime, parts per million, given as a share or as a percentage.
+pub(super) fn uptime(said: Option<Json<'_>>) -> Result<Option<u32>, String> {
+    match said.and_then(Json::millionths) {
+        None => Ok(None),
+        // A share of one, as S0 and S1 show it.
+        Some(share @ 0..=1_000_000) => Ok(Some(share as u32)),
+        // A percentage, as v2 shows it.
+        Some(percent @ 1_000_001..=100_000_000) => Ok(Some((percent / 100) as u32)),
+        Some(_) => Err("uptime: it is neither a share nor a percentage".into()),
+    }
 }
 
 /// A price given as a number, or as an object's `price`.
@@ -435,7 +440,7 @@ fn forwards(forwards: Option<Json<'_>>) -> BTreeMap<u16, u16> {
 }
 
 /// `Sat, 10 Dec 2022 21:38:19 GMT`, or RFC 3339, or a date and time in UTC.
-fn timestamp(text: &str) -> Option<Timestamp> {
+pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
     let rfc2822 = || jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
     let civil = || {
         let civil: jiff::civil::DateTime = text.parse().ok()?;

@@ -8,7 +8,7 @@ use super::form::Form;
 use crate::{
     market::WorldOrder,
     model::{
-        Hostnode, HourlyRate, PriceType, Shape,
+        Hostnode, HourlyRate, PriceType, Shape, VmName,
         name::VM_NAME_BYTES_MAX,
         offer::{Bid, Misfit},
     },
@@ -57,6 +57,30 @@ fn shape(form: &Form) -> Result<Shape, String> {
         ram_gb: number(form, "ram")?,
         storage_gb: number(form, "storage")?,
     };
+    sized(shape)
+}
+
+/// The size that a VM is to have instead: what is not said stays.
+///
+/// # Errors
+/// The text of the refusal.
+pub fn new_shape(form: &Form, old: &Shape) -> Result<Shape, String> {
+    let or = |name: &str, old: u32| if form.get(name).is_some() { number(form, name) } else { Ok(old) };
+    let gpu_model = match form.get("gpu_model") {
+        Some(model) => model.trim().parse().map_err(|_| "gpu_model is not known")?,
+        None => old.gpu_model.clone(),
+    };
+    sized(Shape {
+        gpu_model,
+        gpus: or("gpu_count", old.gpus)?,
+        vcpus: or("vcpus", old.vcpus)?,
+        ram_gb: or("ram", old.ram_gb)?,
+        storage_gb: or("storage", old.storage_gb)?,
+    })
+}
+
+/// Within what is offered.
+fn sized(shape: Shape) -> Result<Shape, String> {
     if shape.gpus == 0 {
         return Err("gpu_count must be at least 1".into());
     }
@@ -99,15 +123,24 @@ pub fn new_price(form: &Form) -> Result<HourlyRate, String> {
     price(form)
 }
 
+/// What the VM is to be called.
+///
+/// # Errors
+/// The text of the refusal.
+pub fn name(form: &Form) -> Result<VmName, String> {
+    let name = form.get("name").ok_or("name is required")?;
+    if name.len() > VM_NAME_BYTES_MAX {
+        return Err(format!("name must have at most {VM_NAME_BYTES_MAX} characters"));
+    }
+    Ok(name.parse().map_err(|_| "name has characters that are not allowed")?)
+}
+
 /// A whole deploy.
 ///
 /// # Errors
 /// The text of the refusal.
 pub fn order(form: &Form, hostnodes: &[Hostnode]) -> Result<WorldOrder, String> {
-    let name = form.get("name").ok_or("name is required")?;
-    if name.len() > VM_NAME_BYTES_MAX {
-        return Err(format!("name must have at most {VM_NAME_BYTES_MAX} characters"));
-    }
+    let name = name(form)?;
     let shape = shape(form)?;
     let image = form.get("operating_system").ok_or("operating_system is required")?;
     let (_, storage_gb_min) =
@@ -130,7 +163,7 @@ pub fn order(form: &Form, hostnodes: &[Hostnode]) -> Result<WorldOrder, String> 
         Some(_) => return Err("price_type must be spot or left out".into()),
     };
     Ok(WorldOrder {
-        name: name.parse().map_err(|_| "name has characters that are not allowed")?,
+        name,
         hostnode: host.id.clone(),
         ports: ports(form, host)?,
         shape,
@@ -140,7 +173,11 @@ pub fn order(form: &Form, hostnodes: &[Hostnode]) -> Result<WorldOrder, String> 
     })
 }
 
-fn password(form: &Form) -> Result<(), String> {
+/// How the VM is logged into.
+///
+/// # Errors
+/// The text of the refusal.
+pub fn password(form: &Form) -> Result<(), String> {
     if form.get("ssh_key").is_some_and(|key| !key.trim().is_empty()) {
         return Ok(());
     }
@@ -150,6 +187,11 @@ fn password(form: &Form) -> Result<(), String> {
         return Err("password must have 8 characters, and an upper-case letter, digit or symbol".into());
     }
     Ok(())
+}
+
+/// What is forwarded when nothing is asked for.
+pub fn default_ports(host: &Hostnode) -> BTreeMap<u16, u16> {
+    host.free_ports.iter().copied().zip(DEFAULT_FORWARDS).collect()
 }
 
 /// The forwards asked for as two lists or one by one (S2); the vendor's own choice where there are none.
@@ -169,7 +211,7 @@ fn ports(form: &Form, host: &Hostnode) -> Result<BTreeMap<u16, u16>, String> {
         return Err(format!("at most {FORWARDS_MAX} ports can be forwarded"));
     }
     if outside.is_empty() {
-        return Ok(host.free_ports.iter().copied().zip(DEFAULT_FORWARDS).collect());
+        return Ok(default_ports(host));
     }
     let distinct: BTreeSet<u16> = outside.iter().copied().collect();
     if distinct.len() != outside.len() {

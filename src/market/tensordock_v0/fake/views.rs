@@ -22,12 +22,12 @@ pub fn uuid_of(text: &str) -> String {
 }
 
 /// A price as a JSON number. What a vendor shows is for reading only: binary floating point writes six decimals exactly.
-fn number(rate: HourlyRate) -> Value {
+pub fn number(rate: HourlyRate) -> Value {
     json!(rate.to_f64())
 }
 
 /// A price as the list of VMs shows it: a string with six decimals.
-fn string(rate: HourlyRate) -> Value {
+pub fn string(rate: HourlyRate) -> Value {
     json!(format!("{}.{:06}", rate.micros() / 1_000_000, rate.micros() % 1_000_000))
 }
 
@@ -87,7 +87,8 @@ pub fn hostnode(host: &Hostnode) -> Option<Value> {
     }))
 }
 
-fn location_id(location: &Location) -> String {
+/// A place's own id.
+pub fn location_id(location: &Location) -> String {
     uuid_of(&location.to_string())
 }
 

@@ -9,7 +9,7 @@ use crate::{
     io::{clock::Clock, entropy::Entropy},
     ledger::{
         Journal, Phase,
-        record::{Answer, Intent, Record},
+        record::{Answer, Record},
     },
     market::{
         Order, Stop,
@@ -228,7 +228,7 @@ async fn one(
         Action::Ask { .. } => cannot(),
         Action::Deploy(deploy) => {
             let Some(policy) = policies.get(&deploy.fleet) else { return cannot() };
-            note(hands, vec![Record::DeployIntended(Box::new(intent(deploy)))]).await?;
+            note(hands, vec![Record::DeployIntended(deploy.clone())]).await?;
             let outcome = turn.write(client.dialect().deploy(&order(hands.entropy, deploy, policy))).await;
             let done = Done::of(&outcome);
             let name = deploy.name.clone();
@@ -391,43 +391,6 @@ const fn blames_the_host(kind: RefusalKind) -> bool {
         | RefusalKind::Broke
         | RefusalKind::Malformed
         | RefusalKind::Unreachable => false,
-    }
-}
-
-fn intent(deploy: &Deploy) -> Intent {
-    let Deploy {
-        name,
-        fleet,
-        marketplace,
-        account,
-        hostnode,
-        location,
-        shape,
-        price_type,
-        bid,
-        agreed,
-        on_demand,
-        image,
-        ports,
-        replaces,
-        why,
-    } = deploy.clone();
-    Intent {
-        name,
-        fleet,
-        marketplace,
-        account,
-        hostnode,
-        location,
-        shape,
-        price_type,
-        bid,
-        agreed,
-        on_demand,
-        image,
-        ports,
-        replaces,
-        why,
     }
 }
 

@@ -255,18 +255,4 @@ impl Decision {
             actions: serde_json::to_string(&self.actions).ok()?,
         })
     }
-
-    /// From what the journal kept; `None` where that is not a decision of ours.
-    pub fn from_record(record: &Record) -> Option<Self> {
-        match record {
-            Record::Decision { id, fleet, cause, report, actions } => Some(Self {
-                id: id.clone(),
-                fleet: fleet.as_ref().map(ToString::to_string).unwrap_or_default(),
-                cause: cause.clone(),
-                actions: serde_json::from_str(actions).ok()?,
-                weighed: serde_json::from_str(report).ok()?,
-            }),
-            _ => None,
-        }
-    }
 }

@@ -274,18 +274,8 @@ impl Engine {
         let subject = Subject { name: name.clone(), fleet: member.fleet.clone(), marketplace: member.marketplace, id };
         let why = "the operator said so".to_owned();
         let action = Action::Delete { subject, reason: Teardown::Operator, why };
-        let hands = act::Hands {
-            clients: &self.clients,
-            clock: &*self.clock,
-            entropy: &*self.entropy,
-            book: &self.book,
-            metrics: &self.metrics,
-            quote_age_max: self.quote_age_max(),
-            until: Duration::MAX,
-            waiting: Waiting::default(),
-            stopping: self.stopping.clone(),
-            brake: &std::sync::Mutex::default(),
-        };
+        let brake = std::sync::Mutex::default();
+        let hands = self.hands(Duration::MAX, Waiting::default(), &brake);
         let (steps, troubles) = act::write(&hands, vec![action], &BTreeMap::new(), &self.inventory).await;
         if let Some(trouble) = troubles.into_iter().next() {
             return Err(LeverError::Failed(trouble));

@@ -251,6 +251,22 @@ impl Engine {
         forbidden
     }
 
+    /// Hands that begin nothing after `until`, by the monotonic clock, nor while one of these levers waits.
+    pub(super) fn hands<'a>(&'a self, until: Duration, waiting: Waiting, brake: &'a Mutex<Brake>) -> act::Hands<'a> {
+        act::Hands {
+            clients: &self.clients,
+            clock: &*self.clock,
+            entropy: &*self.entropy,
+            book: &self.book,
+            metrics: &self.metrics,
+            quote_age_max: self.quote_age_max(),
+            until,
+            waiting,
+            stopping: self.stopping.clone(),
+            brake,
+        }
+    }
+
     /// Writes until the plan is done, something else must be done first, or `until` by the monotonic clock: a long lane
     /// must not keep the world from being looked at again.
     async fn write(
@@ -263,18 +279,7 @@ impl Engine {
         if writes.is_empty() {
             return Vec::new();
         }
-        let hands = act::Hands {
-            clients: &self.clients,
-            clock: &*self.clock,
-            entropy: &*self.entropy,
-            book: &self.book,
-            metrics: &self.metrics,
-            quote_age_max: self.quote_age_max(),
-            until,
-            waiting: self.waiting_levers(),
-            stopping: self.stopping.clone(),
-            brake,
-        };
+        let hands = self.hands(until, self.waiting_levers(), brake);
         let (steps, troubles) = act::write(&hands, writes, policies, &self.inventory).await;
         for step in &steps {
             tracing::info!(
@@ -300,18 +305,8 @@ impl Engine {
             Action::Ask { marketplace, bid, .. } => Some((marketplace, bid)),
             _ => None,
         });
-        let hands = act::Hands {
-            clients: &self.clients,
-            clock: &*self.clock,
-            entropy: &*self.entropy,
-            book: &self.book,
-            metrics: &self.metrics,
-            quote_age_max: self.quote_age_max(),
-            until: Duration::MAX,
-            waiting: self.waiting_levers(),
-            stopping: self.stopping.clone(),
-            brake: &Mutex::default(),
-        };
+        let brake = Mutex::default();
+        let hands = self.hands(Duration::MAX, self.waiting_levers(), &brake);
         let waiting = self.waiting_levers();
         let asked = tokio::select! {
             biased;

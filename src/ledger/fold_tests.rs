@@ -220,6 +220,10 @@ fn policies_limits_and_levers_survive_a_restart() {
     assert_eq!(ledger.limits().unwrap().balance_floor, of("25"));
     assert!(ledger.levers().is_evacuating(&fleet) && ledger.is_benched(&of("tensordock")));
     assert_eq!(ledger.levers().applied(&fleet), None, "limits that came into force later used it up");
+    stage.write(Record::Applied { fleet: fleet.clone(), digest: "d1".into() });
+    let mut stage = stage.restarted();
+    let ledger = stage.ledger();
+    assert_eq!(ledger.levers().applied(&fleet), Some("d1"));
     assert_eq!((ledger.missing(&fleet).gpus(), ledger.missing(&fleet).since()), (2, Some(of(START))));
     stage.write(Record::PolicyGone { fleet: fleet.clone() });
     let gone_at = stage.now;

@@ -29,6 +29,7 @@ mod stock;
 mod testkit;
 pub mod verify;
 
+pub use crate::ledger::Intent as Deploy;
 use draft::Draft;
 pub use headroom::Runway;
 pub use situation::{AccountState, Bench, FleetState, MarketState, Order, Situation};
@@ -36,8 +37,8 @@ pub use situation::{AccountState, Bench, FleetState, MarketState, Order, Situati
 use crate::{
     ledger::Standing,
     model::{
-        AccountName, FleetName, HostnodeId, HourlyRate, InstanceId, MarketplaceName, Offer, PriceType, Shape, VmName,
-        offer::{Bid, Location, Rates},
+        FleetName, HostnodeId, HourlyRate, InstanceId, MarketplaceName, Offer, PriceType, VmName,
+        offer::Bid,
         reason::{Blocked, Rejected, Teardown},
     },
 };
@@ -49,41 +50,6 @@ const QUOTE_HASTE_NUM_DEN: (u32, u32) = (5, 6);
 /// How old an accepted quote may be when a plan rests a bid on it.
 pub(crate) const fn quote_fresh_for(life: Duration) -> Duration {
     life.saturating_mul(QUOTE_HASTE_NUM_DEN.0).checked_div(QUOTE_HASTE_NUM_DEN.1).expect("a constant above 0")
-}
-
-/// Make one VM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deploy {
-    /// The key under which it is looked for; never used before.
-    pub name: VmName,
-    /// Whose it is.
-    pub fleet: FleetName,
-    /// Where.
-    pub marketplace: MarketplaceName,
-    /// Who pays.
-    pub account: AccountName,
-    /// On which machine.
-    pub hostnode: HostnodeId,
-    /// In which place.
-    pub location: Location,
-    /// What, in the marketplace's grain.
-    pub shape: Shape,
-    /// How it is paid for.
-    pub price_type: PriceType,
-    /// For spot: the bid that was asked for less than a minute ago.
-    pub bid: Option<HourlyRate>,
-    /// All that it costs per hour.
-    pub agreed: Rates,
-    /// What the same VM costs on demand.
-    pub on_demand: Rates,
-    /// Operating system.
-    pub image: String,
-    /// Outside port to inside port.
-    pub ports: BTreeMap<u16, u16>,
-    /// The member that it replaces.
-    pub replaces: Option<VmName>,
-    /// Why this one, one line.
-    pub why: String,
 }
 
 /// A VM of ours that something is done to.

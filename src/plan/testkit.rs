@@ -12,7 +12,10 @@ use super::{
     situation::{AccountState, FleetState, MarketState, Order, Situation},
     *,
 };
-use crate::model::offer::{Location, Rates};
+use crate::model::{
+    Shape,
+    offer::{Location, Rates},
+};
 use crate::{
     ledger::{
         Member, Missing,

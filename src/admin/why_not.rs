@@ -99,7 +99,7 @@ fn as_listed(node: &Hostnode) -> String {
     let online = if node.online { "online" } else { "offline" };
     let place = node.location.to_string();
     let place = if place.is_empty() { "place unknown".to_owned() } else { place };
-    format!("{place}; {online}, {up}; free: {sold}, {} ports", node.free_ports.len())
+    format!("{place}; {online}, {up}; free: {sold}, {} ports", node.ports.free().len())
 }
 
 /// What the policy asks for that the machine has not.

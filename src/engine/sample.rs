@@ -14,7 +14,7 @@ use crate::{
         Hostnode, HourlyRate, Instance, InstanceStatus, Offer, PriceType, Shape, Timestamp, Usd,
         inventory::{Balance, Dated},
         name::Namer,
-        offer::{Bid, Bounds, Location, Rates, SpotTerms, Supply},
+        offer::{Bid, Bounds, Location, Ports, Rates, SpotTerms, Supply},
         reason::{Blocked, Rejected, Teardown},
         time::before,
     },
@@ -211,6 +211,7 @@ fn situation() -> Situation {
         address: Some("192.0.2.9".into()),
         ports: BTreeMap::new(),
         created_at: Some(ago(5_000)),
+        available_until: None,
     };
     let train = Fleet {
         members: members(vec![
@@ -232,7 +233,8 @@ fn situation() -> Situation {
         online: true,
         supply: Supply::Lots(Vec::new()),
         spot: SpotTerms::Asked,
-        free_ports: vec![20_000],
+        ports: Ports::Free(vec![20_000]),
+        available_until: None,
     };
     let market = MarketState {
         account: name("tensordock"),

@@ -77,6 +77,7 @@ pub(crate) fn instance(id: &str, name: &VmName, status: InstanceStatus) -> Insta
         address: Some("203.0.113.7".into()),
         ports: BTreeMap::new(),
         created_at: None,
+        available_until: None,
     }
 }
 

@@ -5,12 +5,15 @@
 //! The other side of the counter ([`Fake`]) lives in the same folder: it reads our request, asks a simulated world
 //! ([`Backend`]), and answers in kind.
 //!
-//! A marketplace more is one folder with its dialect, fake and fixtures, and one line each in [`dialect`] and [`fake`].
+//! A marketplace more is one folder with its dialect, fake and fixtures, and one line in [`language`].
 
+mod call;
 pub mod client;
 pub mod json;
 pub mod raw;
 pub mod tensordock_v0;
+
+pub use call::Call;
 
 use crate::{
     io::net::{Request, Response},
@@ -43,18 +46,30 @@ pub const CALLS: &[&str] = &[
     "whoami",
 ];
 
+/// What each marketplace's folder gives to the house.
+#[derive(Clone, Copy, Debug)]
+pub struct Language {
+    /// Speaks it, with these credentials: the key, for APIs that have two, and the token.
+    pub dialect: fn(Option<SecretString>, SecretString) -> Arc<dyn Dialect>,
+    /// The other side of the counter, which takes these credentials; `None` takes any.
+    pub fake: fn(Option<String>, Option<String>) -> Box<dyn Fake>,
+}
+
+/// The register: where each API's folder is found.
+pub const fn language(api: Api) -> &'static Language {
+    match api {
+        Api::TensordockV0 => &tensordock_v0::LANGUAGE,
+    }
+}
+
 /// The language of an API, with these credentials. An API with one credential takes only the token.
 pub fn dialect(api: Api, key: Option<SecretString>, token: SecretString) -> Arc<dyn Dialect> {
-    match api {
-        Api::TensordockV0 => Arc::new(tensordock_v0::TensordockV0::new(key.unwrap_or_default(), token)),
-    }
+    (language(api).dialect)(key, token)
 }
 
 /// The other side of an API's counter; `None` takes any credentials.
 pub fn fake(api: Api, key: Option<String>, token: Option<String>) -> Box<dyn Fake> {
-    match api {
-        Api::TensordockV0 => Box::new(tensordock_v0::fake::TensordockV0Fake { key, token }),
-    }
+    (language(api).fake)(key, token)
 }
 
 /// What a request does to the world. Only reads are ever sent twice.
@@ -280,6 +295,10 @@ pub trait Backend {
 
 /// The other side of the counter: reads our request, asks the simulated world, answers in kind.
 pub trait Fake: Send + Sync {
+    /// What the paths of the API begin with, its slash at the end included: several are spoken on one port.
+    fn prefix(&self) -> &'static str;
+    /// Tells the calls apart.
+    fn call(&self, request: &Request) -> Call;
     /// Answers one request.
     fn serve(&self, backend: &mut dyn Backend, request: &Request) -> Response;
 }

@@ -62,6 +62,8 @@ pub struct Instance {
     pub ports: BTreeMap<u16, u16>,
     /// When it was made, by the vendor's clock.
     pub created_at: Option<Timestamp>,
+    /// Until when the marketplace lets it count on its GPUs; `None`: nobody sets an end.
+    pub available_until: Option<Timestamp>,
 }
 
 impl Instance {

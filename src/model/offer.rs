@@ -99,6 +99,8 @@ pub struct PriceRule {
     pub term_step_micros: u64,
     /// vCPUs and GB of RAM come in multiples of this.
     pub size_step: u32,
+    /// GB of disk: no VM is sold with less.
+    pub storage_gb_min: u32,
 }
 
 impl PriceRule {
@@ -130,6 +132,15 @@ pub struct Resources {
     pub rule: PriceRule,
 }
 
+/// What a marketplace says of the vCPUs, memory and disk of a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// How much there is.
+    Said,
+    /// Nothing: only the GPUs are sold, the rest is what comes with them. Then a VM is sold in the size that is wanted.
+    Unsaid,
+}
+
 /// A fixed slice of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lot {
@@ -137,8 +148,28 @@ pub struct Lot {
     pub id: String,
     /// All that is in it.
     pub shape: Shape,
+    /// Whether more of `shape` counts than its GPUs.
+    pub sizes: Sizes,
     /// What it costs on demand.
     pub rates: Rates,
+}
+
+impl Lot {
+    /// In which size it would be sold to whoever wants that much; `None` when it is too small or of another model.
+    pub fn sells(&self, wanted: &Shape) -> Option<Shape> {
+        if self.shape.gpu_model != wanted.gpu_model || self.shape.gpus != wanted.gpus {
+            return None;
+        }
+        match self.sizes {
+            Sizes::Unsaid => Some(wanted.clone()),
+            Sizes::Said => {
+                let holds = self.shape.vcpus >= wanted.vcpus
+                    && self.shape.ram_gb >= wanted.ram_gb
+                    && self.shape.storage_gb >= wanted.storage_gb;
+                holds.then(|| self.shape.clone())
+            }
+        }
+    }
 }
 
 /// How a machine is sold.
@@ -181,7 +212,63 @@ impl std::fmt::Display for Location {
     }
 }
 
-/// A physical machine as listed.
+/// Which outside ports lead to a VM on a machine. Each inside port needs one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// These are free, and the deploy says which it takes.
+    Free(Vec<u16>),
+    /// The list does not say; asking about the one machine does.
+    Unlisted,
+    /// The marketplace gives each VM one of its own choice, for SSH and nothing else.
+    GivenForSsh,
+}
+
+/// Where SSH listens inside a VM.
+pub const SSH_PORT: u16 = 22;
+
+impl Ports {
+    /// Whether these inside ports can be reached from outside, as far as it is known.
+    pub fn may_serve(&self, inside: &[u16]) -> bool {
+        match self {
+            Self::Free(ports) => ports.len() >= inside.len(),
+            Self::Unlisted => true,
+            Self::GivenForSsh => inside.iter().all(|port| *port == SSH_PORT),
+        }
+    }
+
+    /// An outside port for each inside one, the lowest that are free; nothing where the marketplace chooses. `None` when
+    /// there are too few, or nobody knows which.
+    pub fn choose(&self, inside: &[u16]) -> Option<BTreeMap<u16, u16>> {
+        if !self.may_serve(inside) {
+            return None;
+        }
+        match self {
+            Self::Free(ports) => {
+                let free: std::collections::BTreeSet<u16> = ports.iter().copied().collect();
+                (free.len() >= inside.len()).then(|| free.into_iter().zip(inside.iter().copied()).collect())
+            }
+            Self::Unlisted => None,
+            Self::GivenForSsh => Some(BTreeMap::new()),
+        }
+    }
+
+    /// Those that are known to be free.
+    pub fn free(&self) -> &[u16] {
+        match self {
+            Self::Free(ports) => ports,
+            Self::Unlisted | Self::GivenForSsh => &[],
+        }
+    }
+
+    /// Takes some away.
+    pub fn without(&mut self, taken: &[u16]) {
+        if let Self::Free(ports) = self {
+            ports.retain(|port| !taken.contains(port));
+        }
+    }
+}
+
+/// A physical machine as listed; where a marketplace lists none, a GPU model in a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hostnode {
     /// The vendor's id.
@@ -196,8 +283,10 @@ pub struct Hostnode {
     pub supply: Supply,
     /// Whether and how it takes bids.
     pub spot: SpotTerms,
-    /// Outside ports that are free. Each inside port of a VM needs one.
-    pub free_ports: Vec<u16>,
+    /// Which outside ports lead to a VM there.
+    pub ports: Ports,
+    /// What is rented there can be counted on until then; `None`: nobody sets an end.
+    pub available_until: Option<Timestamp>,
 }
 
 /// Why a shape does not fit a machine.
@@ -231,15 +320,9 @@ impl Hostnode {
             Supply::Resources(resources) => resources.price(wanted),
             Supply::Lots(lots) => lots
                 .iter()
-                .filter(|lot| {
-                    lot.shape.gpu_model == wanted.gpu_model
-                        && lot.shape.gpus == wanted.gpus
-                        && lot.shape.vcpus >= wanted.vcpus
-                        && lot.shape.ram_gb >= wanted.ram_gb
-                        && lot.shape.storage_gb >= wanted.storage_gb
-                })
-                .min_by_key(|lot| (lot.rates.total(), lot.id.clone()))
-                .map(|lot| (lot.shape.clone(), lot.rates))
+                .filter_map(|lot| Some((lot, lot.sells(wanted)?)))
+                .min_by_key(|(lot, _)| (lot.rates.total(), lot.id.clone()))
+                .map(|(lot, sold)| (sold, lot.rates))
                 .ok_or(Misfit::Gpus),
         }
     }
@@ -250,7 +333,12 @@ impl Resources {
         let Self { gpus, vcpus, ram_gb, storage_gb, restrictions, rule } = self;
         let stock = gpus.get(&wanted.gpu_model).filter(|stock| stock.free >= wanted.gpus && wanted.gpus > 0);
         let gpu = stock.ok_or(Misfit::Gpus)?;
-        let mut shape = Shape { vcpus: rule.size(wanted.vcpus), ram_gb: rule.size(wanted.ram_gb), ..wanted.clone() };
+        let mut shape = Shape {
+            vcpus: rule.size(wanted.vcpus),
+            ram_gb: rule.size(wanted.ram_gb),
+            storage_gb: wanted.storage_gb.max(rule.storage_gb_min),
+            ..wanted.clone()
+        };
         if let Some(limit) = restrictions.get(&wanted.gpus) {
             shape.vcpus = shape.vcpus.max(rule.size(limit.vcpus.min));
             shape.ram_gb = shape.ram_gb.max(rule.size(limit.ram_gb.min));
@@ -352,10 +440,11 @@ mod tests {
                         storage_gb: Bounds { min: 20, max: 500 },
                     },
                 )]),
-                rule: PriceRule { term_step_micros: 1_000, size_step: 2 },
+                rule: PriceRule { term_step_micros: 1_000, size_step: 2, storage_gb_min: 20 },
             }),
             spot: SpotTerms::Asked,
-            free_ports: vec![20_000],
+            ports: Ports::Free(vec![20_000]),
+            available_until: None,
         }
     }
 
@@ -385,6 +474,7 @@ mod tests {
         let lot = |id: &str, price: &str| Lot {
             id: id.into(),
             shape: shape(1, 16, 64, 200),
+            sizes: Sizes::Said,
             rates: Rates { compute: rate(price), storage: rate("0") },
         };
         let host = Hostnode { supply: Supply::Lots(vec![lot("a", "0.5"), lot("b", "0.4")]), ..l40() };
@@ -392,5 +482,24 @@ mod tests {
         assert_eq!((sold.vcpus, rates.compute), (16, rate("0.4")));
         assert_eq!(host.price(&shape(2, 4, 16, 100)), Err(Misfit::Gpus));
         assert_eq!(host.free_gpus(&"l40-pcie-48gb".parse().unwrap()), 2);
+        assert_eq!(host.price(&shape(1, 4, 16, 201)), Err(Misfit::Gpus));
+        let unsaid = Lot { sizes: Sizes::Unsaid, ..lot("c", "0.3") };
+        assert_eq!(unsaid.sells(&shape(1, 4, 16, 900)), Some(shape(1, 4, 16, 900)));
+        assert_eq!(unsaid.sells(&shape(2, 4, 16, 900)), None);
+    }
+
+    #[test]
+    fn nothing_is_sold_with_less_disk_than_the_marketplace_sells() {
+        assert_eq!(l40().price(&shape(1, 4, 16, 5)).unwrap().0.storage_gb, 20);
+    }
+
+    #[test]
+    fn outside_ports_are_the_lowest_free_ones_or_the_marketplaces_own() {
+        let free = Ports::Free(vec![30_002, 30_001, 30_003]);
+        assert_eq!(free.choose(&[22, 80]), Some([(30_001, 22), (30_002, 80)].into()));
+        assert_eq!(free.choose(&[1, 2, 3, 4]), None);
+        assert_eq!((Ports::Unlisted.may_serve(&[22]), Ports::Unlisted.choose(&[22])), (true, None));
+        assert_eq!(Ports::GivenForSsh.choose(&[22]), Some(BTreeMap::new()));
+        assert_eq!(Ports::GivenForSsh.choose(&[22, 80]), None);
     }
 }

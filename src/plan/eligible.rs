@@ -164,7 +164,7 @@ impl Place<'_> {
             Misfit::Resources => Rejected::NotEnoughResources,
             Misfit::Restricted => Rejected::HostRestriction,
         })?;
-        if hostnode.free_ports.len() < terms.instance.ports.len() {
+        if !hostnode.ports.may_serve(&terms.instance.ports) {
             return Err(Rejected::NoFreePorts);
         }
         let price_cap = model.max_price.map(|price| price.times(gpus));

@@ -132,7 +132,7 @@ impl<'a> Room<'a> {
         self.spreads(account, &offer.hostnode, &offer.location, gpus).map_err(Refused::Spread)?;
         let need = Need { fleet: self.fleet, account, gpus, rate: candidate.rate, surge_gpus: self.surge_gpus };
         self.headroom.admits(need).map_err(Refused::Short)?;
-        let ports = self.state.policy.instance.ports.len();
+        let ports = &self.state.policy.instance.ports;
         if !self.stock.has(account, hostnode, &offer.shape, offer.on_demand, ports) {
             return Err(Refused::Taken);
         }

@@ -55,7 +55,7 @@ impl Stock {
             return Cow::Borrowed(hostnode);
         };
         let mut left = hostnode.clone();
-        left.free_ports.retain(|port| !taken.ports.contains(port));
+        left.ports.without(&taken.ports);
         for shape in &taken.shapes {
             match &mut left.supply {
                 Supply::Resources(resources) => {
@@ -67,7 +67,7 @@ impl Stock {
                     resources.storage_gb.free = resources.storage_gb.free.saturating_sub(shape.storage_gb);
                 }
                 Supply::Lots(lots) => {
-                    if let Some(at) = lots.iter().position(|lot| lot.shape == *shape) {
+                    if let Some(at) = lots.iter().position(|lot| lot.sells(shape).as_ref() == Some(shape)) {
                         lots.remove(at);
                     }
                 }
@@ -77,16 +77,13 @@ impl Stock {
     }
 
     /// Whether a VM of this shape is still to be had there at this on-demand price, with so many ports.
-    pub fn has(&self, account: &AccountName, hostnode: &Hostnode, shape: &Shape, price: Rates, ports: usize) -> bool {
+    pub fn has(&self, account: &AccountName, hostnode: &Hostnode, shape: &Shape, price: Rates, ports: &[u16]) -> bool {
         let left = self.left(account, hostnode);
-        left.free_ports.len() >= ports && left.price(shape).is_ok_and(|(sold, rates)| sold == *shape && rates == price)
+        left.ports.may_serve(ports) && left.price(shape).is_ok_and(|(sold, rates)| sold == *shape && rates == price)
     }
 
-    /// An outside port for each inside one, the lowest that are free; `None` when there are too few.
+    /// An outside port for each inside one, as [`Ports::choose`](crate::model::offer::Ports::choose) says.
     pub fn ports(&self, account: &AccountName, hostnode: &Hostnode, inside: &[u16]) -> Option<BTreeMap<u16, u16>> {
-        let mut free = self.left(account, hostnode).free_ports.clone();
-        free.sort_unstable();
-        free.dedup();
-        (free.len() >= inside.len()).then(|| free.into_iter().zip(inside.iter().copied()).collect())
+        self.left(account, hostnode).ports.choose(inside)
     }
 }

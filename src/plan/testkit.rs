@@ -25,7 +25,7 @@ use crate::{
         GpuModel, Hostnode, Instance, InstanceStatus, Timestamp,
         inventory::{Balance, Dated},
         name::Namer,
-        offer::{BidAnswer, Bounds, PriceRule, Quote, Resources, SpotTerms, Stock, Supply},
+        offer::{BidAnswer, Bounds, Ports, PriceRule, Quote, Resources, SpotTerms, Stock, Supply},
         time::{after, before},
     },
     policy::{
@@ -254,7 +254,7 @@ impl Town {
             ram_gb: Stock { free: 1_024, price: HourlyRate::ZERO },
             storage_gb: Stock { free: 10_000, price: rate("0.00005") },
             restrictions: BTreeMap::new(),
-            rule: PriceRule { term_step_micros: 1_000, size_step: 2 },
+            rule: PriceRule { term_step_micros: 1_000, size_step: 2, storage_gb_min: 0 },
         };
         let mut host = Hostnode {
             id: id.parse().unwrap(),
@@ -263,7 +263,8 @@ impl Town {
             online: true,
             supply: Supply::Lots(vec![]),
             spot: SpotTerms::Asked,
-            free_ports: (20_000..20_064).collect(),
+            ports: Ports::Free((20_000..20_064).collect()),
+            available_until: None,
         };
         let (mut free, mut kind) = (8, None);
         let mut least = price.share_ppm(500_000);
@@ -276,7 +277,9 @@ impl Town {
                 "poland" => host.location.country = "Poland".into(),
                 _ => match (word.strip_prefix('x'), word.strip_prefix("ports"), word.strip_prefix("least=")) {
                     (Some(count), _, _) => free = count.parse().unwrap(),
-                    (_, Some(count), _) => host.free_ports.truncate(count.parse().unwrap()),
+                    (_, Some(count), _) => {
+                        host.ports = Ports::Free((20_000..20_000 + count.parse::<u16>().unwrap()).collect())
+                    }
                     (_, _, Some(bid)) => least = rate(bid),
                     _ => panic!("`{word}` of a host"),
                 },
@@ -377,6 +380,7 @@ impl Town {
             address: None,
             ports: BTreeMap::new(),
             created_at: None,
+            available_until: None,
         }
     }
 
@@ -468,11 +472,13 @@ impl Town {
         resources.vcpus.free = sum(resources.vcpus.free, shape.vcpus);
         resources.ram_gb.free = sum(resources.ram_gb.free, shape.ram_gb);
         resources.storage_gb.free = sum(resources.storage_gb.free, shape.storage_gb);
+        let mut free = host.ports.free().to_vec();
         if freed {
-            host.free_ports.extend(ports.keys());
+            free.extend(ports.keys());
         } else {
-            host.free_ports.retain(|port| !ports.contains_key(port));
+            free.retain(|port| !ports.contains_key(port));
         }
+        host.ports = Ports::Free(free);
     }
 
     fn accepts(&mut self, bid: &Bid) -> BidAnswer {

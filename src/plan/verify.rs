@@ -11,7 +11,7 @@ use crate::{
     model::{
         AccountName, FleetName, HostnodeId, HourlyRate, MarketplaceName, PriceType, Shape, VmName,
         name::claimed_fleet,
-        offer::{BidAnswer, Location, SpotTerms, Supply},
+        offer::{BidAnswer, Location, Ports, SSH_PORT, SpotTerms, Supply},
         reason::Teardown,
         time::elapsed,
     },
@@ -475,16 +475,26 @@ impl<'a> Check<'a> {
             }
             Supply::Lots(lots) => {
                 let of = |shape: &&Shape| **shape == deploy.shape;
-                shapes.iter().filter(of).count() <= lots.iter().filter(|lot| lot.shape == deploy.shape).count()
+                shapes.iter().filter(of).count()
+                    <= lots.iter().filter(|lot| lot.sells(&deploy.shape).as_ref() == Some(&deploy.shape)).count()
             }
         };
         self.demand(enough, Invariant::Resource, || format!("{} has not that much free", deploy.hostnode));
         let taken = self.ports.entry(key).or_default();
-        let free = deploy.ports.keys().all(|port| hostnode.free_ports.contains(port) && taken.insert(*port));
-        let inside: BTreeSet<u16> = deploy.ports.values().copied().collect();
-        let wanted =
-            situation.fleets.get(&deploy.fleet).map(|state| state.policy.instance.ports.iter().copied().collect());
-        self.demand(free && wanted == Some(inside), Invariant::Resource, || {
+        let wanted = situation.fleets.get(&deploy.fleet);
+        let wanted: Option<BTreeSet<u16>> = wanted.map(|state| state.policy.instance.ports.iter().copied().collect());
+        let good = match &hostnode.ports {
+            Ports::Free(free) => {
+                let inside: BTreeSet<u16> = deploy.ports.values().copied().collect();
+                deploy.ports.keys().all(|port| free.contains(port) && taken.insert(*port)) && wanted == Some(inside)
+            }
+            // The marketplace chooses, and only for SSH.
+            Ports::GivenForSsh => {
+                deploy.ports.is_empty() && wanted.is_some_and(|wanted| wanted.iter().all(|port| *port == SSH_PORT))
+            }
+            Ports::Unlisted => false,
+        };
+        self.demand(good, Invariant::Resource, || {
             format!("the ports on {} are not free, or not those wanted", deploy.hostnode)
         });
     }

@@ -36,7 +36,22 @@ labels! {
     }
 }
 
+labels! {
+    /// Whose market an API opens. APIs of one vendor show the same machines and VMs.
+    pub enum Vendor {
+        /// TensorDock.
+        Tensordock = "tensordock",
+    }
+}
+
 impl Api {
+    /// Whose market it opens.
+    pub const fn vendor(self) -> Vendor {
+        match self {
+            Self::TensordockV0 => Vendor::Tensordock,
+        }
+    }
+
     /// Where it answers, unless said.
     pub const fn default_base_url(self) -> &'static str {
         match self {

@@ -55,6 +55,7 @@ impl World {
                 address: Some(vm.address.clone()),
                 ports: vm.ports.clone(),
                 created_at: Timestamp::from_millisecond(vm.made_at).ok(),
+                available_until: None,
             },
             shape: vm.shape.clone(),
             location: vm.location.clone(),

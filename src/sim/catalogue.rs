@@ -7,9 +7,12 @@
 //! a hostnode written into a policy's `deny` stays that hostnode.
 
 use super::seed::Seed;
-use crate::model::{
-    GpuModel, HostnodeId, HourlyRate,
-    offer::{Bounds, Location, Restriction},
+use crate::{
+    model::{
+        GpuModel, HostnodeId, HourlyRate,
+        offer::{Bounds, Location, Restriction},
+    },
+    settings::Vendor,
 };
 use std::collections::BTreeMap;
 
@@ -227,7 +230,14 @@ fn recorded() -> Vec<Machine> {
     machines
 }
 
-/// Every machine, in an order whose beginning is as mixed as the whole.
+/// Every machine of a vendor.
+pub fn machines_of(vendor: Vendor) -> Vec<Machine> {
+    match vendor {
+        Vendor::Tensordock => machines(),
+    }
+}
+
+/// Every machine of TensorDock, in an order whose beginning is as mixed as the whole.
 pub fn machines() -> Vec<Machine> {
     let mut all = recorded();
     all.extend(LIST_2026.iter().enumerate().map(|(number, line)| machine(Source::List2026, number, line)));

@@ -4,10 +4,8 @@
 //! kind of call draws from a generator of its own, so that more reads do not change what happens to the deploys. A test
 //! that wants a certain fault at a certain call scripts it.
 
-use super::{
-    call::Call,
-    seed::{Dice, Seed},
-};
+use super::seed::{Dice, Seed};
+use crate::market::Call;
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,

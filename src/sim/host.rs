@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{
     GpuModel, Hostnode, HostnodeId, HourlyRate, PriceType, Shape,
-    offer::{Location, PriceRule, Resources, Restriction, SpotTerms, Stock, Supply},
+    offer::{Location, Ports, PriceRule, Resources, Restriction, SpotTerms, Stock, Supply},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 /// Each term of a v0 price is rounded to 0.001 USD (vendor dashboard); vCPUs and memory come in even sizes.
-pub const RULE: PriceRule = PriceRule { term_step_micros: 1_000, size_step: 2 };
+pub const RULE: PriceRule = PriceRule { term_step_micros: 1_000, size_step: 2, storage_gb_min: 0 };
 /// At most so many rivals stand on or around a host; more find it too crowded.
 const RIVALS_MAX: usize = 10;
 
@@ -273,7 +273,8 @@ impl Host {
                 rule: RULE,
             }),
             spot: SpotTerms::Asked,
-            free_ports: self.ports.iter().rev().filter(|port| !usage.ports.contains(port)).copied().collect(),
+            ports: Ports::Free(self.ports.iter().rev().filter(|port| !usage.ports.contains(port)).copied().collect()),
+            available_until: None,
         }
     }
 

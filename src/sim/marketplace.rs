@@ -1,20 +1,19 @@
-//! The whole marketplace for one request: world, dialects and faults together.
+//! The whole market for one request: worlds, dialects and faults together.
 //!
 //! A [`Market`] takes a request as data and says how it reacts, as data: what is answered, how much of it arrives, and
 //! after how long. It does no IO, so the same thing stands behind a real socket ([`super::serve`]) and behind the
 //! daemon's own network door in one process ([`super::doors`]).
 
 use super::{
-    call::Call,
     faults::{Effected, Fault, Faults},
     veil::{Shown, Veil},
     world::World,
 };
 use crate::{
     io::net::{Request, Response},
-    market::{Backend, Fake, fake},
+    market::{Backend, Call, Fake, fake},
     model::{InstanceId, Timestamp},
-    settings::Api,
+    settings::{Api, Vendor},
 };
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -23,27 +22,16 @@ const HTML: &str =
     "<!DOCTYPE html><html><head><title>Application Error</title></head><body><h1>Oops</h1></body></html>";
 
 /// One dialect spoken here.
-pub struct Counter {
-    /// Its paths begin with this.
-    pub prefix: &'static str,
-    /// Tells its calls apart.
-    pub call: fn(&Request) -> Call,
-    /// Speaks it.
-    pub fake: Box<dyn Fake>,
-}
-
-impl Counter {
-    /// Where an API is spoken, and by whom.
-    pub fn of(api: Api, fake: Box<dyn Fake>) -> Self {
-        match api {
-            Api::TensordockV0 => Self { prefix: "/api/v0/", call: Call::of_tensordock_v0, fake },
-        }
-    }
+struct Counter {
+    api: Api,
+    fake: Box<dyn Fake>,
+    /// What goes wrong with every call, until it is mended.
+    broken: Option<Fault>,
 }
 
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counter").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("Counter").field("api", &self.api).field("broken", &self.broken).finish_non_exhaustive()
     }
 }
 
@@ -71,29 +59,58 @@ pub struct Reaction {
     pub answer: Answer,
 }
 
-/// A marketplace: one world, the dialects it is spoken to in, and what goes wrong.
+/// Marketplaces on one port: each vendor's world, the dialects it is spoken to in, and what goes wrong.
 #[derive(Debug)]
 pub struct Market {
-    /// The world.
+    /// TensorDock's world, which its APIs share: hosts, VMs and wallet.
     pub world: World,
+    /// Every other vendor's.
+    pub elsewhere: BTreeMap<Vendor, World>,
     /// What goes wrong.
     pub faults: Faults,
     counters: Vec<Counter>,
     late: BTreeMap<InstanceId, Timestamp>,
-    handled: BTreeMap<(Call, &'static str), u64>,
+    handled: BTreeMap<(Api, Call, &'static str), u64>,
 }
 
 impl Market {
-    /// A marketplace that speaks these dialects.
-    pub const fn new(world: World, faults: Faults, counters: Vec<Counter>) -> Self {
-        Self { world, faults, counters, late: BTreeMap::new(), handled: BTreeMap::new() }
+    /// A market that speaks these dialects. The worlds of the other vendors are of the same seed, temper and moment as this
+    /// one, TensorDock's.
+    pub fn new(world: World, faults: Faults, fakes: Vec<(Api, Box<dyn Fake>)>) -> Self {
+        let others = fakes.iter().map(|(api, _)| api.vendor()).filter(|vendor| *vendor != Vendor::Tensordock);
+        let elsewhere = others.map(|vendor| (vendor, world.of_another(vendor))).collect();
+        let counters = fakes.into_iter().map(|(api, fake)| Counter { api, fake, broken: None }).collect();
+        Self { world, elsewhere, faults, counters, late: BTreeMap::new(), handled: BTreeMap::new() }
     }
 
-    /// A marketplace that speaks every dialect there is, and takes these credentials; `None`: any.
+    /// A market that speaks every dialect there is, and takes these credentials; `None`: any.
     pub fn of_all_dialects(world: World, faults: Faults, key: Option<&str>, token: Option<&str>) -> Self {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        let counters = Api::ALL.iter().map(|api| Counter::of(*api, fake(*api, own(key), own(token))));
-        Self::new(world, faults, counters.collect())
+        let fakes = Api::ALL.iter().map(|api| (*api, fake(*api, own(key), own(token))));
+        Self::new(world, faults, fakes.collect())
+    }
+
+    /// From now on this goes wrong with every call of an API; `None`: nothing any more.
+    pub fn break_api(&mut self, api: Api, fault: Option<Fault>) {
+        for counter in self.counters.iter_mut().filter(|counter| counter.api == api) {
+            counter.broken = fault;
+        }
+    }
+
+    /// A vendor's world.
+    pub fn world_of(&mut self, vendor: Vendor) -> &mut World {
+        self.elsewhere.get_mut(&vendor).unwrap_or(&mut self.world)
+    }
+
+    /// How often an API was called so.
+    pub fn calls(&self, api: Api, call: Call) -> u64 {
+        self.handled.iter().filter(|((by, of, _), _)| *by == api && *of == call).map(|(_, count)| count).sum()
+    }
+
+    /// Lets all worlds live up to a moment.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.world.advance(now);
+        self.elsewhere.values_mut().for_each(|world| world.advance(now));
     }
 
     /// Keeps a VM out of the lists until a moment, as [`Fault::LateVm`] does with a new one. For tests of a VM whose deploy
@@ -102,15 +119,15 @@ impl Market {
         self.late.insert(vm, until);
     }
 
-    /// How many requests there were, by call and by what went wrong (`none` where nothing did).
-    pub const fn handled(&self) -> &BTreeMap<(Call, &'static str), u64> {
+    /// How many requests there were, by API, by call and by what went wrong (`none` where nothing did).
+    pub const fn handled(&self) -> &BTreeMap<(Api, Call, &'static str), u64> {
         &self.handled
     }
 
     /// Takes one request at a moment.
     pub fn handle(&mut self, now: Timestamp, request: &Request) -> Reaction {
-        self.world.advance(now);
-        let Some(counter) = self.counters.iter().find(|counter| request.path.starts_with(counter.prefix)) else {
+        self.advance(now);
+        let Some(counter) = self.counters.iter().find(|counter| request.path.starts_with(counter.fake.prefix())) else {
             let answer = Response::json(404, r#"{"success": false, "error": "no such API"}"#);
             return Reaction {
                 call: Call::Other,
@@ -119,11 +136,12 @@ impl Market {
                 answer: Answer::Whole(answer),
             };
         };
-        let call = (counter.call)(request);
-        let fault = self.faults.decide(call);
-        *self.handled.entry((call, fault.as_str())).or_default() += 1;
+        let call = counter.fake.call(request);
+        let drawn = self.faults.decide(call);
+        let fault = counter.broken.unwrap_or(drawn);
+        *self.handled.entry((counter.api, call, fault.as_str())).or_default() += 1;
         let mut veil = Veil {
-            world: &mut self.world,
+            world: self.elsewhere.get_mut(&counter.api.vendor()).unwrap_or(&mut self.world),
             late: &mut self.late,
             shown: match fault {
                 Fault::EmptyList => Shown::Nothing,
@@ -251,7 +269,7 @@ mod tests {
 
         fn free_port(&mut self) -> Option<u16> {
             let hosts = self.market.world.hostnodes();
-            hosts.iter().find(|host| host.id.as_str() == SPOT)?.free_ports.first().copied()
+            hosts.iter().find(|host| host.id.as_str() == SPOT)?.ports.free().first().copied()
         }
 
         fn listed(&mut self) -> Result<Vec<VmName>, Refusal> {
@@ -277,7 +295,7 @@ mod tests {
         let truly = stand.market.world.hostnodes();
         for host in &hosts.items {
             assert!(
-                truly.iter().any(|true_one| true_one.free_ports.len() == host.free_ports.len()
+                truly.iter().any(|true_one| true_one.ports == host.ports
                     && true_one.supply == host.supply
                     && true_one.id == host.id),
                 "{host:?}"
@@ -318,7 +336,10 @@ mod tests {
             stand.market.faults.script(Call::Deploy, fault);
             assert!(stand.deploy("a").is_err(), "{fault:?}");
             assert_eq!(stand.made(), vms, "{fault:?}");
-            assert_eq!(stand.market.handled(), &BTreeMap::from([((Call::Deploy, fault.as_str()), 1)]));
+            assert_eq!(
+                stand.market.handled(),
+                &BTreeMap::from([((Api::TensordockV0, Call::Deploy, fault.as_str()), 1)])
+            );
         }
     }
 

@@ -15,7 +15,6 @@
 
 mod backend;
 mod books;
-pub mod call;
 pub mod catalogue;
 pub mod clock;
 pub mod contest;
@@ -31,11 +30,11 @@ pub mod vm;
 pub mod wallet;
 pub mod world;
 
-pub use call::Call;
+pub use crate::market::Call;
 pub use doors::InProcess;
 pub use faults::{Fault, Faults, Severity};
 pub use host::{Absence, Temper};
-pub use marketplace::{Counter, Market};
+pub use marketplace::Market;
 pub use truth::Truth;
 pub use vm::{Ended, Origin, Vm, VmState};
 pub use world::{World, WorldOptions};

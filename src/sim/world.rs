@@ -20,7 +20,10 @@ use super::{
     vm::{Ended, Vm, VmState},
     wallet::Grains,
 };
-use crate::model::{HostnodeId, HourlyRate, InstanceId, PriceType, Shape, Timestamp, Usd};
+use crate::{
+    model::{HostnodeId, HourlyRate, InstanceId, PriceType, Shape, Timestamp, Usd},
+    settings::Vendor,
+};
 use std::collections::BTreeMap;
 
 /// The world moves in steps of ten seconds.
@@ -122,6 +125,12 @@ impl World {
             opening_balance,
             books: Books::open(now, balance),
         }
+    }
+
+    /// Another vendor's world of the same seed, moment and temper, with that vendor's machines and an account of its own.
+    pub(super) fn of_another(&self, vendor: Vendor) -> Self {
+        let now = Timestamp::from_millisecond(self.now).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self::with_machines(self.seed.0, now, self.options.clone(), &catalogue::machines_of(vendor))
     }
 
     /// Lets the world live up to a moment. One that has passed already changes nothing.

@@ -350,7 +350,7 @@ impl Stage {
 
     /// How often the market was called so.
     pub fn calls(&self, call: Call) -> u64 {
-        self.market().handled().iter().filter(|((handled, _), _)| *handled == call).map(|(_, count)| count).sum()
+        self.market().handled().iter().filter(|((_, handled, _), _)| *handled == call).map(|(_, count)| count).sum()
     }
 
     /// How often the market was asked to change something.

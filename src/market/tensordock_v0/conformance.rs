@@ -11,7 +11,7 @@ use crate::{
     market::{Backend, Fake, WorldBill, WorldMonth, WorldOrder, WorldVm},
     model::{
         GpuModel, InstanceStatus, PriceType, Timestamp, Usd,
-        offer::{Bounds, Location, Rates, Resources, Restriction, SpotTerms, Stock, Supply},
+        offer::{Bounds, Location, Ports, Rates, Resources, Restriction, SpotTerms, Stock, Supply},
     },
 };
 use serde_json::Value;
@@ -54,7 +54,8 @@ pub(super) fn world() -> TinyWorld {
             rule: wire::RULE,
         }),
         spot: SpotTerms::Asked,
-        free_ports: vec![30_117, 30_118, 30_119, 30_120],
+        ports: Ports::Free(vec![30_117, 30_118, 30_119, 30_120]),
+        available_until: None,
     };
     TinyWorld { hosts: vec![host], vms: BTreeMap::new(), made: 0 }
 }
@@ -117,6 +118,7 @@ impl Backend for TinyWorld {
             address: Some("139.28.40.249".into()),
             ports,
             created_at: Some(self.now()),
+            available_until: None,
         };
         let vm = WorldVm { instance, shape, location: self.hosts[0].location.clone(), image };
         self.vms.insert(id, vm.clone());

@@ -11,8 +11,8 @@ pub mod order;
 mod views;
 
 use crate::{
-    io::net::{Request, Response},
-    market::{Backend, Fake, ORIGINAL_STATUS, Stop, WorldVm},
+    io::net::{Method, Request, Response},
+    market::{Backend, Call, Fake, ORIGINAL_STATUS, Stop, WorldVm},
     model::{
         Hostnode, InstanceId, InstanceStatus, Refusal,
         offer::{BidAnswer, Supply},
@@ -57,6 +57,29 @@ impl Reply {
 }
 
 impl Fake for TensordockV0Fake {
+    fn prefix(&self) -> &'static str {
+        "/api/v0/"
+    }
+
+    /// By its path alone, for some clients send GET where others POST.
+    fn call(&self, request: &Request) -> Call {
+        match request.path.trim_start_matches("/api/v0").trim_end_matches('/') {
+            "/auth/test" => Call::Whoami,
+            "/billing/balance" => Call::Balance,
+            "/client/deploy/hostnodes" => Call::Hostnodes,
+            "/client/deploy/single" => Call::Deploy,
+            "/client/spot/validate/new" => Call::Validate,
+            "/client/spot/validate/existing" => Call::Rebid,
+            "/client/list" => Call::Instances,
+            "/client/get/single" => Call::Instance,
+            "/client/start/single" => Call::Start,
+            "/client/stop/single" => Call::Stop,
+            "/client/delete/single" => Call::Terminate,
+            path if path.starts_with("/client/deploy/hostnodes/") && request.method == Method::Get => Call::Hostnode,
+            _ => Call::Other,
+        }
+    }
+
     fn serve(&self, backend: &mut dyn Backend, request: &Request) -> Response {
         let form = Form::read(request);
         let Reply { status, original_status, body } =
@@ -106,10 +129,10 @@ impl TensordockV0Fake {
     }
 }
 
-type Call = fn(&mut dyn Backend, &Form) -> Result<Reply, Reply>;
+type Answerer = fn(&mut dyn Backend, &Form) -> Result<Reply, Reply>;
 
 /// What needs credentials. GET and POST are both taken everywhere, as clients use both (recorded).
-const ROUTES: &[(&str, Call)] = &[
+const ROUTES: &[(&str, Answerer)] = &[
     ("auth/test", |_, _| Ok(Reply::done())),
     ("auth/list", |_, _| {
         let one =
@@ -273,5 +296,20 @@ fn refused(what: &str, refusal: Refusal) -> Reply {
         Refusal::Throttled { .. } => Reply::refused(429, "Too many requests"),
         Refusal::Unauthorized(why) => Reply::refused(401, why),
         Refusal::Malformed(why) | Refusal::Unreachable(why) => Reply::refused(500, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_told_by_their_path() {
+        let call = |path: &str| TensordockV0Fake::default().call(&Request::get(path)).as_str();
+        assert_eq!(call("/api/v0/client/deploy/hostnodes"), "hostnodes");
+        assert_eq!(call("/api/v0/client/deploy/hostnodes/02c6"), "hostnode");
+        assert_eq!(call("/api/v0/client/spot/validate/existing"), "rebid");
+        assert_eq!(call("/api/v0/client/delete/single"), "terminate");
+        assert_eq!(call("/api/v0/auth/list"), "other");
     }
 }

@@ -189,7 +189,7 @@ fn rates(rates: Option<Rates>) -> String {
 }
 
 fn show_hostnode(host: &Hostnode) -> String {
-    let Hostnode { id, location, uptime_ppm, online, supply, spot, free_ports } = host;
+    let Hostnode { id, location, uptime_ppm, online, supply, spot, ports, available_until: _ } = host;
     let Supply::Resources(Resources { gpus, vcpus, ram_gb, storage_gb, restrictions, rule: _ }) = supply else {
         panic!("v0 sells by resource")
     };
@@ -203,7 +203,7 @@ fn show_hostnode(host: &Hostnode) -> String {
         stock(vcpus),
         stock(ram_gb),
         stock(storage_gb),
-        free_ports.len(),
+        ports.free().len(),
     );
     for (gpus, limit) in restrictions {
         let bounds = [limit.vcpus, limit.ram_gb, limit.storage_gb].map(|each| format!("{}-{}", each.min, each.max));
@@ -213,7 +213,20 @@ fn show_hostnode(host: &Hostnode) -> String {
 }
 
 fn show_instance(vm: &Instance) -> String {
-    let Instance { id, name, status, hostnode, gpu_model, gpus, price_type, quoted, address, ports, created_at } = vm;
+    let Instance {
+        id,
+        name,
+        status,
+        hostnode,
+        gpu_model,
+        gpus,
+        price_type,
+        quoted,
+        address,
+        ports,
+        created_at,
+        available_until: _,
+    } = vm;
     format!(
         "{id} | {name} | {status:?} on {} | {gpus} x {} | {} {} billed {} | {} {ports:?} | {}",
         hostnode.as_ref().map_or("-", |id| id.as_str()),

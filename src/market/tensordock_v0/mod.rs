@@ -28,7 +28,7 @@ mod sdk_tests;
 use crate::{
     io::net::{Request, Response},
     market::{
-        Deployed, Dialect, Effect, Exchange, Manners, Order, Stop,
+        Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop,
         raw::{RawCall, Stakes},
     },
     model::{
@@ -39,7 +39,7 @@ use crate::{
 use answer::{Answer, Success};
 use calls::{Calls, Filters};
 use secrecy::SecretString;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Clients waited 12 s for answers, found it too short and went to 20 s (recorded, dstack); a list is larger.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
@@ -51,6 +51,12 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 pub struct TensordockV0 {
     calls: Calls,
 }
+
+/// What the register knows of it.
+pub const LANGUAGE: Language = Language {
+    dialect: |key, token| Arc::new(TensordockV0::new(key.unwrap_or_default(), token)),
+    fake: |key, token| Box::new(fake::TensordockV0Fake { key, token }),
+};
 
 impl TensordockV0 {
     /// With these credentials.

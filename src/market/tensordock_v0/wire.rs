@@ -14,13 +14,13 @@ use crate::{
         catalogue::{self, Vocabulary},
         inventory::{Balance, Dropped},
         name::ID_BYTES_MAX,
-        offer::{Bounds, Location, PriceRule, Rates, Resources, Restriction, SpotTerms, Stock, Supply},
+        offer::{Bounds, Location, Ports, PriceRule, Rates, Resources, Restriction, SpotTerms, Stock, Supply},
     },
 };
 use std::collections::BTreeMap;
 
 /// "Each term rounded to 0.001", sizes even (documented by the vendor's dashboard; S1).
-pub const RULE: PriceRule = PriceRule { term_step_micros: 1_000, size_step: 2 };
+pub const RULE: PriceRule = PriceRule { term_step_micros: 1_000, size_step: 2, storage_gb_min: 0 };
 /// Whose words for GPU models these are.
 const WORDS: Vocabulary = Vocabulary::TensordockV0;
 /// A list with more items than this is not believed.
@@ -150,7 +150,8 @@ fn hostnode_of(id: &str, node: &Object<'_>, dropped: &mut Vec<Dropped>) -> Resul
         online,
         supply,
         spot: SpotTerms::Asked,
-        free_ports: free_ports(node.object("networking").as_ref()),
+        ports: Ports::Free(free_ports(node.object("networking").as_ref())),
+        available_until: None,
     })
 }
 
@@ -317,6 +318,7 @@ fn instance(id: &str, vm: &Object<'_>) -> Result<Instance, String> {
         address: address(id.as_str(), vm),
         ports: forwards(vm.get("port_forwards")),
         created_at: vm.text("timestamp_creation").and_then(|text| timestamp(text.trim())),
+        available_until: None,
         id,
     })
 }

@@ -191,7 +191,7 @@ pub fn password(form: &Form) -> Result<(), String> {
 
 /// What is forwarded when nothing is asked for.
 pub fn default_ports(host: &Hostnode) -> BTreeMap<u16, u16> {
-    host.free_ports.iter().copied().zip(DEFAULT_FORWARDS).collect()
+    host.ports.free().iter().copied().zip(DEFAULT_FORWARDS).collect()
 }
 
 /// The forwards asked for as two lists or one by one (S2); the vendor's own choice where there are none.
@@ -217,7 +217,7 @@ fn ports(form: &Form, host: &Hostnode) -> Result<BTreeMap<u16, u16>, String> {
     if distinct.len() != outside.len() {
         return Err("external_ports has a port twice".into());
     }
-    if let Some(taken) = distinct.iter().find(|port| !host.free_ports.contains(port)) {
+    if let Some(taken) = distinct.iter().find(|port| !host.ports.free().contains(port)) {
         return Err(format!("Port {taken} is not available on this hostnode"));
     }
     Ok(outside.into_iter().zip(inside).collect())

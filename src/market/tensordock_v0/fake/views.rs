@@ -75,7 +75,7 @@ pub fn hostnode(host: &Hostnode) -> Option<Value> {
         "location": {
             "city": city, "country": country, "dc": null, "id": location_id(&host.location), "region": region,
         },
-        "networking": {"ports": host.free_ports, "receive": 1_000, "send": 1_000},
+        "networking": {"ports": host.ports.free(), "receive": 1_000, "send": 1_000},
         "specs": specs,
         "status": {
             "listed": true,

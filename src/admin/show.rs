@@ -333,7 +333,7 @@ pub fn plan(situation: &Situation, plan: &Plan, only: Option<&FleetName>) -> Pla
 /// Whose step it is.
 pub const fn fleet_of(action: &Action) -> &FleetName {
     match action {
-        Action::Ask { fleet, .. } => fleet,
+        Action::Ask { fleet, .. } | Action::Look { fleet, .. } => fleet,
         Action::Deploy(deploy) => &deploy.fleet,
         Action::Rebid { subject, .. }
         | Action::Start { subject, .. }
@@ -374,6 +374,20 @@ fn action(situation: &Situation, action: &Action) -> ActionView {
             instance: None,
             replaces: None,
             reason: "its least accepted bid is not known".into(),
+            detail: None,
+        },
+        Action::Look { fleet: _, marketplace, hostnode } => ActionView {
+            kind,
+            marketplace: marketplace.to_string(),
+            hostnode: Some(hostnode.to_string()),
+            gpu_model: None,
+            gpus: None,
+            price_type: None,
+            bid_usd_per_hour: None,
+            rate_usd_per_hour: None,
+            instance: None,
+            replaces: None,
+            reason: "its free ports are not known".into(),
             detail: None,
         },
         Action::Deploy(deploy) => deployment(kind, deploy),

@@ -63,50 +63,6 @@ pub struct Hands<'a> {
     pub brake: &'a SyncMutex<Brake>,
 }
 
-/// What was asked and answered.
-pub struct Asked {
-    /// By marketplace.
-    pub quotes: BTreeMap<MarketplaceName, Vec<Quote>>,
-    /// Bids whose answer could not be had.
-    pub unanswered: Vec<(MarketplaceName, Bid, Refusal)>,
-}
-
-/// Asks about bids: reads, side by side as the pace allows, for at most `within` by the clock.
-pub async fn ask(hands: &Hands<'_>, asks: Vec<(MarketplaceName, Bid)>, within: Duration) -> Asked {
-    let answers = asks.into_iter().map(|(marketplace, bid)| async move {
-        let exchange =
-            hands.clients.get(&marketplace).and_then(|(_, client)| Some((client, client.dialect().validate(&bid)?)));
-        let answer = match exchange {
-            Some((client, exchange)) => tokio::select! {
-                biased;
-                answer = client.read(exchange) => answer,
-                () = hands.clock.sleep(within) => Err(Refusal::Unreachable("there was no time left to ask".into())),
-            },
-            None => Err(Refusal::Refused("bids cannot be asked about there".into())),
-        };
-        (marketplace, bid, answer, hands.clock.now())
-    });
-    let mut asked = Asked { quotes: BTreeMap::new(), unanswered: Vec::new() };
-    for (marketplace, bid, answer, at) in join_all(answers).await {
-        let answer = match answer {
-            Ok(answer) => Ok(answer),
-            // Both say no to this very bid.
-            Err(Refusal::BidTooLow(_) | Refusal::NoCapacity(_)) => Ok(BidAnswer::Refused),
-            Err(refusal) => Err(refusal),
-        };
-        match answer {
-            Ok(answer) => {
-                hands.metrics.bid_answered(&marketplace, answer);
-                asked.quotes.entry(marketplace).or_default().push(Quote { at, bid, answer });
-            }
-            Err(refusal) => {
-                asked.unanswered.push((marketplace, bid, refusal));
-            }
-        }
-    }
-    asked
-}
-
 /// Writes in the plan's order, a lane for each marketplace. Returns the steps that were tried, with their outcomes, and
 /// what could not even be recorded.
 pub async fn write(
@@ -118,7 +74,7 @@ pub async fn write(
     let mut lanes: BTreeMap<MarketplaceName, Vec<Action>> = BTreeMap::new();
     for action in actions {
         let marketplace = match &action {
-            Action::Ask { .. } => continue,
+            Action::Ask { .. } | Action::Look { .. } => continue,
             Action::Deploy(deploy) => &deploy.marketplace,
             Action::Rebid { subject, .. }
             | Action::Start { subject, .. }
@@ -225,7 +181,7 @@ async fn one(
     let marketplace = client.marketplace();
     let cannot = || Ok(Done { told: format!("{marketplace} cannot do that"), refusal: None });
     match action {
-        Action::Ask { .. } => cannot(),
+        Action::Ask { .. } | Action::Look { .. } => cannot(),
         Action::Deploy(deploy) => {
             let Some(policy) = policies.get(&deploy.fleet) else { return cannot() };
             note(hands, vec![Record::DeployIntended(deploy.clone())]).await?;

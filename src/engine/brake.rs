@@ -58,14 +58,14 @@ impl Brake {
 const fn costs(action: &Action) -> bool {
     match action {
         Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => true,
-        Action::Ask { .. } | Action::Stop { .. } | Action::Delete { .. } => false,
+        Action::Ask { .. } | Action::Look { .. } | Action::Stop { .. } | Action::Delete { .. } => false,
     }
 }
 
 /// Where an action is, and with which VM of ours it deals.
 fn about(action: &Action) -> (&MarketplaceName, Option<&VmName>) {
     match action {
-        Action::Ask { marketplace, .. } => (marketplace, None),
+        Action::Ask { marketplace, .. } | Action::Look { marketplace, .. } => (marketplace, None),
         Action::Deploy(deploy) => (&deploy.marketplace, None),
         Action::Rebid { subject, .. }
         | Action::Start { subject, .. }
@@ -92,7 +92,7 @@ mod tests {
             Action::Rebid { subject, .. } | Action::Start { subject, .. } | Action::Delete { subject, .. } => {
                 Some(subject)
             }
-            Action::Ask { .. } | Action::Deploy(_) | Action::Stop { .. } => None,
+            Action::Ask { .. } | Action::Look { .. } | Action::Deploy(_) | Action::Stop { .. } => None,
         });
         Action::Delete { subject: subject.unwrap(), reason: Teardown::Target, why: String::new() }
     }

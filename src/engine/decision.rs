@@ -106,7 +106,7 @@ impl Action {
     /// Its kind, as `plan --json` names it.
     pub const fn kind(&self) -> ActionKind {
         match self {
-            Self::Ask { .. } => ActionKind::Ask,
+            Self::Ask { .. } | Self::Look { .. } => ActionKind::Ask,
             Self::Deploy(deploy) => match deploy.replaces {
                 Some(_) => ActionKind::Replace,
                 None => ActionKind::Deploy,
@@ -121,7 +121,7 @@ impl Action {
     /// The VM it is about.
     pub fn instance(&self) -> Option<&VmName> {
         match self {
-            Self::Ask { .. } => None,
+            Self::Ask { .. } | Self::Look { .. } => None,
             Self::Deploy(deploy) => Some(&deploy.name),
             Self::Rebid { subject, .. }
             | Self::Start { subject, .. }
@@ -157,6 +157,12 @@ impl Step {
                 step.gpus = Some(bid.shape.gpus);
                 step.bid = Some(bid.price.to_string());
                 step.reason = "its least accepted bid is not known".into();
+            }
+            Action::Look { fleet, marketplace, hostnode } => {
+                step.fleet = fleet.to_string();
+                step.marketplace = marketplace.to_string();
+                step.hostnode = Some(hostnode.to_string());
+                step.reason = "its free ports are not known".into();
             }
             Action::Deploy(deploy) => {
                 step.fleet = deploy.fleet.to_string();

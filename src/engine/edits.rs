@@ -63,7 +63,9 @@ pub fn loss_by_policy(situation: &Situation, new: &Policy, target_gpus: u32, tar
 fn let_go(fleet: &FleetName, plan: &Plan) -> BTreeSet<VmName> {
     let gone = plan.actions.iter().filter_map(|action| match action {
         Action::Delete { subject, reason, .. } | Action::Stop { subject, reason, .. } => Some((subject, *reason)),
-        Action::Ask { .. } | Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => None,
+        Action::Ask { .. } | Action::Look { .. } | Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => {
+            None
+        }
     });
     let of_fleet = gone.filter(|(subject, reason)| subject.fleet == *fleet && !is_by_numbers(*reason));
     of_fleet.map(|(subject, _)| subject.name.clone()).collect()

@@ -15,9 +15,11 @@
 //! ```
 
 pub mod act;
+pub mod ask;
 pub mod brake;
 pub mod clocks;
 pub mod decision;
+pub mod details;
 pub mod edits;
 pub mod events;
 pub mod export;

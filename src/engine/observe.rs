@@ -3,6 +3,7 @@
 //! Looking never changes anything and never gives up half-way: a marketplace that does not answer leaves its last
 //! readings where they are, marked as failed, and the others go on.
 
+use super::details;
 use crate::{
     io::clock::Clock,
     market::client::Client,
@@ -35,7 +36,9 @@ pub fn nothing_seen(clients: &Clients, now: Timestamp) -> Inventory {
         instances: Reading::never(),
         answers_by_id: answers_by_id(client),
         lookups: BTreeMap::new(),
+        details: BTreeMap::new(),
         quotes: Vec::new(),
+        machines: BTreeMap::new(),
     };
     Inventory {
         at: now,
@@ -70,6 +73,8 @@ pub async fn observe(clients: &Clients, clock: &dyn Clock, inventory: &mut Inven
             view.instances.fold(instances.1, instances.0);
             view.hostnodes.fold(hostnodes.1, hostnodes.0);
             view.lookups.clear();
+            view.machines.clear();
+            details::fill(view);
         }
         if let Some((balance, at)) = balance {
             let reading: &mut Reading<Balance> =
@@ -119,6 +124,7 @@ pub async fn look_up(
             view.lookups.entry(id).or_insert_with(Reading::never).fold(at, found);
         }
     }
+    inventory.markets.values_mut().for_each(details::remember);
 }
 
 /// Forgets quotes that are stale, so that the list stays short.

@@ -4,8 +4,8 @@ use super::law::{Law, Statute};
 use crate::{
     ledger::{Ledger, Standing, fleet::Fleet},
     model::{
-        AccountName, FleetName, HostnodeId, HourlyRate, Inventory, MarketView, MarketplaceName, RefusalKind, Timestamp,
-        time,
+        AccountName, FleetName, Hostnode, HostnodeId, HourlyRate, Inventory, Lookup, MarketView, MarketplaceName,
+        RefusalKind, Timestamp, offer::Ports, time,
     },
     plan::{AccountState, Bench, FleetState, MarketState, Order, Situation},
     policy::StartLimits,
@@ -130,12 +130,30 @@ fn market_state(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) ->
     MarketState {
         account: view.account.clone(),
         bench: bench(known, name, view),
-        hostnodes: hostnodes.map(|dated| dated.value.items.clone()).unwrap_or_default(),
+        hostnodes: machines(view),
         hostnodes_at: hostnodes.map(|dated| dated.at),
         list_complete: known.complete.get(name).copied().unwrap_or(false),
         quotes: view.quotes.clone(),
         unanswered: known.unanswered.get(name).cloned().unwrap_or_default(),
     }
+}
+
+/// The machines as listed, and those that were asked about one by one as they were told then. What even that leaves
+/// out is not asked again: a machine of which nobody tells a free port has none.
+fn machines(view: &MarketView) -> Vec<Hostnode> {
+    let listed = view.hostnodes.last.iter().flat_map(|list| &list.value.items);
+    let as_told = |hostnode: &Hostnode| match view.machines.get(&hostnode.id).map(|told| &told.value) {
+        None => Some(hostnode.clone()),
+        Some(Lookup::Gone) => None,
+        Some(Lookup::Here(told)) => {
+            let ports = match &told.ports {
+                Ports::Unlisted => Ports::Free(Vec::new()),
+                Ports::Free(_) | Ports::GivenForSsh => told.ports.clone(),
+            };
+            Some(Hostnode { id: hostnode.id.clone(), ports, ..told.clone() })
+        }
+    };
+    listed.filter_map(as_told).collect()
 }
 
 fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option<Bench> {
@@ -241,6 +259,26 @@ mod tests {
         assert_eq!(targets(&stage), (8, 3));
         stage.write(Record::TargetSet { fleet: train.clone(), gpus: 5, until: None });
         assert_eq!(targets(&stage), (5, 5));
+    }
+
+    #[test]
+    fn a_machine_that_was_asked_about_is_as_it_was_told_then() {
+        let listed = &sample::status().situation.unwrap().markets[&of("tensordock")].hostnodes[0];
+        let listed = Hostnode { ports: Ports::Unlisted, ..listed.clone() };
+        let mut stage = Stage::new();
+        let at = stage.now;
+        let scan = crate::model::Scan { items: vec![listed.clone()], dropped: Vec::new() };
+        stage.view().hostnodes.fold(at, Ok(scan));
+        let shown = |stage: &Stage| situation(stage, &Law::default()).markets[&of("tensordock")].hostnodes.clone();
+        assert_eq!(shown(&stage), [listed.clone()]);
+        let mut told = |value| {
+            stage.view().machines.insert(listed.id.clone(), crate::model::inventory::Dated { at, value });
+            shown(&stage).first().map(|hostnode| hostnode.ports.clone())
+        };
+        let free = Ports::Free(vec![20_001]);
+        assert_eq!(told(Lookup::Here(Hostnode { ports: free.clone(), ..listed.clone() })), Some(free));
+        assert_eq!(told(Lookup::Here(listed.clone())), Some(Ports::Free(Vec::new())), "it is not asked again");
+        assert_eq!(told(Lookup::Gone), None);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! One tick: look once, then plan and act in rounds until nothing is left to do.
 
 use super::{
-    Cause, Engine, Role, Waiting, act,
+    Cause, Engine, Role, Waiting, act, ask,
     brake::Brake,
     clocks::Clocks,
     decision::Step,
-    observe,
+    details, observe,
     situate::{self, Known},
 };
 use crate::{
@@ -66,8 +66,7 @@ impl Engine {
             }
             let Some((situation, mut plan)) = self.think(&unanswered).await else { break };
             let forbidden = self.verified(&situation, &mut plan);
-            let (asks, writes): (Vec<Action>, Vec<Action>) =
-                plan.actions.iter().cloned().partition(|action| matches!(action, Action::Ask { .. }));
+            let (asks, writes): (Vec<Action>, Vec<Action>) = plan.actions.iter().cloned().partition(Action::is_read);
             let held = brake.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let may = |action: &Action| self.may(&situation, action) && !held.stops(action);
             let writes: Vec<Action> = writes.into_iter().filter(may).collect();
@@ -122,6 +121,7 @@ impl Engine {
                     fleet.is_some_and(|fleet| fleet.order == Order::Evacuate) && plan::permitted(situation, action)
                 }
                 Action::Ask { .. }
+                | Action::Look { .. }
                 | Action::Deploy(_)
                 | Action::Rebid { .. }
                 | Action::Start { .. }
@@ -143,7 +143,13 @@ impl Engine {
         let wanted = {
             let book = self.book.lock().await;
             self.evidence.observe(book.ledger(), &self.inventory, patience);
-            self.evidence.lookups_wanted(book.ledger(), &self.inventory)
+            let mut wanted = self.evidence.lookups_wanted(book.ledger(), &self.inventory);
+            let (now, ours) = (self.clock.now(), book.ledger().holdings());
+            for (marketplace, view) in &self.inventory.markets {
+                let bare = details::wanted(view, now, |name| ours.contains_key(name));
+                wanted.extend(bare.into_iter().map(|id| (marketplace.clone(), id)));
+            }
+            wanted
         };
         observe::look_up(
             &self.clients,
@@ -301,10 +307,6 @@ impl Engine {
         if self.role == Role::EvacuateOnly {
             return false;
         }
-        let bids = asks.into_iter().filter_map(|action| match action {
-            Action::Ask { marketplace, bid, .. } => Some((marketplace, bid)),
-            _ => None,
-        });
         let brake = Mutex::default();
         let hands = self.hands(Duration::MAX, self.waiting_levers(), &brake);
         let waiting = self.waiting_levers();
@@ -313,30 +315,36 @@ impl Engine {
             // Nobody waits for the answer to a question any more.
             () = self.stopping.cancelled() => return false,
             () = waiting.some() => return false,
-            asked = act::ask(&hands, bids.collect(), left) => asked,
+            asked = ask::ask(&hands, asks, left) => asked,
         };
-        let any = !asked.quotes.is_empty();
-        let answered: BTreeSet<MarketplaceName> = asked.quotes.keys().cloned().collect();
+        for (marketplace, hostnode, refusal) in &asked.unanswered {
+            tracing::debug!(%marketplace, %hostnode, %refusal, "a question was not answered");
+            let hostnodes = unanswered.entry(marketplace.clone()).or_default();
+            hostnodes.insert(hostnode.clone());
+            // One that answers nothing at all is not asked about its other machines before the next tick either.
+            let silent = !asked.has_answered(marketplace) && refusal.kind() != RefusalKind::Refused;
+            if silent && let Some(view) = self.inventory.markets.get(marketplace) {
+                let listed = view.hostnodes.last.iter().flat_map(|list| &list.value.items);
+                hostnodes.extend(listed.map(|hostnode| hostnode.id.clone()));
+            }
+        }
+        let mut told: BTreeMap<(&MarketplaceName, String), u32> = BTreeMap::new();
+        for (marketplace, _, refusal) in &asked.unanswered {
+            *told.entry((marketplace, refusal.to_string())).or_default() += 1;
+        }
+        for ((marketplace, refusal), questions) in told {
+            tracing::warn!(%marketplace, questions, refusal, "questions were not answered");
+        }
+        let any = asked.any();
         for (marketplace, quotes) in asked.quotes {
             if let Some(view) = self.inventory.markets.get_mut(&marketplace) {
                 view.quotes.extend(quotes);
             }
         }
-        let mut told: BTreeMap<(MarketplaceName, String), u32> = BTreeMap::new();
-        for (marketplace, bid, refusal) in asked.unanswered {
-            tracing::debug!(%marketplace, hostnode = %bid.hostnode, %refusal, "a bid was not answered");
-            *told.entry((marketplace.clone(), refusal.to_string())).or_default() += 1;
-            let silent = !answered.contains(&marketplace) && refusal.kind() != RefusalKind::Refused;
-            let hostnodes = unanswered.entry(marketplace.clone()).or_default();
-            hostnodes.insert(bid.hostnode);
-            // One that answers no bid at all is not asked about its other machines before the next tick either.
-            if silent && let Some(view) = self.inventory.markets.get(&marketplace) {
-                let listed = view.hostnodes.last.iter().flat_map(|list| &list.value.items);
-                hostnodes.extend(listed.map(|hostnode| hostnode.id.clone()));
+        for (marketplace, machines) in asked.machines {
+            if let Some(view) = self.inventory.markets.get_mut(&marketplace) {
+                view.machines.extend(machines);
             }
-        }
-        for ((marketplace, refusal), bids) in told {
-            tracing::warn!(%marketplace, bids, refusal, "bids were not answered");
         }
         any
     }

@@ -103,7 +103,9 @@ impl Stage {
             instances: Reading::never(),
             answers_by_id: true,
             lookups: BTreeMap::new(),
+            details: BTreeMap::new(),
             quotes: Vec::new(),
+            machines: BTreeMap::new(),
         };
         let markets = BTreeMap::from([(of("tensordock"), view)]);
         let inventory = Inventory { at: now, markets, balances: BTreeMap::new() };

@@ -5,7 +5,8 @@
 //! may treat it as one.
 
 use super::{
-    AccountName, Hostnode, HourlyRate, Instance, InstanceId, MarketplaceName, Refusal, Timestamp, Usd, offer::Quote,
+    AccountName, Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, MarketplaceName, Refusal, Timestamp, Usd,
+    offer::Quote,
 };
 use std::collections::BTreeMap;
 
@@ -107,8 +108,12 @@ pub struct MarketView {
     pub answers_by_id: bool,
     /// Instances asked for by id since the last list, because it lacked them.
     pub lookups: BTreeMap<InstanceId, Reading<Lookup<Instance>>>,
+    /// VMs of the newest list as they were told when they were last asked for, where the list tells too little of them.
+    pub details: BTreeMap<InstanceId, Dated<Instance>>,
     /// Bids asked about, newest last.
     pub quotes: Vec<Quote>,
+    /// Machines asked about one by one since they were listed, because the list leaves out which ports are free.
+    pub machines: BTreeMap<HostnodeId, Dated<Lookup<Hostnode>>>,
 }
 
 /// One look at the world.

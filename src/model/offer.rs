@@ -247,7 +247,7 @@ impl Ports {
                 let free: std::collections::BTreeSet<u16> = ports.iter().copied().collect();
                 (free.len() >= inside.len()).then(|| free.into_iter().zip(inside.iter().copied()).collect())
             }
-            Self::Unlisted => None,
+            Self::Unlisted => inside.is_empty().then(BTreeMap::new),
             Self::GivenForSsh => Some(BTreeMap::new()),
         }
     }

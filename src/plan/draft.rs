@@ -56,6 +56,7 @@ pub(super) struct Draft<'a> {
     /// Members that something else is done to.
     touched: BTreeSet<VmName>,
     asked: BTreeSet<(MarketplaceName, HostnodeId, Shape, HourlyRate)>,
+    looked: BTreeSet<(MarketplaceName, HostnodeId)>,
     namer: Namer,
 }
 
@@ -74,6 +75,7 @@ impl<'a> Draft<'a> {
             going: BTreeSet::new(),
             touched: BTreeSet::new(),
             asked: BTreeSet::new(),
+            looked: BTreeSet::new(),
             namer,
         }
     }
@@ -159,6 +161,13 @@ impl<'a> Draft<'a> {
         let key = (marketplace.clone(), bid.hostnode.clone(), bid.shape.clone(), bid.price);
         if self.asked.insert(key) {
             self.actions.push(Action::Ask { fleet: fleet.clone(), marketplace: marketplace.clone(), bid });
+        }
+    }
+
+    /// Looks at a machine, unless this plan does already.
+    pub fn look(&mut self, fleet: &FleetName, marketplace: MarketplaceName, hostnode: HostnodeId) {
+        if self.looked.insert((marketplace.clone(), hostnode.clone())) {
+            self.actions.push(Action::Look { fleet: fleet.clone(), marketplace, hostnode });
         }
     }
 

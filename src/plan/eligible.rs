@@ -6,7 +6,7 @@ use crate::{
     ledger::Member,
     model::{
         AccountName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Offer, Shape,
-        offer::{Location, Misfit, Rates, SpotTerms},
+        offer::{Location, Misfit, Ports, Rates, SpotTerms},
         reason::Rejected,
     },
     policy::{
@@ -29,6 +29,8 @@ pub(super) struct Listed {
     pub spot: bool,
     /// Whether it may be rented on demand.
     pub on_demand: bool,
+    /// Whether the machine has to be looked at before it is rented: its list does not show the free ports.
+    pub looks: bool,
     /// Why nothing may be rented there now.
     pub closed: Option<Short>,
 }
@@ -180,7 +182,12 @@ impl Place<'_> {
             location: hostnode.location.clone(),
         };
         let account = self.account.clone();
-        Ok(Listed { offer, account, price_cap, start_cap, spot: bids, on_demand: buys, closed: self.closed.cloned() })
+        let looks = match hostnode.ports {
+            Ports::Unlisted => !terms.instance.ports.is_empty(),
+            Ports::Free(_) | Ports::GivenForSsh => false,
+        };
+        let closed = self.closed.cloned();
+        Ok(Listed { offer, account, price_cap, start_cap, spot: bids, on_demand: buys, looks, closed })
     }
 
     /// Whether by bid, and whether on demand.

@@ -170,7 +170,11 @@ impl<'a> Growth<'_, 'a> {
                     let member = members.get(&subject.name)?;
                     (member.price_type, member.shape.gpus.saturating_sub(member.counted_gpus()))
                 }
-                Action::Ask { .. } | Action::Rebid { .. } | Action::Stop { .. } | Action::Delete { .. } => return None,
+                Action::Ask { .. }
+                | Action::Look { .. }
+                | Action::Rebid { .. }
+                | Action::Stop { .. }
+                | Action::Delete { .. } => return None,
             };
             (price_type == PriceType::OnDemand).then_some(gpus)
         });
@@ -284,19 +288,22 @@ impl<'a> Growth<'_, 'a> {
         let picks: Vec<usize> = choice.picks.iter().map(|&at| open[at]).collect();
         for &at in &picks {
             let gpus = self.priced[at].candidate.offer.shape.gpus;
-            let ask = self.priced[at].ask;
-            match ask {
-                None if self.rent(at, replaces) => pass.rented += gpus,
-                None => {}
-                Some(bid) => {
-                    if asks < ASKS_PER_ROUND_MAX {
-                        asks += 1;
-                        self.ask(at, bid);
-                        self.hold(at);
-                    }
-                    pass.asking += gpus;
+            let Priced { ask, looks, .. } = self.priced[at];
+            if ask.is_none() && !looks {
+                if self.rent(at, replaces) {
+                    pass.rented += gpus;
                 }
+                continue;
             }
+            if asks < ASKS_PER_ROUND_MAX {
+                asks += 1;
+                match ask {
+                    Some(bid) => self.ask(at, bid),
+                    None => self.look(at),
+                }
+                self.hold(at);
+            }
+            pass.asking += gpus;
         }
         if pass.asking > 0 {
             self.ask_alternatives(&open, &picks, asks);
@@ -317,6 +324,14 @@ impl<'a> Growth<'_, 'a> {
         let bid = Bid { hostnode: candidate.offer.hostnode.clone(), shape: candidate.offer.shape.clone(), price: bid };
         let marketplace = candidate.offer.marketplace.clone();
         self.draft.ask(self.fleet, &marketplace, bid);
+    }
+
+    /// Reads a candidate's machine, to know which ports are free.
+    fn look(&mut self, at: usize) {
+        let candidate = &mut self.priced[at].candidate;
+        candidate.verdict = Verdict::Asking;
+        let (marketplace, hostnode) = (candidate.offer.marketplace.clone(), candidate.offer.hostnode.clone());
+        self.draft.look(self.fleet, marketplace, hostnode);
     }
 
     /// Keeps what is being asked for from fleets of lower priority.

@@ -77,6 +77,16 @@ pub enum Action {
         /// What.
         bid: Bid,
     },
+    /// Read one machine, because its list does not show which ports are free: a read. Its answer is part of the next
+    /// observation.
+    Look {
+        /// Who wants to know.
+        fleet: FleetName,
+        /// Whom to ask.
+        marketplace: MarketplaceName,
+        /// About which machine.
+        hostnode: HostnodeId,
+    },
     /// Make a VM.
     Deploy(Box<Deploy>),
     /// Raise an outbid VM's bid (validate/existing: a write).
@@ -135,7 +145,7 @@ pub struct Score {
 pub enum Verdict {
     /// Could be rented, was not needed.
     Eligible,
-    /// Its least accepted bid is being searched.
+    /// Its least accepted bid is being searched, or its free ports are.
     Asking,
     /// In the plan.
     Chosen,
@@ -220,7 +230,7 @@ impl Action {
     /// Whose it is.
     pub fn fleet(&self) -> &FleetName {
         match self {
-            Self::Ask { fleet, .. } => fleet,
+            Self::Ask { fleet, .. } | Self::Look { fleet, .. } => fleet,
             Self::Deploy(deploy) => &deploy.fleet,
             Self::Rebid { subject, .. }
             | Self::Start { subject, .. }
@@ -232,7 +242,7 @@ impl Action {
     /// Where it is sent.
     pub fn marketplace(&self) -> &MarketplaceName {
         match self {
-            Self::Ask { marketplace, .. } => marketplace,
+            Self::Ask { marketplace, .. } | Self::Look { marketplace, .. } => marketplace,
             Self::Deploy(deploy) => &deploy.marketplace,
             Self::Rebid { subject, .. }
             | Self::Start { subject, .. }
@@ -241,10 +251,20 @@ impl Action {
         }
     }
 
+    /// Whether it changes nothing.
+    pub const fn is_read(&self) -> bool {
+        match self {
+            Self::Ask { .. } | Self::Look { .. } => true,
+            Self::Deploy(_) | Self::Rebid { .. } | Self::Start { .. } | Self::Stop { .. } | Self::Delete { .. } => {
+                false
+            }
+        }
+    }
+
     /// The VM of ours that it is done to, where there is one already.
     pub const fn subject(&self) -> Option<&Subject> {
         match self {
-            Self::Ask { .. } | Self::Deploy(_) => None,
+            Self::Ask { .. } | Self::Look { .. } | Self::Deploy(_) => None,
             Self::Rebid { subject, .. }
             | Self::Start { subject, .. }
             | Self::Stop { subject, .. }
@@ -272,7 +292,7 @@ pub fn plan(situation: &Situation) -> Plan {
 /// fleet nothing but settling, safety and shedding.
 pub fn permitted(situation: &Situation, action: &Action) -> bool {
     let Some(state) = situation.fleets.get(action.fleet()) else { return false };
-    if let Action::Ask { .. } = action {
+    if action.is_read() {
         return true;
     }
     if situation.is_observing(state) {
@@ -281,7 +301,7 @@ pub fn permitted(situation: &Situation, action: &Action) -> bool {
     match state.order {
         Order::Hold(_) => true,
         Order::Evacuate | Order::Pause(_) => match action {
-            Action::Ask { .. } => true,
+            Action::Ask { .. } | Action::Look { .. } => true,
             Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } | Action::Stop { .. } => false,
             Action::Delete { subject, reason, .. } => {
                 state.order == Order::Evacuate
@@ -494,7 +514,7 @@ mod tests {
             }
             let plan = plan(&town.situation);
             for action in plan.actions.iter().filter(|action| permitted(&town.situation, action)) {
-                let reads = matches!(action, Action::Ask { .. });
+                let reads = action.is_read();
                 prop_assert!(reads || !observes);
                 if let Order::Pause(_) = town.situation.fleets[action.fleet()].order {
                     let lets_go = matches!(action, Action::Delete { .. }) || reads;

@@ -29,11 +29,13 @@ pub(super) struct Priced {
     pub candidate: Candidate,
     /// Ask about the candidate's bid first.
     pub ask: Option<HourlyRate>,
+    /// Look at the candidate's machine first.
+    pub looks: bool,
     /// The most it may come to.
     pub rate_max: HourlyRate,
     /// Why it cannot be rented now, where that is not its own fault.
     pub shut: Option<Short>,
-    /// Its bid was asked about in this tick and no answer could be had.
+    /// Its bid or its machine was asked about in this tick and no answer could be had.
     pub unanswered: bool,
 }
 
@@ -175,7 +177,13 @@ fn on_demand(situation: &Situation, state: &FleetState, listed: &Listed) -> Pric
         verdict: Verdict::Eligible,
     };
     let withheld = listed.start_cap.filter(|cap| rate > *cap).map(held_price);
-    Priced { candidate, ask: None, rate_max: rate, shut: listed.closed.clone().or(withheld), unanswered: false }
+    let (looks, unanswered) = (listed.looks, listed.looks && is_unanswered(situation, listed));
+    Priced { candidate, ask: None, looks, rate_max: rate, shut: listed.closed.clone().or(withheld), unanswered }
+}
+
+fn is_unanswered(situation: &Situation, listed: &Listed) -> bool {
+    let market = situation.markets.get(&listed.offer.marketplace);
+    market.is_some_and(|market| market.unanswered.contains(&listed.offer.hostnode))
 }
 
 /// A price that the policy in force would pay, and a held edit would not.
@@ -236,10 +244,9 @@ fn spot(
             (true, Some(_)) | (false, _) => Verdict::Eligible,
         },
     };
-    let market = situation.markets.get(&offer.marketplace);
-    let unanswered = ask.is_some() && market.is_some_and(|market| market.unanswered.contains(&offer.hostnode));
+    let unanswered = (ask.is_some() || listed.looks) && is_unanswered(situation, listed);
     let shut = listed.closed.clone().or(if refused { short } else { None });
-    Priced { candidate, ask, rate_max: cap.plus(storage), shut, unanswered }
+    Priced { candidate, ask, looks: listed.looks, rate_max: cap.plus(storage), shut, unanswered }
 }
 
 /// A refused size rules out the sizes just below it: between a half of it and itself nothing is asked.

@@ -53,7 +53,7 @@ fn fleet(draft: &Draft<'_>, name: &FleetName, notes: Notes) -> Option<FleetRepor
                     rate_kept = rate_kept.plus(member.agreed.total().minus(member.committed()));
                 }
             }
-            Action::Ask { .. } | Action::Stop { .. } | Action::Delete { .. } => {}
+            Action::Ask { .. } | Action::Look { .. } | Action::Stop { .. } | Action::Delete { .. } => {}
         }
     }
     let known: Vec<&Candidate> = candidates.iter().filter(|candidate| is_known(candidate)).collect();

@@ -87,6 +87,7 @@ impl<'a> Room<'a> {
                     }
                 }
                 super::Action::Ask { .. }
+                | super::Action::Look { .. }
                 | super::Action::Rebid { .. }
                 | super::Action::Stop { .. }
                 | super::Action::Delete { .. } => {}

@@ -274,6 +274,7 @@ impl Town {
                 "other" => kind = Some("other-pcie-8gb"),
                 "offline" => host.online = false,
                 "nospot" => host.spot = SpotTerms::None,
+                "unlisted" => host.ports = Ports::Unlisted,
                 "poland" => host.location.country = "Poland".into(),
                 _ => match (word.strip_prefix('x'), word.strip_prefix("ports"), word.strip_prefix("least=")) {
                     (Some(count), _, _) => free = count.parse().unwrap(),
@@ -491,6 +492,10 @@ impl Town {
     fn apply(&mut self, action: Action) {
         let now = self.situation.now;
         match action {
+            Action::Look { hostnode, .. } => {
+                let host = self.market().hostnodes.iter_mut().find(|host| host.id == hostnode);
+                host.expect("what is looked at is listed").ports = Ports::Free((20_000..20_064).collect());
+            }
             Action::Ask { bid, .. } => {
                 let answer = self.accepts(&bid);
                 self.market().quotes.push(Quote { at: now, bid, answer });
@@ -586,6 +591,7 @@ impl Town {
 
 fn phrases(actions: &[Action]) -> String {
     let phrase = |action: &Action| match action {
+        Action::Look { hostnode, .. } => format!("look {hostnode}"),
         Action::Ask { bid, .. } => format!("ask {}x{} {}", bid.hostnode, bid.shape.gpus, bid.price),
         Action::Deploy(deploy) => {
             let replaced = deploy.replaces.as_ref().map(|name| format!(" for {name}")).unwrap_or_default();

@@ -181,7 +181,7 @@ impl<'a> Check<'a> {
             format!("{} is not allowed in fleet {} now", action.kind(), action.fleet())
         });
         match action {
-            Action::Ask { .. } => {}
+            Action::Ask { .. } | Action::Look { .. } => {}
             Action::Deploy(deploy) => self.deploy(deploy),
             Action::Rebid { subject, from, to, .. } => self.rebid(subject, *from, *to),
             Action::Start { subject, .. } => self.start(subject),
@@ -492,7 +492,7 @@ impl<'a> Check<'a> {
             Ports::GivenForSsh => {
                 deploy.ports.is_empty() && wanted.is_some_and(|wanted| wanted.iter().all(|port| *port == SSH_PORT))
             }
-            Ports::Unlisted => false,
+            Ports::Unlisted => deploy.ports.is_empty() && wanted.is_some_and(|wanted| wanted.is_empty()),
         };
         self.demand(good, Invariant::Resource, || {
             format!("the ports on {} are not free, or not those wanted", deploy.hostnode)

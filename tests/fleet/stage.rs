@@ -548,6 +548,7 @@ impl Stage {
 fn kind(action: &Action) -> String {
     match action {
         Action::Ask { .. } => "ask".to_owned(),
+        Action::Look { hostnode, .. } => format!("look {hostnode}"),
         Action::Deploy(deploy) => format!("deploy {}", deploy.name),
         Action::Rebid { subject, .. } => format!("rebid {}", subject.name),
         Action::Start { subject, .. } => format!("start {}", subject.name),

@@ -167,6 +167,7 @@ fn act(action: &Action) -> String {
                 bid.price
             )
         }
+        Action::Look { fleet, hostnode, .. } => format!("{fleet}: look at {}", short(hostnode)),
         Action::Deploy(deploy) => {
             let Deploy { name, fleet, hostnode, price_type, bid, agreed, ports, image, why, .. } = &**deploy;
             format!(

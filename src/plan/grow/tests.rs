@@ -107,6 +107,25 @@ fn a_refusal_is_forgotten_after_five_minutes() {
 }
 
 #[test]
+fn a_machine_whose_list_shows_no_ports_is_looked_at_before_it_is_rented() {
+    let mut town = town("");
+    town.policy(buy(2)).hosts("a 1.00 99% nospot unlisted   b 0.90 99% x1 nospot unlisted");
+    assert_eq!(town.said(), "look b; look a");
+    town.settle();
+    assert_eq!(town.rented("f"), "ax1 od, bx1 od");
+    // Without a port there is nothing to look for.
+    let mut town = super::super::testkit::town("");
+    town.policy(buy(1)).policy(|terms| terms.instance.ports.clear()).hosts("a 1.00 99% nospot unlisted");
+    assert_eq!(town.said(), "deploy ax1 1.00");
+    // What was not answered is not asked again in the same tick.
+    let mut town = super::super::testkit::town("");
+    town.policy(buy(1)).hosts("a 1.00 99% nospot unlisted");
+    let host = "a".parse().unwrap();
+    town.market().unanswered.insert(host);
+    assert_eq!((town.said().as_str(), town.blocked().as_str()), ("", "1 stale_market"));
+}
+
+#[test]
 fn an_unanswered_ask_waits_for_the_next_tick() {
     let mut town = town("");
     town.hosts("a 1.00 99%");

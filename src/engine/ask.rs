@@ -41,7 +41,7 @@ impl Asked {
 
 enum Answered {
     Bid(Bid, Result<BidAnswer, Refusal>),
-    Machine(HostnodeId, Result<Lookup<Hostnode>, Refusal>),
+    Machine(HostnodeId, Result<Box<Lookup<Hostnode>>, Refusal>),
 }
 
 /// Asks side by side as the pace allows, for at most `within` by the clock.
@@ -54,7 +54,7 @@ pub async fn ask(hands: &Hands<'_>, asks: Vec<Action>, within: Duration) -> Aske
             }
             Action::Look { marketplace, hostnode, .. } => {
                 let answer = about_machine(hands, &marketplace, &hostnode, within).await;
-                (marketplace, Answered::Machine(hostnode, answer))
+                (marketplace, Answered::Machine(hostnode, answer.map(Box::new)))
             }
             Action::Deploy(_)
             | Action::Rebid { .. }
@@ -72,7 +72,7 @@ pub async fn ask(hands: &Hands<'_>, asks: Vec<Action>, within: Duration) -> Aske
                 asked.quotes.entry(marketplace).or_default().push(Quote { at, bid, answer });
             }
             Answered::Machine(hostnode, Ok(value)) => {
-                asked.machines.entry(marketplace).or_default().insert(hostnode, Dated { at, value });
+                asked.machines.entry(marketplace).or_default().insert(hostnode, Dated { at, value: *value });
             }
             Answered::Bid(Bid { hostnode, .. }, Err(refusal)) | Answered::Machine(hostnode, Err(refusal)) => {
                 asked.unanswered.push((marketplace, hostnode, refusal));

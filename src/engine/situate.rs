@@ -270,7 +270,7 @@ mod tests {
         let scan = crate::model::Scan { items: vec![listed.clone()], dropped: Vec::new() };
         stage.view().hostnodes.fold(at, Ok(scan));
         let shown = |stage: &Stage| situation(stage, &Law::default()).markets[&of("tensordock")].hostnodes.clone();
-        assert_eq!(shown(&stage), [listed.clone()]);
+        assert_eq!(shown(&stage), std::slice::from_ref(&listed));
         let mut told = |value| {
             stage.view().machines.insert(listed.id.clone(), crate::model::inventory::Dated { at, value });
             shown(&stage).first().map(|hostnode| hostnode.ports.clone())

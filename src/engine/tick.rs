@@ -231,6 +231,7 @@ impl Engine {
             foreign: &self.foreign,
             inventory: &self.inventory,
             unanswered,
+            abilities: &observe::abilities(&self.clients),
         })
     }
 

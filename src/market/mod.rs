@@ -12,7 +12,9 @@ pub mod client;
 pub mod json;
 pub mod raw;
 pub mod tensordock_v0;
+pub mod tensordock_v2;
 
+pub use crate::model::wish::{Ability, Stop, Wish};
 pub use call::Call;
 
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     model::{
         Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, Lookup, PriceType, Refusal, Scan, Shape, Usd, VmName,
         inventory::Balance,
-        offer::{Bid, BidAnswer, Rates},
+        offer::{Bid, BidAnswer, PriceRule, Rates},
     },
     settings::Api,
 };
@@ -59,6 +61,7 @@ pub struct Language {
 pub const fn language(api: Api) -> &'static Language {
     match api {
         Api::TensordockV0 => &tensordock_v0::LANGUAGE,
+        Api::TensordockV2 => &tensordock_v2::LANGUAGE,
     }
 }
 
@@ -140,15 +143,6 @@ pub struct Deployed {
     pub ports: BTreeMap<u16, u16>,
 }
 
-/// How a stopped VM is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// GPU kept and billed.
-    KeepGpu,
-    /// GPU given back; only storage is billed.
-    ReleaseGpu,
-}
-
 /// How one marketplace says the verbs the engine needs. What it cannot say it answers with `None`.
 pub trait Dialect: Send + Sync {
     /// Deadlines.
@@ -169,8 +163,16 @@ pub trait Dialect: Send + Sync {
     fn validate(&self, bid: &Bid) -> Option<Exchange<BidAnswer>>;
     /// Asks about a bid for an *existing* VM: a **write**, for it may move the bid.
     fn rebid(&self, id: &InstanceId, price: HourlyRate) -> Option<Exchange<BidAnswer>>;
+    /// Whether VMs can be had here as a fleet wants them. Where they cannot, nothing is rented here for that fleet.
+    fn ability(&self) -> Ability {
+        Ability::ANY
+    }
     /// Makes a VM.
-    fn deploy(&self, order: &Order) -> Exchange<Deployed>;
+    ///
+    /// # Errors
+    /// What of the order cannot be said in this language. Then nothing is sent: a VM that lacks what was ordered is worse
+    /// than none.
+    fn deploy(&self, order: &Order) -> Result<Exchange<Deployed>, Refusal>;
     /// Starts a stopped or outbid VM.
     fn start(&self, id: &InstanceId) -> Option<Exchange<()>>;
     /// Stops a VM.
@@ -213,6 +215,8 @@ pub struct WorldOrder {
     pub image: String,
     /// Outside port to inside port.
     pub ports: BTreeMap<u16, u16>,
+    /// How its price is put together: each API of a vendor has its own rounding.
+    pub rule: PriceRule,
 }
 
 /// What the account of the simulated world paid and got in one month.

@@ -10,6 +10,7 @@
 pub mod label;
 pub mod catalogue;
 pub mod gpu;
+pub mod image;
 pub mod instance;
 pub mod inventory;
 
@@ -19,6 +20,7 @@ pub mod offer;
 pub mod reason;
 pub mod refusal;
 pub mod time;
+pub mod wish;
 
 pub use gpu::GpuModel;
 pub use instance::{Instance, InstanceStatus};

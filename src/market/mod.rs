@@ -12,6 +12,7 @@ pub mod client;
 pub mod json;
 pub mod raw;
 pub mod tensordock_v0;
+pub mod vectordash;
 
 pub use call::Call;
 
@@ -59,6 +60,7 @@ pub struct Language {
 pub const fn language(api: Api) -> &'static Language {
     match api {
         Api::TensordockV0 => &tensordock_v0::LANGUAGE,
+        Api::Vectordash => &vectordash::LANGUAGE,
     }
 }
 

@@ -208,6 +208,12 @@ fn marketplace(raw: &RawMarketplace, doors: &mut Doors<'_>, findings: &mut Findi
             }
             Api::TensordockV0
         }
+        SaidApi::Now(Api::Vectordash) => {
+            if let Some(key) = key {
+                findings.fault(key, "is not needed", "vectordash takes only a token", "remove it");
+            }
+            Api::Vectordash
+        }
         SaidApi::Later(later) => {
             if let Some(key) = key {
                 findings.fault(key, "is not needed", format!("{later} takes only a token"), "remove it");

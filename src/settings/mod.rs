@@ -33,6 +33,8 @@ labels! {
     pub enum Api {
         /// TensorDock's first API: bids and on demand.
         TensordockV0 = "tensordock-v0",
+        /// Vectordash: on demand, by GPU type.
+        Vectordash = "vectordash",
     }
 }
 
@@ -41,6 +43,8 @@ labels! {
     pub enum Vendor {
         /// TensorDock.
         Tensordock = "tensordock",
+        /// Vectordash.
+        Vectordash = "vectordash",
     }
 }
 
@@ -49,6 +53,7 @@ impl Api {
     pub const fn vendor(self) -> Vendor {
         match self {
             Self::TensordockV0 => Vendor::Tensordock,
+            Self::Vectordash => Vendor::Vectordash,
         }
     }
 
@@ -57,6 +62,8 @@ impl Api {
         match self {
             // The vendor's dashboard host (documented).
             Self::TensordockV0 => "https://dashboard.tensordock.com",
+            // "All requests … should be sent to" it (documented).
+            Self::Vectordash => "https://vectordash.com",
         }
     }
 
@@ -64,6 +71,7 @@ impl Api {
     pub const fn spot_offered(self) -> SpotOffered {
         match self {
             Self::TensordockV0 => SpotOffered::Yes,
+            Self::Vectordash => SpotOffered::No,
         }
     }
 }
@@ -218,6 +226,19 @@ mod tests {
         assert_eq!(marketplace.account.as_str(), "tensordock");
         assert_eq!(marketplace.requests_per_second_milli, 1_000);
         assert_eq!(marketplace.key.as_ref().unwrap().expose_secret(), "hush-key");
+    }
+
+    #[test]
+    fn vectordash_takes_only_a_token() {
+        let text = "[marketplaces.vectordash]\napi = \"vectordash\"\ntoken = { env = \"MY_TOKEN\" }\n";
+        let settings = settings(text, &[]);
+        let marketplace = &settings.marketplaces[&"vectordash".parse().unwrap()];
+        assert_eq!((marketplace.api, marketplace.base_url.as_str()), (Api::Vectordash, "https://vectordash.com"));
+        assert!(marketplace.key.is_none());
+        assert_eq!(settings.policy_context().marketplaces[&"vectordash".parse().unwrap()], SpotOffered::No);
+        let checked = checked(&format!("{text}key = {{ env = \"MY_TOKEN\" }}\n"), &[]);
+        let faults: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
+        assert!(faults.len() == 1 && faults[0].contains("vectordash takes only a token"), "{faults:?}");
     }
 
     #[test]

@@ -186,7 +186,7 @@ fn listen(node: &Node) -> Result<SocketAddr, Complaint> {
 }
 
 fn api(node: &Node) -> Result<SaidApi, Complaint> {
-    const LATER: [&str; 2] = ["tensordock-v2", "vectordash"];
+    const LATER: [&str; 1] = ["tensordock-v2"];
     let text = value::line(node)?;
     if let Ok(api) = text.parse() {
         return Ok(SaidApi::Now(api));
@@ -194,7 +194,8 @@ fn api(node: &Node) -> Result<SaidApi, Complaint> {
     match LATER.into_iter().find(|later| *later == text) {
         Some(later) => Ok(SaidApi::Later(later)),
         None => {
-            let known: Vec<&str> = Api::ALL.iter().map(|api| api.as_str()).chain(LATER).collect();
+            let mut known: Vec<&str> = Api::ALL.iter().map(|api| api.as_str()).chain(LATER).collect();
+            known.sort_unstable();
             Err(value::unknown_word(&text, &known))
         }
     }

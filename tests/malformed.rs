@@ -45,6 +45,7 @@ fn context() -> Context {
             marketplace("vast", SpotOffered::Yes),
             marketplace("plain", SpotOffered::No),
         ]),
+        without_cloud_init: Default::default(),
         catalogue_edition: catalogue::EDITION,
     }
 }

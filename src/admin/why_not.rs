@@ -131,6 +131,7 @@ fn needs(situation: &Situation, fleet: &FleetName, reason: Rejected) -> String {
         Rejected::HostnodeFull => "max_gpus_per_hostnode are there already".to_owned(),
         Rejected::LocationFull => "max_share_per_location is there already".to_owned(),
         Rejected::MarketplaceNotWanted => "its marketplace is not one of the policy's".to_owned(),
+        Rejected::NoCloudInit => "the policy has cloud_init, and its marketplace hands a VM none".to_owned(),
     };
     format!("{reason}: {asked}")
 }

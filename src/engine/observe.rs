@@ -5,10 +5,10 @@
 
 use crate::{
     io::clock::Clock,
-    market::client::Client,
+    market::{Stop, client::Client},
     model::{
         AccountName, InstanceId, Inventory, MarketView, MarketplaceName, Reading, Refusal, Timestamp,
-        inventory::Balance,
+        inventory::{Abilities, Balance},
     },
 };
 use futures_util::future::join_all;
@@ -26,14 +26,17 @@ pub type Clients = BTreeMap<MarketplaceName, (AccountName, Arc<Client>)>;
 
 /// An inventory in which nothing was looked at yet.
 pub fn nothing_seen(clients: &Clients, now: Timestamp) -> Inventory {
-    // Whether anything can be asked for by id is known by trying to say it.
+    // Whether anything can be asked for by id, or stopped, is known by trying to say it.
     let probe: Option<InstanceId> = "probe".parse().ok();
     let answers_by_id = |client: &Client| probe.as_ref().is_some_and(|id| client.dialect().instance(id).is_some());
+    let stops =
+        |client: &Client| probe.as_ref().is_some_and(|id| client.dialect().stop(id, Stop::ReleaseGpu).is_some());
     let view = |account: &AccountName, client: &Client| MarketView {
         account: account.clone(),
         hostnodes: Reading::never(),
         instances: Reading::never(),
         answers_by_id: answers_by_id(client),
+        abilities: Abilities { takes_cloud_init: client.dialect().takes_cloud_init(), stops: stops(client) },
         lookups: BTreeMap::new(),
         quotes: Vec::new(),
     };

@@ -12,7 +12,7 @@ use crate::{
     },
     model::{
         Hostnode, HourlyRate, Instance, InstanceStatus, Offer, PriceType, Shape, Timestamp, Usd,
-        inventory::{Balance, Dated},
+        inventory::{Abilities, Balance, Dated},
         name::Namer,
         offer::{Bid, Bounds, Location, Ports, Rates, SpotTerms, Supply},
         reason::{Blocked, Rejected, Teardown},
@@ -239,6 +239,7 @@ fn situation() -> Situation {
     let market = MarketState {
         account: name("tensordock"),
         bench: None,
+        abilities: Abilities::ALL,
         hostnodes: vec![hostnode],
         hostnodes_at: Some(ago(1)),
         list_complete: true,

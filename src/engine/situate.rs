@@ -130,6 +130,7 @@ fn market_state(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) ->
     MarketState {
         account: view.account.clone(),
         bench: bench(known, name, view),
+        abilities: view.abilities,
         hostnodes: hostnodes.map(|dated| dated.value.items.clone()).unwrap_or_default(),
         hostnodes_at: hostnodes.map(|dated| dated.at),
         list_complete: known.complete.get(name).copied().unwrap_or(false),
@@ -216,6 +217,7 @@ mod tests {
             default_ssh_key: None,
             instance_defaults: InstanceDefaults::default(),
             marketplaces: BTreeMap::new(),
+            without_cloud_init: Default::default(),
             catalogue_edition: crate::model::catalogue::EDITION,
         };
         Text { source, policy: Policy::vouched(terms), digest: String::new(), context }

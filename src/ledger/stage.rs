@@ -6,7 +6,7 @@ use crate::{
     model::{
         FleetName, HourlyRate, Instance, InstanceId, InstanceStatus, Inventory, Lookup, MarketView, PriceType, Reading,
         Refusal, Scan, Shape, Timestamp, VmName,
-        inventory::Dropped,
+        inventory::{Abilities, Dropped},
         offer::{Location, Rates},
         reason::Teardown,
         time::after,
@@ -102,6 +102,7 @@ impl Stage {
             hostnodes: Reading::never(),
             instances: Reading::never(),
             answers_by_id: true,
+            abilities: Abilities::ALL,
             lookups: BTreeMap::new(),
             quotes: Vec::new(),
         };

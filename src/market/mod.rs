@@ -179,6 +179,10 @@ pub trait Dialect: Send + Sync {
     fn stop(&self, id: &InstanceId, how: Stop) -> Option<Exchange<()>>;
     /// Deletes a VM. That it is gone already reads as success.
     fn terminate(&self, id: &InstanceId) -> Exchange<()>;
+    /// Whether an order's cloud-init reaches the VM. As [`Api::takes_cloud_init`], which a test says.
+    fn takes_cloud_init(&self) -> bool {
+        true
+    }
     /// Every call of the API, by the vendor's names.
     fn raw_calls(&self) -> &'static [raw::RawCall];
     /// One of them; `None` for a value that cannot stand in its path. What it reads is only whether it was refused.
@@ -303,4 +307,18 @@ pub trait Fake: Send + Sync {
     fn call(&self, request: &Request) -> Call;
     /// Answers one request.
     fn serve(&self, backend: &mut dyn Backend, request: &Request) -> Response;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_and_the_dialects_agree_about_what_an_api_takes() {
+        for api in Api::ALL {
+            let dialect = dialect(*api, None, SecretString::default());
+            assert_eq!(dialect.takes_cloud_init(), api.takes_cloud_init(), "{api}");
+        }
+        assert!(!Api::Vectordash.takes_cloud_init());
+    }
 }

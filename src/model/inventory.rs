@@ -94,6 +94,20 @@ pub struct Balance {
     pub hourly_cost: Option<HourlyRate>,
 }
 
+/// What a marketplace can do with a VM beside making, listing and deleting it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// It hands a new VM the policy's cloud-init.
+    pub takes_cloud_init: bool,
+    /// It can stop a VM and keep its disk.
+    pub stops: bool,
+}
+
+impl Abilities {
+    /// All of it.
+    pub const ALL: Self = Self { takes_cloud_init: true, stops: true };
+}
+
 /// What one marketplace showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarketView {
@@ -105,6 +119,8 @@ pub struct MarketView {
     pub instances: Reading<Scan<Instance>>,
     /// Whether an instance can be asked for by id at all; where not, only repeated lists prove that it is gone.
     pub answers_by_id: bool,
+    /// What can be done there.
+    pub abilities: Abilities,
     /// Instances asked for by id since the last list, because it lacked them.
     pub lookups: BTreeMap<InstanceId, Reading<Lookup<Instance>>>,
     /// Bids asked about, newest last.

@@ -118,10 +118,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Shrinks by a member, in the policy's way: a running VM may keep its disk.
+    /// Shrinks by a member, in the policy's way: a running VM may keep its disk, where VMs can be stopped.
     pub fn release(&mut self, state: &FleetState, member: &Member, why: String) {
+        let market = self.situation.markets.get(&member.marketplace);
+        let can_stop = market.is_none_or(|market| market.abilities.stops);
         let stops = match state.policy.instance.scale_down {
-            ScaleDown::Stop => member.standing == crate::ledger::Standing::Running,
+            ScaleDown::Stop => can_stop && member.standing == crate::ledger::Standing::Running,
             ScaleDown::Delete => false,
         };
         if !stops {

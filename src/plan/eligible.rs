@@ -1,7 +1,7 @@
 //! Which machines will do: each hostnode of each marketplace becomes offers in every size that fits, or is turned down
 //! for one reason that is counted.
 
-use super::{FleetState, Situation, draft::Notes, headroom::Short, stock::Stock};
+use super::{FleetState, MarketState, Situation, draft::Notes, headroom::Short, stock::Stock};
 use crate::{
     ledger::Member,
     model::{
@@ -49,7 +49,7 @@ pub(super) fn eligible(
         for hostnode in &market.hostnodes {
             let fitting = if wanted {
                 let place = Place { situation, state, marketplace, account: &market.account, closed: closed.as_ref() };
-                admits(situation, state, &market.account, hostnode)
+                admits(situation, state, market, hostnode)
                     .and_then(|()| place.sizes(&stock.left(&market.account, hostnode), gpus_max))
             } else {
                 Err(Rejected::MarketplaceNotWanted)
@@ -69,10 +69,13 @@ pub(super) fn eligible(
 fn admits(
     situation: &Situation,
     state: &FleetState,
-    account: &AccountName,
+    market: &MarketState,
     hostnode: &Hostnode,
 ) -> Result<(), Rejected> {
     let hosts = &state.policy.hosts;
+    if state.policy.instance.cloud_init.is_some() && !market.abilities.takes_cloud_init {
+        return Err(Rejected::NoCloudInit);
+    }
     if !hostnode.online {
         return Err(Rejected::Offline);
     }
@@ -85,7 +88,7 @@ fn admits(
     if hosts.min_uptime_ppm > 0 && hostnode.uptime_ppm.is_none_or(|uptime| uptime < hosts.min_uptime_ppm) {
         return Err(Rejected::UptimeBelowMin);
     }
-    if let Some(memory) = situation.hosts.get(&(account.clone(), hostnode.id.clone())) {
+    if let Some(memory) = situation.hosts.get(&(market.account.clone(), hostnode.id.clone())) {
         if memory.quarantined {
             return Err(Rejected::Quarantined);
         }
@@ -294,6 +297,19 @@ mod tests {
             |terms| terms.marketplaces = Some(vec!["elsewhere".parse().unwrap()]),
             "marketplace_not_wanted",
         );
+    }
+
+    #[test]
+    fn a_policy_with_cloud_init_is_never_rented_where_none_is_handed_on() {
+        let reasons = |cloud_init: Option<&str>, takes_cloud_init: bool| {
+            let mut town = town("");
+            town.policy(|terms| terms.instance.cloud_init = cloud_init.map(str::to_owned)).hosts("a 1.00 99%");
+            town.market().abilities.takes_cloud_init = takes_cloud_init;
+            plan(&town.situation).report.remove(&town.fleet()).unwrap().rejected
+        };
+        assert_eq!(reasons(Some("#cloud-config"), false), [(Rejected::NoCloudInit, 1)].into());
+        assert_eq!(reasons(Some("#cloud-config"), true), [].into());
+        assert_eq!(reasons(None, false), [].into());
     }
 
     #[test]

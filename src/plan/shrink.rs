@@ -456,6 +456,18 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_can_be_stopped_it_is_deleted() {
+        check(
+            "a running a 1 age=9   b running a 1 age=99",
+            |town| {
+                town.market().abilities.stops = false;
+                town.policy(|terms| terms.instance.scale_down = ScaleDown::Stop).target(1)
+            },
+            "delete a target",
+        );
+    }
+
+    #[test]
     fn the_base_on_demand_goes_last() {
         check(
             "a running a 1 od age=9   b running a 1 age=99",

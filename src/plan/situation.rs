@@ -4,7 +4,7 @@ use crate::{
     ledger::{HostMemory, Missing, fleet::Fleet},
     model::{
         AccountName, FleetName, GpuModel, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Timestamp, Usd,
-        inventory::{Balance, Dated},
+        inventory::{Abilities, Balance, Dated},
         name::Namer,
         offer::Quote,
     },
@@ -72,6 +72,8 @@ pub struct MarketState {
     pub account: AccountName,
     /// Why nothing may be rented there now. Deletes go on.
     pub bench: Option<Bench>,
+    /// What can be done there.
+    pub abilities: Abilities,
     /// The machines, as last listed.
     pub hostnodes: Vec<Hostnode>,
     /// When they were listed.

@@ -23,7 +23,7 @@ use crate::{
     },
     model::{
         GpuModel, Hostnode, Instance, InstanceStatus, Timestamp,
-        inventory::{Balance, Dated},
+        inventory::{Abilities, Balance, Dated},
         name::Namer,
         offer::{BidAnswer, Bounds, Ports, PriceRule, Quote, Resources, SpotTerms, Stock, Supply},
         time::{after, before},
@@ -133,6 +133,7 @@ pub(super) fn town(members: &str) -> Town {
     let market = MarketState {
         account: "acc".parse().unwrap(),
         bench: None,
+        abilities: Abilities::ALL,
         hostnodes: vec![],
         hostnodes_at: Some(now),
         list_complete: true,

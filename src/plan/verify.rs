@@ -304,6 +304,10 @@ impl<'a> Check<'a> {
         if *price_type == PriceType::Spot && state.policy.on_demand.usage == OnDemandUse::Always {
             wrong.push("spot");
         }
+        let takes_cloud_init = situation.markets.get(marketplace).is_some_and(|is| is.abilities.takes_cloud_init);
+        if state.policy.instance.cloud_init.is_some() && !takes_cloud_init {
+            wrong.push("a VM without its cloud_init");
+        }
         wrong.extend(self.too_much(state, Vm { fleet, marketplace, hostnode, location, shape }, account, *price_type));
         self.wanted(wrong);
         self.resources(deploy);

@@ -18,7 +18,10 @@ use super::{
 use crate::model::{FleetName, MarketplaceName, name::VM_NAME_BYTES_MAX, offer::Bounds};
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Room kept in a VM's name for the journal's epoch, in bytes.
 pub const EPOCH_BYTES_MAX: usize = 8;
@@ -77,6 +80,10 @@ pub struct Context {
     /// All that are configured.
     #[serde_as(as = "BTreeMap<DisplayFromStr, _>")]
     pub marketplaces: BTreeMap<MarketplaceName, SpotOffered>,
+    /// Of these, those whose VMs get no cloud-init.
+    #[serde_as(as = "BTreeSet<DisplayFromStr>")]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub without_cloud_init: BTreeSet<MarketplaceName>,
     /// Which edition of the catalogue tells what a short name of a model means; 0 is that of texts kept before there was
     /// one: every name means itself.
     #[serde(default)]
@@ -132,6 +139,7 @@ fn terms(source: &Source, context: &Context, raw: &Raw, findings: &mut Findings)
     marketplaces_exist(raw, context, findings);
     let models = models(raw, context, findings);
     let instance = instance(source, context, raw, findings);
+    cloud_init_is_taken(raw, context, &instance, findings);
     sizes_can_be_filled(raw, instance.gpus, findings);
     money_can_be_spent(raw, findings);
     bids_make_sense(raw, findings);
@@ -494,6 +502,25 @@ fn spot_is_offered(raw: &Raw, context: &Context, findings: &mut Findings) {
     }
 }
 
+/// A policy with cloud-init, and marketplaces that hand a VM none: there nothing of it is rented.
+fn cloud_init_is_taken(raw: &Raw, context: &Context, instance: &InstanceTerms, findings: &mut Findings) {
+    let wanted = |name: &MarketplaceName| {
+        raw.marketplaces.as_ref().is_none_or(|named| named.value.iter().any(|one| one.value == *name))
+    };
+    let without: Vec<&str> =
+        context.without_cloud_init.iter().filter(|name| wanted(name)).map(MarketplaceName::as_str).collect();
+    if instance.cloud_init.is_none() || without.is_empty() {
+        return;
+    }
+    let fact = format!("is not handed on by {}", without.join(", "));
+    let why = "nothing of this fleet is rented there";
+    let remedy = "do without it, or leave these out of marketplaces";
+    match &raw.instance.cloud_init {
+        Some(said) => findings.warn(said, fact, why, remedy),
+        None => findings.warn_at(&raw.top, "instance.cloud_init", Complaint::new(fact, why, remedy)),
+    }
+}
+
 fn disruption_leaves_a_way(raw: &Raw, findings: &mut Findings) {
     let nothing = |quantity: &At<Quantity>| matches!(quantity.value, Quantity::Count(0) | Quantity::SharePpm(0));
     let stuck = raw.disruption.max_unavailable.as_ref().filter(|most| nothing(most));
@@ -548,6 +575,7 @@ models          = ["h100-sxm5-80gb", "a100-sxm4-80gb", "geforcertx4090-pcie-24gb
             default_ssh_key: None,
             instance_defaults: InstanceDefaults::default(),
             marketplaces: BTreeMap::from([("tensordock".parse().unwrap(), SpotOffered::Yes)]),
+            without_cloud_init: Default::default(),
             catalogue_edition: catalogue::EDITION,
         }
     }
@@ -643,5 +671,32 @@ models          = ["h100-sxm5-80gb", "a100-sxm4-80gb", "geforcertx4090-pcie-24gb
         let policy = check(&source.clone(), &context("spotscale")).policy.unwrap();
         assert_eq!(policy.instance.ssh_key.as_deref(), Some(key));
         assert_eq!(policy.instance.cloud_init.as_deref(), Some("#cloud-config\n"));
+    }
+
+    #[test]
+    fn cloud_init_that_a_marketplace_does_not_hand_on_is_warned_of() {
+        let marketplaces =
+            BTreeMap::from(["tensordock", "vectordash"].map(|name| (name.parse().unwrap(), SpotOffered::Yes)));
+        let without_cloud_init = BTreeSet::from(["vectordash".parse().unwrap()]);
+        let context = Context { marketplaces, without_cloud_init, ..context("spotscale") };
+        assert_eq!(Context::from_text(&context.to_text()), Some(context.clone()));
+        let warnings = |text: &str, context: &Context| {
+            let text = text.replacen("fleet ", "#\nfleet ", 1);
+            let source = gather("train.toml", &text, &mut |_| Ok("#cloud-config\n".into()));
+            let checked = check(&source, context);
+            assert_eq!(checked.faults, []);
+            let about = |fault: &&Fault| fault.to_string().contains("cloud_init");
+            checked.warnings.iter().filter(about).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let own = format!("{SMALLEST}\n[instance]\ncloud_init = \"init.yaml\"");
+        let said = warnings(&own, &context);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("is not handed on by vectordash; nothing of this fleet is rented there"), "{said:?}");
+        let defaults = InstanceDefaults { cloud_init: Some("#cloud-config".into()), ..InstanceDefaults::default() };
+        let by_default = Context { instance_defaults: defaults, ..context.clone() };
+        assert_eq!(warnings(SMALLEST, &by_default).len(), 1);
+        let elsewhere = own.replacen("target_gpus", "marketplaces = [\"tensordock\"]\ntarget_gpus", 1);
+        assert_eq!(warnings(&elsewhere, &context), Vec::<String>::new());
+        assert_eq!(warnings(SMALLEST, &context), Vec::<String>::new());
     }
 }

@@ -129,6 +129,11 @@ fn draft(raw: &Raw, doors: &mut Doors<'_>, findings: &mut Findings) -> Draft {
         Some(SaidApi::Now(api)) => api.spot_offered(),
         Some(SaidApi::Later(_)) | None => SpotOffered::Yes,
     };
+    let has_no_cloud_init = |said: &&RawMarketplace| match said.api.as_ref().map(|api| api.value) {
+        Some(SaidApi::Now(api)) => !api.takes_cloud_init(),
+        Some(SaidApi::Later(_)) | None => false,
+    };
+    let without_cloud_init = raw.marketplaces.iter().filter(has_no_cloud_init);
     Draft {
         policies: doors.folder.join(or(&raw.policies, raw::POLICIES.to_owned())),
         context: Context {
@@ -136,6 +141,7 @@ fn draft(raw: &Raw, doors: &mut Doors<'_>, findings: &mut Findings) -> Draft {
             default_ssh_key,
             instance_defaults,
             marketplaces: raw.marketplaces.iter().map(|said| (said.name.clone(), spot_offered(said))).collect(),
+            without_cloud_init: without_cloud_init.map(|said| said.name.clone()).collect(),
             catalogue_edition: catalogue::EDITION,
         },
     }

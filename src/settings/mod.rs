@@ -74,6 +74,15 @@ impl Api {
             Self::Vectordash => SpotOffered::No,
         }
     }
+
+    /// Whether a policy's cloud-init reaches a VM that is rented by it.
+    pub const fn takes_cloud_init(self) -> bool {
+        match self {
+            Self::TensordockV0 => true,
+            // A create has no field for it (documented).
+            Self::Vectordash => false,
+        }
+    }
 }
 
 /// Over all fleets, whatever the policies say.
@@ -176,6 +185,12 @@ impl Settings {
                 .iter()
                 .map(|(name, marketplace)| (name.clone(), marketplace.api.spot_offered()))
                 .collect(),
+            without_cloud_init: self
+                .marketplaces
+                .iter()
+                .filter(|(_, marketplace)| !marketplace.api.takes_cloud_init())
+                .map(|(name, _)| name.clone())
+                .collect(),
             catalogue_edition: catalogue::EDITION,
         }
     }
@@ -235,7 +250,9 @@ mod tests {
         let marketplace = &settings.marketplaces[&"vectordash".parse().unwrap()];
         assert_eq!((marketplace.api, marketplace.base_url.as_str()), (Api::Vectordash, "https://vectordash.com"));
         assert!(marketplace.key.is_none());
-        assert_eq!(settings.policy_context().marketplaces[&"vectordash".parse().unwrap()], SpotOffered::No);
+        let context = settings.policy_context();
+        assert_eq!(context.marketplaces[&"vectordash".parse().unwrap()], SpotOffered::No);
+        assert_eq!(context.without_cloud_init, ["vectordash".parse().unwrap()].into());
         let checked = checked(&format!("{text}key = {{ env = \"MY_TOKEN\" }}\n"), &[]);
         let faults: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
         assert!(faults.len() == 1 && faults[0].contains("vectordash takes only a token"), "{faults:?}");

@@ -152,6 +152,10 @@ impl Dialect for Vectordash {
         })
     }
 
+    fn takes_cloud_init(&self) -> bool {
+        false
+    }
+
     fn raw_calls(&self) -> &'static [RawCall] {
         raw::CALLS
     }

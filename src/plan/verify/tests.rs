@@ -396,3 +396,19 @@ fn what_only_lowers_passes_above_every_limit() {
     town.situation.limits.max_hourly_rate = Some(rate("0.01"));
     finds(&town, vec![delete("m", Teardown::RateLimit), delete("l", Teardown::Target)], &[]);
 }
+
+#[test]
+fn a_policy_with_cloud_init_is_not_rented_where_none_is_handed_on() {
+    let with = |town: &mut Town| {
+        town.policy(|terms| terms.instance.cloud_init = Some("#cloud-config".into()));
+    };
+    bad_deploy(|town, _| with(town), &[]);
+    bad_deploy(|town, _| town.market().abilities.takes_cloud_init = false, &[]);
+    bad_deploy(
+        |town, _| {
+            with(town);
+            town.market().abilities.takes_cloud_init = false;
+        },
+        &[Invariant::Policy],
+    );
+}

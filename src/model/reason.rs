@@ -79,6 +79,8 @@ labels! {
         LocationFull = "location_full",
         /// The marketplace is not one of the policy's.
         MarketplaceNotWanted = "marketplace_not_wanted",
+        /// It can be counted on for less than an hour.
+        EndsTooSoon = "ends_too_soon",
         /// The policy has cloud-init, and the marketplace hands a VM none.
         NoCloudInit = "no_cloud_init",
     }

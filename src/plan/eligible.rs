@@ -8,13 +8,18 @@ use crate::{
         AccountName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Offer, Shape,
         offer::{Location, Misfit, Rates, SpotTerms},
         reason::Rejected,
+        time::elapsed,
     },
     policy::{
         Policy,
         terms::{HostTerms, ModelTerms, OnDemandUse},
     },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// What can be counted on for less than this is not rented: an hour, the shortest time for which an account must be able to
+/// pay, too (CONTRACT, "Floor"). Making a VM takes minutes, and what is begun on it has to come to something.
+const AVAILABLE_FOR_MIN: Duration = Duration::from_secs(3_600);
 
 /// An offer, with what the rest of the plan needs to know about it.
 #[derive(Clone, Debug)]
@@ -81,6 +86,9 @@ fn admits(
     }
     if hosts.deny.contains(&hostnode.id) {
         return Err(Rejected::Denied);
+    }
+    if hostnode.available_until.is_some_and(|end| elapsed(situation.now, end) < AVAILABLE_FOR_MIN) {
+        return Err(Rejected::EndsTooSoon);
     }
     if !is_allowed(hosts, &hostnode.location) {
         return Err(Rejected::CountryNotAllowed);
@@ -181,6 +189,7 @@ impl Place<'_> {
             spot: hostnode.spot,
             uptime_ppm: hostnode.uptime_ppm,
             location: hostnode.location.clone(),
+            available_until: hostnode.available_until,
         };
         let account = self.account.clone();
         Ok(Listed { offer, account, price_cap, start_cap, spot: bids, on_demand: buys, closed: self.closed.cloned() })
@@ -310,6 +319,13 @@ mod tests {
         assert_eq!(reasons(Some("#cloud-config"), false), [(Rejected::NoCloudInit, 1)].into());
         assert_eq!(reasons(Some("#cloud-config"), true), [].into());
         assert_eq!(reasons(None, false), [].into());
+    }
+
+    #[test]
+    fn what_can_be_counted_on_for_less_than_an_hour_is_not_rented() {
+        check("a 1.00 99% until=3600", |_| {}, "");
+        check("a 1.00 99% until=3599", |_| {}, "ends_too_soon");
+        check("a 1.00 99% until=0", |_| {}, "ends_too_soon");
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub fn verify(situation: &Situation, plan: &Plan) -> Vec<Violation> {
     check.found
 }
 
+/// The least time for which what is rented must be there to be counted on.
+const AVAILABLE_S_MIN: i64 = 3_600;
+
 struct Check<'a> {
     situation: &'a Situation,
     at: usize,
@@ -464,6 +467,8 @@ impl<'a> Check<'a> {
         else {
             return self.broken(Invariant::Resource, format!("{} is not listed", deploy.hostnode));
         };
+        let lasts = hostnode.available_until.is_none_or(|end| (end - situation.now).get_seconds() >= AVAILABLE_S_MIN);
+        self.demand(lasts, Invariant::Resource, || format!("{} ends too soon", deploy.hostnode));
         let sum = |of: fn(&Shape) -> u32| shapes.iter().map(|shape| u64::from(of(shape))).sum::<u64>();
         let enough = match &hostnode.supply {
             Supply::Resources(resources) => {

@@ -412,3 +412,13 @@ fn a_policy_with_cloud_init_is_not_rented_where_none_is_handed_on() {
         &[Invariant::Policy],
     );
 }
+
+#[test]
+fn what_ends_within_the_hour_is_not_rented() {
+    let until = |town: &mut Town, count: u64| {
+        let end = crate::model::time::after(town.situation.now, seconds(count));
+        town.market().hostnodes[0].available_until = Some(end);
+    };
+    bad_deploy(|town, _| until(town, 3_600), &[]);
+    bad_deploy(|town, _| until(town, 3_599), &[Invariant::Resource]);
+}

@@ -45,7 +45,8 @@ const SCHEMAS: &[(&str, &str)] = &[
         "name:text id?:text fleet:text marketplace:text account:text hostnode?:text location:text gpu_model:text \
          gpus:uint vcpus?:uint ram_gb?:uint storage_gb?:uint price_type?:text standing:text since?:time age_s?:uint \
          running_since?:time address?:text ports:{uint} bid_usd_per_hour?:money rate_usd_per_hour:money \
-         agreed_usd_per_hour?:money overbilled_usd_per_hour?:money on_demand_usd_per_hour?:money protected:bool write_in_doubt:bool replaces?:text why:text",
+         agreed_usd_per_hour?:money overbilled_usd_per_hour?:money on_demand_usd_per_hour?:money \
+         available_until?:time protected:bool write_in_doubt:bool replaces?:text why:text",
     ),
     ("OffersView", "at?:time fleets:[FleetOffersView]"),
     ("FleetOffersView", "fleet:text candidates:[OfferView] candidates_total:uint rejected:{uint} unasked_offers:uint"),
@@ -53,7 +54,7 @@ const SCHEMAS: &[(&str, &str)] = &[
         "OfferView",
         "rank:uint marketplace:text hostnode:text location:text gpu_model:text gpus:uint vcpus:uint ram_gb:uint \
          storage_gb:uint price_type:text bid_usd_per_hour?:money rate_usd_per_hour:money usd_per_gpu_hour:money \
-         on_demand_usd_per_hour:money uptime_ratio?:ratio score:ScoreView verdict:text",
+         on_demand_usd_per_hour:money uptime_ratio?:ratio available_until?:time score:ScoreView verdict:text",
     ),
     ("ScoreView", "preference:uint usd_per_delivered_gpu_hour:money crowding:uint"),
     ("PlanView", "at:time fleets:[FleetPlanView]"),

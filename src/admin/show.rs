@@ -176,6 +176,7 @@ fn member(member: &Member, overbilled: Option<HourlyRate>, now: Timestamp) -> In
         agreed_usd_per_hour: Some(member.agreed.total().into()),
         overbilled_usd_per_hour: overbilled.map(Money::from),
         on_demand_usd_per_hour: Some(member.on_demand.total().into()),
+        available_until: member.available_until,
         protected: member.protected,
         write_in_doubt: member.write_in_doubt,
         replaces: member.replaces.as_ref().map(ToString::to_string),
@@ -210,6 +211,7 @@ fn stray(fleet: &FleetName, stray: &Stray, now: Timestamp) -> InstanceView {
         agreed_usd_per_hour: None,
         overbilled_usd_per_hour: None,
         on_demand_usd_per_hour: None,
+        available_until: instance.available_until,
         protected: false,
         write_in_doubt: false,
         replaces: None,
@@ -243,6 +245,7 @@ fn late(fleet: &FleetName, late: &Late) -> InstanceView {
         agreed_usd_per_hour: None,
         overbilled_usd_per_hour: None,
         on_demand_usd_per_hour: None,
+        available_until: None,
         protected: false,
         write_in_doubt: false,
         replaces: None,
@@ -291,6 +294,7 @@ pub(super) fn offer(candidate: &Candidate, rank: u32) -> OfferView {
         usd_per_gpu_hour: per_gpu(*rate, offer.shape.gpus).into(),
         on_demand_usd_per_hour: offer.on_demand.total().into(),
         uptime_ratio: offer.uptime_ppm.map(|ppm| Ratio::from_ppm(ppm.into())),
+        available_until: offer.available_until,
         score: ScoreView {
             preference: score.preference,
             usd_per_delivered_gpu_hour: crate::model::HourlyRate::from_micros(score.micros_per_delivered_gpu_hour)

@@ -280,6 +280,10 @@ views! {
         /// What the same VM costs on demand.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         on_demand_usd_per_hour: Option<Money>,
+        /// Until when the marketplace lets it count on its GPUs, where there is an end.
+        #[serde_as(as = "Option<DisplayFromStr>")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        available_until: Option<Timestamp>,
         /// Left alone, but for money.
         protected: bool,
         /// A write to it is not answered for sure.
@@ -350,6 +354,10 @@ views! {
         /// As listed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         uptime_ratio: Option<Ratio>,
+        /// Until when it could be counted on, where there is an end.
+        #[serde_as(as = "Option<DisplayFromStr>")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        available_until: Option<Timestamp>,
         /// The parts of its place in the order.
         score: ScoreView,
         /// `eligible`, `asking`, `chosen`, or why it was turned down.

@@ -9,7 +9,7 @@ use crate::{
     engine::export::verdict_word,
     model::{
         FleetName, Hostnode, HostnodeId, MarketplaceName,
-        offer::{Lot, Supply},
+        offer::{Lot, Ports, Supply},
         reason::Rejected,
     },
     plan::{Candidate, FleetReport, FleetState, MarketState, Plan, Situation, Verdict, wish},
@@ -99,7 +99,13 @@ fn as_listed(node: &Hostnode) -> String {
     let online = if node.online { "online" } else { "offline" };
     let place = node.location.to_string();
     let place = if place.is_empty() { "place unknown".to_owned() } else { place };
-    format!("{place}; {online}, {up}; free: {sold}, {} ports", node.ports.free().len())
+    let ends = node.available_until.map_or_else(String::new, |end| format!(" until {end}"));
+    let ports = match &node.ports {
+        Ports::Free(ports) => format!("{} ports", ports.len()),
+        Ports::Unlisted => "ports not listed".to_owned(),
+        Ports::GivenForSsh => "a port for SSH".to_owned(),
+    };
+    format!("{place}; {online}{ends}, {up}; free: {sold}, {ports}")
 }
 
 /// What the policy asks for that the machine has not.
@@ -136,6 +142,7 @@ fn needs(situation: &Situation, fleet: &FleetName, marketplace: &MarketplaceName
             let why = market.and_then(|market| market.ability.unable(&wish(policy)));
             why.unwrap_or_else(|| "its marketplace makes no VMs as [instance] wants them".to_owned())
         }
+        Rejected::EndsTooSoon => "it can be counted on for less than an hour".to_owned(),
     };
     format!("{reason}: {asked}")
 }

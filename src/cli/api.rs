@@ -3,7 +3,7 @@
 //! Which calls and fields there are is the dialect's to say ([`RawCall`]); here they become a command line of their own, so
 //! that help, required fields and the nearest name for a slip are clap's as everywhere. One request is sent, never twice,
 //! and its answer is printed as JSON, a refusal's too. **Invariant:** no credential of ours is printed, even where an
-//! answer quotes what was sent.
+//! answer quotes what was sent, and no private key that an answer carries.
 
 use super::{
     Context,
@@ -34,6 +34,12 @@ use std::path::PathBuf;
 const SECRET_BYTES_MIN: usize = 4;
 /// Whoever knows these could log in: they are taken out of the answer too.
 const SECRET_FIELDS: &[&str] = &["password"];
+/// What these members of an answer hold is never printed, whatever it is: private keys.
+const SECRET_MEMBERS: &[&str] = &["pem", "private_key"];
+/// What every private key in text form says of itself.
+const KEY_MARK: &str = "PRIVATE KEY";
+/// What stands where a secret stood.
+const HIDDEN: &str = "***";
 
 /// The settings file that is named among a call's words.
 pub fn named_config(words: &[String]) -> Option<PathBuf> {
@@ -270,8 +276,11 @@ fn secrets(marketplace: &MarketplaceSettings, fields: &[(String, String)]) -> Ve
 }
 
 fn hidden(text: &str, secrets: &[SecretString]) -> String {
+    if text.contains(KEY_MARK) {
+        return HIDDEN.to_owned();
+    }
     let known = secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SECRET_BYTES_MIN);
-    known.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    known.fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
 }
 
 fn hide(value: &mut Value, secrets: &[SecretString]) {
@@ -281,6 +290,9 @@ fn hide(value: &mut Value, secrets: &[SecretString]) {
         Value::Array(values) => values.iter_mut().for_each(|value| hide(value, secrets)),
         Value::Object(members) => {
             let shown = std::mem::take(members).into_iter().map(|(key, mut value)| {
+                if SECRET_MEMBERS.contains(&key.as_str()) && !value.is_null() {
+                    value = HIDDEN.into();
+                }
                 hide(&mut value, secrets);
                 (hidden(&key, secrets), value)
             });
@@ -318,6 +330,18 @@ mod tests {
         let mut answer = json!({"hush-key": ["it was hush-key", {"a": "hush-keyhush-key"}], "b": 1, "c": "abc"});
         hide(&mut answer, &secrets);
         assert_eq!(answer, json!({"***": ["it was ***", {"a": "******"}], "b": 1, "c": "abc"}));
+    }
+
+    #[test]
+    fn no_private_key_is_shown_however_it_comes() {
+        let key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEhush\n-----END RSA PRIVATE KEY-----";
+        let mut answer =
+            json!({"instances": [{"pem": "MIIEhush", "name": "a"}, {"pem": ["MIIEhush"]}, {"pem": null}], "log": key});
+        hide(&mut answer, &[]);
+        assert_eq!(
+            answer,
+            json!({"instances": [{"pem": "***", "name": "a"}, {"pem": "***"}, {"pem": null}], "log": "***"})
+        );
     }
 
     #[test]

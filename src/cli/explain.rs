@@ -39,7 +39,8 @@ fn told(story: &Story) -> String {
     let now = instance.iter().map(|instance| {
         let InstanceView { name, fleet, standing, gpus, gpu_model, marketplace, rate_usd_per_hour, why, .. } = instance;
         let rate = text::rate(*rate_usd_per_hour);
-        format!("{name}: {standing}, {gpus} x {gpu_model} of {fleet} on {marketplace} at {rate} USD/h\n    rented because: {why}")
+        let ends = instance.available_until.map_or_else(String::new, |end| format!(", until {}", text::moment(end)));
+        format!("{name}: {standing}, {gpus} x {gpu_model} of {fleet} on {marketplace} at {rate} USD/h{ends}\n    rented because: {why}")
     });
     now.chain(decisions.iter().rev().map(chapter)).collect::<Vec<_>>().join("\n")
 }

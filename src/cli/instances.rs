@@ -67,6 +67,10 @@ fn row(instance: &InstanceView) -> Vec<Field> {
         }
         (Some(_) | None, _) => instance.why.clone(),
     };
+    let why = match instance.available_until {
+        Some(end) => format!("until {}\n{why}", text::moment(end)),
+        None => why,
+    };
     let mood_of_rate = if instance.overbilled_usd_per_hour.is_some() { Mood::Bad } else { Mood::Plain };
     vec![
         Field::from(&instance.name),
@@ -137,6 +141,14 @@ spotscale-train-k3x9-7  train  running, protected  203.0.113.7  20022->22  2 x l
         view.instances[0].agreed_usd_per_hour = Some(crate::model::HourlyRate::from_micros(790_000).into());
         let shown = show(&Terminal::default(), &view);
         assert!(shown.ends_with("0.810  overbilled: 0.810 USD/h, agreed 0.790; cheapest"), "{shown}");
+    }
+
+    #[test]
+    fn what_has_an_end_says_when() {
+        let mut view = view("203.0.113.7");
+        view.instances[0].available_until = Some("2026-12-01T00:00:00Z".parse().unwrap());
+        let shown = show(&Terminal::default(), &view);
+        assert!(shown.ends_with("0.810  until 2026-12-01T00:00:00Z; cheapest"), "{shown}");
     }
 
     #[test]

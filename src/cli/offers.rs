@@ -63,8 +63,16 @@ pub fn row(offer: &OfferView) -> Vec<Field> {
         text::rate(offer.rate_usd_per_hour).into(),
         text::rate(offer.score.usd_per_delivered_gpu_hour).into(),
         Field::maybe(offer.uptime_ratio.map(text::percent)),
-        Field::moody(&offer.verdict, if offer.verdict == "chosen" { Mood::Busy } else { Mood::Plain }),
+        Field::moody(verdict(offer), if offer.verdict == "chosen" { Mood::Busy } else { Mood::Plain }),
     ]
+}
+
+/// The verdict, and when it would end.
+fn verdict(offer: &OfferView) -> String {
+    match offer.available_until {
+        Some(end) => format!("{}, until {}", offer.verdict, text::moment(end)),
+        None => offer.verdict.clone(),
+    }
 }
 
 fn show(terminal: &Terminal, offers: &FleetOffersView) -> String {
@@ -115,6 +123,9 @@ train: 1 candidate, best first; USD/GPU-H is per delivered GPU-hour
 1  h1        tensordock   Warsaw, Poland  1 x l40-pcie-48gb  spot   0.400  0.405      0.406  99.99%  eligible
   hostnodes turned down: 2 denied";
         assert_eq!(shown, expected);
+        let ending = json.replace("\"verdict\":", "\"available_until\": \"2026-12-01T00:00:00Z\", \"verdict\":");
+        let shown = show(&Terminal::default(), &serde_json::from_str(&ending).unwrap());
+        assert!(shown.contains("  eligible, until 2026-12-01T00:00:00Z\n"), "{shown}");
         let some = json.replace("\"candidates_total\": 1", "\"candidates_total\": 62");
         let shown = show(&Terminal::default(), &serde_json::from_str(&some).unwrap());
         assert!(shown.starts_with("train: 1 of 62 candidates (--all shows all), best first;"), "{shown}");

@@ -154,6 +154,7 @@ pub(crate) fn member(fleet: &str, sequence: u32, model: &str, gpus: u32, price: 
         protected: sequence == 2,
         address: (standing == Standing::Running).then(|| format!("192.0.2.{sequence}")),
         ports: BTreeMap::from([(20_000, 22), (20_001, 9_100)]),
+        available_until: (fleet == "serve").then(|| crate::model::time::after(now(), Duration::from_secs(86_400))),
         why: "the cheapest delivered GPU-hour of the best model".into(),
     }
 }
@@ -167,6 +168,7 @@ fn candidate(host: &str, model: &str, gpus: u32, price: &str, bid: Option<&str>,
         spot: SpotTerms::Asked,
         uptime_ppm: Some(998_000),
         location: place("Toronto", "Canada"),
+        available_until: None,
     };
     let score = Score {
         preference: u32::from(model == RTX),

@@ -4,10 +4,13 @@
 //! anything can have reached the other side: that decides whether a write is in doubt.
 
 use super::Awaited;
+use crate::model::time;
 use std::{fmt, time::Duration};
 
 /// No answer is read beyond this. A scan of 10,000 hostnodes pretty-printed has 18 MB (measured, CRATES).
 pub const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// No wait longer than this is believed.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
 labels! {
     /// The methods the marketplaces use.
@@ -95,6 +98,20 @@ impl Response {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// How long it asks to be left alone, at most [`RETRY_AFTER_MAX`]: `Retry-After` in seconds, or as a date, which is told
+    /// against the answer's own `Date`.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.header("retry-after")?.trim();
+        let wait = match value.parse::<u64>() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => {
+                let date = |text: &str| jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp());
+                time::elapsed(date(self.header("date")?)?, date(value)?)
+            }
+        };
+        Some(wait.min(RETRY_AFTER_MAX))
     }
 }
 

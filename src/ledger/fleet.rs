@@ -138,6 +138,8 @@ pub struct Member {
     pub address: Option<String>,
     /// Outside port to inside port.
     pub ports: BTreeMap<u16, u16>,
+    /// Until when the marketplace lets it count on its GPUs, where a list says so.
+    pub available_until: Option<Timestamp>,
     /// Why it was rented, one line.
     pub why: String,
 }

@@ -212,6 +212,7 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
             .filter(|ports| !ports.is_empty())
             .unwrap_or(&holding.ports)
             .clone(),
+        available_until: instance.and_then(|instance| instance.available_until),
         why: intent.why.clone(),
     }
 }

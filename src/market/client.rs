@@ -263,7 +263,8 @@ impl Client {
     }
 }
 
-/// How an answer came, as far as a write is concerned.
+/// How an answer came, as far as a refused write is concerned. One that its reader takes for success is settled however it
+/// came: a documented 204 has no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answered {
     /// Nothing can have reached the other side.

@@ -13,6 +13,7 @@ pub mod json;
 pub mod raw;
 pub mod tensordock_v0;
 pub mod tensordock_v2;
+pub mod vectordash;
 
 pub use crate::model::wish::{Ability, Stop, Wish};
 pub use call::Call;
@@ -62,6 +63,7 @@ pub const fn language(api: Api) -> &'static Language {
     match api {
         Api::TensordockV0 => &tensordock_v0::LANGUAGE,
         Api::TensordockV2 => &tensordock_v2::LANGUAGE,
+        Api::Vectordash => &vectordash::LANGUAGE,
     }
 }
 

@@ -62,7 +62,8 @@ pub struct Instance {
     pub ports: BTreeMap<u16, u16>,
     /// When it was made, by the vendor's clock.
     pub created_at: Option<Timestamp>,
-    /// Until when the marketplace lets it count on its GPUs; `None`: nobody sets an end.
+    /// Until when the marketplace lets it count on its GPUs; `None`: nobody sets an end, or none that
+    /// can be read.
     pub available_until: Option<Timestamp>,
 }
 

@@ -379,6 +379,8 @@ pub struct Offer {
     pub uptime_ppm: Option<u32>,
     /// Where the machine stands.
     pub location: Location,
+    /// As listed: what is rented there can be counted on until then.
+    pub available_until: Option<Timestamp>,
 }
 
 /// What we would pay at most for the compute of one VM, per hour; storage comes on top.

@@ -81,6 +81,8 @@ labels! {
         MarketplaceNotWanted = "marketplace_not_wanted",
         /// The marketplace makes no VMs as the policy's `[instance]` wants them.
         InstanceNotOffered = "instance_not_offered",
+        /// It can be counted on for less than an hour.
+        EndsTooSoon = "ends_too_soon",
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Action, Bench, Candidate, Deploy, FleetState, Situation, Subject, Unmet,
     headroom::{Headroom, Need, Short},
+    situation::wish,
     stock::Stock,
 };
 use crate::{
@@ -120,10 +121,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Shrinks by a member, in the policy's way: a running VM may keep its disk.
+    /// Shrinks by a member, in the policy's way: a running VM may keep its disk, where VMs can be stopped.
     pub fn release(&mut self, state: &FleetState, member: &Member, why: String) {
+        let market = self.situation.markets.get(&member.marketplace);
+        let can_stop = market.is_none_or(|market| market.ability.unable(&wish(&state.policy)).is_none());
         let stops = match state.policy.instance.scale_down {
-            ScaleDown::Stop => member.standing == crate::ledger::Standing::Running,
+            ScaleDown::Stop => can_stop && member.standing == crate::ledger::Standing::Running,
             ScaleDown::Delete => false,
         };
         if !stops {

@@ -1,20 +1,25 @@
 //! Which machines will do: each hostnode of each marketplace becomes offers in every size that fits, or is turned down
 //! for one reason that is counted.
 
-use super::{FleetState, Situation, draft::Notes, headroom::Short, situation::wish, stock::Stock};
+use super::{FleetState, MarketState, Situation, draft::Notes, headroom::Short, situation::wish, stock::Stock};
 use crate::{
     ledger::Member,
     model::{
         AccountName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Offer, Shape,
         offer::{Location, Misfit, Ports, Rates, SpotTerms},
         reason::Rejected,
+        time::elapsed,
     },
     policy::{
         Policy,
         terms::{HostTerms, ModelTerms, OnDemandUse},
     },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// What can be counted on for less than this is not rented: an hour, the shortest time for which an account must be able to
+/// pay, too (CONTRACT, "Floor"). Making a VM takes minutes, and what is begun on it has to come to something.
+const AVAILABLE_FOR_MIN: Duration = Duration::from_secs(3_600);
 
 /// An offer, with what the rest of the plan needs to know about it.
 #[derive(Clone, Debug)]
@@ -56,7 +61,7 @@ pub(super) fn eligible(
                 Err(Rejected::InstanceNotOffered)
             } else {
                 let place = Place { situation, state, marketplace, account: &market.account, closed: closed.as_ref() };
-                admits(situation, state, &market.account, hostnode)
+                admits(situation, state, market, hostnode)
                     .and_then(|()| place.sizes(&stock.left(&market.account, hostnode), gpus_max))
             };
             match fitting {
@@ -74,7 +79,7 @@ pub(super) fn eligible(
 fn admits(
     situation: &Situation,
     state: &FleetState,
-    account: &AccountName,
+    market: &MarketState,
     hostnode: &Hostnode,
 ) -> Result<(), Rejected> {
     let hosts = &state.policy.hosts;
@@ -84,13 +89,16 @@ fn admits(
     if hosts.deny.contains(&hostnode.id) {
         return Err(Rejected::Denied);
     }
+    if hostnode.available_until.is_some_and(|end| elapsed(situation.now, end) < AVAILABLE_FOR_MIN) {
+        return Err(Rejected::EndsTooSoon);
+    }
     if !is_allowed(hosts, &hostnode.location) {
         return Err(Rejected::CountryNotAllowed);
     }
     if hosts.min_uptime_ppm > 0 && hostnode.uptime_ppm.is_none_or(|uptime| uptime < hosts.min_uptime_ppm) {
         return Err(Rejected::UptimeBelowMin);
     }
-    if let Some(memory) = situation.hosts.get(&(account.clone(), hostnode.id.clone())) {
+    if let Some(memory) = situation.hosts.get(&(market.account.clone(), hostnode.id.clone())) {
         if memory.quarantined {
             return Err(Rejected::Quarantined);
         }
@@ -183,6 +191,7 @@ impl Place<'_> {
             spot: hostnode.spot,
             uptime_ppm: hostnode.uptime_ppm,
             location: hostnode.location.clone(),
+            available_until: hostnode.available_until,
         };
         let account = self.account.clone();
         let looks = match hostnode.ports {
@@ -336,6 +345,13 @@ mod tests {
         assert_eq!(rejected(Some("ssh-ed25519 A"), ScaleDown::Delete), Vec::<&str>::new());
         assert_eq!(rejected(None, ScaleDown::Delete), ["instance_not_offered"]);
         assert_eq!(rejected(Some("ssh-ed25519 A"), ScaleDown::Stop), ["instance_not_offered"]);
+    }
+
+    #[test]
+    fn what_can_be_counted_on_for_less_than_an_hour_is_not_rented() {
+        check("a 1.00 99% until=3600", |_| {}, "");
+        check("a 1.00 99% until=3599", |_| {}, "ends_too_soon");
+        check("a 1.00 99% until=0", |_| {}, "ends_too_soon");
     }
 
     #[test]

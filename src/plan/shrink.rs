@@ -260,7 +260,12 @@ fn is_base(draft: &Draft<'_>, state: &FleetState, member: &Member, base: u32) ->
 
 #[cfg(test)]
 mod tests {
-    use crate::{model::time::before, plan::testkit::*, plan::*, policy::terms::*};
+    use crate::{
+        model::{time::before, wish::Ability},
+        plan::testkit::*,
+        plan::*,
+        policy::terms::*,
+    };
 
     #[track_caller]
     fn check(members: &str, setup: impl for<'t> FnOnce(&'t mut Town) -> &'t mut Town, expected: &str) {
@@ -452,6 +457,18 @@ mod tests {
             "a running a 1 age=9   b running a 1 age=99   c pending a 1",
             |town| town.policy(|terms| terms.instance.scale_down = ScaleDown::Stop).target(1),
             "delete c target; stop a",
+        );
+    }
+
+    #[test]
+    fn where_nothing_can_be_stopped_it_is_deleted() {
+        check(
+            "a running a 1 age=9   b running a 1 age=99",
+            |town| {
+                town.market().ability = Ability::new(|wish| wish.stop.map(|_| "no".to_owned()));
+                town.policy(|terms| terms.instance.scale_down = ScaleDown::Stop).target(1)
+            },
+            "delete a target",
         );
     }
 

@@ -1,7 +1,7 @@
 //! A little town to test plans in: one account, one marketplace, one fleet (`f`), written in a few words.
 //!
 //! ```text
-//! hosts:    a 1.00 99% x4 big ports2 offline nospot poland least=0.40   b 1.05 ?      (three spaces between two)
+//! hosts:    a 1.00 99% x4 big ports2 offline nospot poland least=0.40 until=600   b 1.05 ?      (three spaces between two)
 //! members:  m running a 2 rate=0.50 od protected age=600 billed=0.7 replaces=n doubt  …
 //! ```
 //!
@@ -277,6 +277,10 @@ impl Town {
                 "nospot" => host.spot = SpotTerms::None,
                 "unlisted" => host.ports = Ports::Unlisted,
                 "poland" => host.location.country = "Poland".into(),
+                _ if word.starts_with("until=") => {
+                    let seconds = seconds(word.strip_prefix("until=").unwrap().parse().unwrap());
+                    host.available_until = Some(after(self.situation.now, seconds));
+                }
                 _ => match (word.strip_prefix('x'), word.strip_prefix("ports"), word.strip_prefix("least=")) {
                     (Some(count), _, _) => free = count.parse().unwrap(),
                     (_, Some(count), _) => {
@@ -336,6 +340,7 @@ impl Town {
             attempts: Attempts::default(),
             protected: false,
             address: None,
+            available_until: None,
             ports: BTreeMap::new(),
             why: String::new(),
         };
@@ -380,9 +385,9 @@ impl Town {
             price_type: None,
             quoted: Some(Rates { compute: rate(billed), storage: HourlyRate::ZERO }),
             address: None,
+            available_until: None,
             ports: BTreeMap::new(),
             created_at: None,
-            available_until: None,
         }
     }
 

@@ -5,7 +5,7 @@
 //! the cure is never forbidden. It shares the counting table with the planner and nothing else: every sum is made here
 //! anew, action by action, in the order of the plan.
 
-use super::{Action, Deploy, FleetState, Order, Plan, Situation, Subject, force, permitted};
+use super::{Action, Deploy, FleetState, Order, Plan, Situation, Subject, force, permitted, wish};
 use crate::{
     ledger::{Member, Standing},
     model::{
@@ -87,6 +87,9 @@ pub fn verify(situation: &Situation, plan: &Plan) -> Vec<Violation> {
     }
     check.found
 }
+
+/// The least time for which what is rented must be there to be counted on.
+const AVAILABLE_S_MIN: i64 = 3_600;
 
 struct Check<'a> {
     situation: &'a Situation,
@@ -304,6 +307,10 @@ impl<'a> Check<'a> {
         if *price_type == PriceType::Spot && state.policy.on_demand.usage == OnDemandUse::Always {
             wrong.push("spot");
         }
+        let unable = situation.markets.get(marketplace).and_then(|market| market.ability.unable(&wish(&state.policy)));
+        if unable.is_some() {
+            wrong.push("a VM that the marketplace cannot make as it is wanted");
+        }
         wrong.extend(self.too_much(state, Vm { fleet, marketplace, hostnode, location, shape }, account, *price_type));
         self.wanted(wrong);
         self.resources(deploy);
@@ -460,6 +467,8 @@ impl<'a> Check<'a> {
         else {
             return self.broken(Invariant::Resource, format!("{} is not listed", deploy.hostnode));
         };
+        let lasts = hostnode.available_until.is_none_or(|end| (end - situation.now).get_seconds() >= AVAILABLE_S_MIN);
+        self.demand(lasts, Invariant::Resource, || format!("{} ends too soon", deploy.hostnode));
         let sum = |of: fn(&Shape) -> u32| shapes.iter().map(|shape| u64::from(of(shape))).sum::<u64>();
         let enough = match &hostnode.supply {
             Supply::Resources(resources) => {

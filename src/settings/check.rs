@@ -4,8 +4,8 @@
 //! is laid over it, and what the keys say together is judged of the whole.
 
 use super::{
-    Api, HttpSettings, Limits, MarketplaceSettings, Settings, environment,
-    raw::{self, Raw, RawMarketplace, SaidApi, State},
+    HttpSettings, Limits, MarketplaceSettings, Settings, environment,
+    raw::{self, Raw, RawMarketplace, State},
     secret::{self, SecretSource},
 };
 use crate::{
@@ -126,12 +126,8 @@ fn or<T: Clone>(said: &Option<At<T>>, default: T) -> T {
 fn draft(raw: &Raw, doors: &mut Doors<'_>, findings: &mut Findings) -> Draft {
     let (default_ssh_key, instance_defaults) = instance_defaults(raw, doors, findings);
     let spot_offered = |said: &RawMarketplace| match said.api.as_ref().map(|api| api.value) {
-        Some(SaidApi::Now(api)) => api.spot_offered(),
-        Some(SaidApi::Later(_)) | None => SpotOffered::Yes,
-    };
-    let vocabulary = |said: &RawMarketplace| match said.api.as_ref()?.value {
-        SaidApi::Now(api) => Some(api.vocabulary()),
-        SaidApi::Later(_) => None,
+        Some(api) => api.spot_offered(),
+        None => SpotOffered::Yes,
     };
     Draft {
         policies: doors.folder.join(or(&raw.policies, raw::POLICIES.to_owned())),
@@ -143,7 +139,7 @@ fn draft(raw: &Raw, doors: &mut Doors<'_>, findings: &mut Findings) -> Draft {
             vocabularies: raw
                 .marketplaces
                 .iter()
-                .filter_map(|said| Some((said.name.clone(), vocabulary(said)?)))
+                .filter_map(|said| Some((said.name.clone(), said.api.as_ref()?.value.vocabulary())))
                 .collect(),
             catalogue_edition: catalogue::EDITION,
         },
@@ -208,29 +204,14 @@ fn marketplace(raw: &RawMarketplace, doors: &mut Doors<'_>, findings: &mut Findi
         let why = "whoever is on the way could read the credentials";
         findings.warn(url, "is not encrypted", why, "use https");
     }
-    let api = api.as_ref()?;
-    let api_value = match api.value {
-        SaidApi::Now(Api::TensordockV0) => {
-            if !has_key {
-                let remedy = "add it, such as key = { credential = \"tensordock-key\" }";
-                findings.missing(&at.place, &format!("{}.key", at.key), "this API takes a key and a token", remedy);
-            }
-            Api::TensordockV0
-        }
-        SaidApi::Now(Api::TensordockV2) => {
-            if let Some(key) = key {
-                findings.fault(key, "is not needed", "tensordock-v2 takes only a token", "remove it");
-            }
-            Api::TensordockV2
-        }
-        SaidApi::Later(later) => {
-            if let Some(key) = key {
-                findings.fault(key, "is not needed", format!("{later} takes only a token"), "remove it");
-            }
-            findings.fault(api, NOT_YET, "nothing could be rented there", "remove the marketplace meanwhile");
-            return None;
-        }
-    };
+    let api_value = api.as_ref()?.value;
+    if api_value.takes_key() && !has_key {
+        let remedy = "add it, such as key = { credential = \"tensordock-key\" }";
+        findings.missing(&at.place, &format!("{}.key", at.key), "this API takes a key and a token", remedy);
+    }
+    if let Some(key) = key.as_ref().filter(|_| !api_value.takes_key()) {
+        findings.fault(key, "is not needed", format!("{api_value} takes only a token"), "remove it");
+    }
     if let (Some(pace), Some(most)) = (requests_per_second_milli, api_value.requests_per_minute_max())
         && pace.value.saturating_mul(60) > u64::from(most) * 1_000
     {

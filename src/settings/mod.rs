@@ -38,6 +38,8 @@ labels! {
         TensordockV0 = "tensordock-v0",
         /// TensorDock's second API: on demand only.
         TensordockV2 = "tensordock-v2",
+        /// Vectordash: on demand, by GPU type.
+        Vectordash = "vectordash",
     }
 }
 
@@ -46,6 +48,8 @@ labels! {
     pub enum Vendor {
         /// TensorDock.
         Tensordock = "tensordock",
+        /// Vectordash.
+        Vectordash = "vectordash",
     }
 }
 
@@ -54,6 +58,7 @@ impl Api {
     pub const fn vendor(self) -> Vendor {
         match self {
             Self::TensordockV0 | Self::TensordockV2 => Vendor::Tensordock,
+            Self::Vectordash => Vendor::Vectordash,
         }
     }
 
@@ -62,6 +67,15 @@ impl Api {
         match self {
             Self::TensordockV0 => Vocabulary::TensordockV0,
             Self::TensordockV2 => Vocabulary::TensordockV2,
+            Self::Vectordash => Vocabulary::Vectordash,
+        }
+    }
+
+    /// Whether it takes a key beside the token.
+    pub const fn takes_key(self) -> bool {
+        match self {
+            Self::TensordockV0 => true,
+            Self::TensordockV2 | Self::Vectordash => false,
         }
     }
 
@@ -72,6 +86,7 @@ impl Api {
             Self::TensordockV0 => None,
             // The vendor's page getting-started (documented).
             Self::TensordockV2 => Some(100),
+            Self::Vectordash => None,
         }
     }
 
@@ -80,6 +95,8 @@ impl Api {
         match self {
             // The vendor's dashboard host (documented).
             Self::TensordockV0 | Self::TensordockV2 => "https://dashboard.tensordock.com",
+            // "All requests … should be sent to" it (documented).
+            Self::Vectordash => "https://vectordash.com",
         }
     }
 
@@ -87,7 +104,7 @@ impl Api {
     pub const fn spot_offered(self) -> SpotOffered {
         match self {
             Self::TensordockV0 => SpotOffered::Yes,
-            Self::TensordockV2 => SpotOffered::No,
+            Self::TensordockV2 | Self::Vectordash => SpotOffered::No,
         }
     }
 }
@@ -263,6 +280,20 @@ mod tests {
             checked.warnings.len()
         };
         assert_eq!([warned("1.666"), warned("1.667")], [0, 1]);
+    }
+
+    #[test]
+    fn vectordash_takes_only_a_token() {
+        let text = "[marketplaces.vectordash]\napi = \"vectordash\"\ntoken = { env = \"MY_TOKEN\" }\n";
+        let settings = settings(text, &[]);
+        let marketplace = &settings.marketplaces[&"vectordash".parse().unwrap()];
+        assert_eq!((marketplace.api, marketplace.base_url.as_str()), (Api::Vectordash, "https://vectordash.com"));
+        assert!(marketplace.key.is_none());
+        let context = settings.policy_context();
+        assert_eq!(context.marketplaces[&"vectordash".parse().unwrap()], SpotOffered::No);
+        let checked = checked(&format!("{text}key = {{ env = \"MY_TOKEN\" }}\n"), &[]);
+        let faults: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
+        assert!(faults.len() == 1 && faults[0].contains("vectordash takes only a token"), "{faults:?}");
     }
 
     #[test]

@@ -50,15 +50,6 @@ pub enum State {
     Postgres,
 }
 
-/// What a marketplace speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SaidApi {
-    /// Supported.
-    Now(Api),
-    /// Not supported yet.
-    Later(&'static str),
-}
-
 /// `[marketplaces.<name>]`.
 #[derive(Clone, Debug)]
 pub struct RawMarketplace {
@@ -67,7 +58,7 @@ pub struct RawMarketplace {
     /// Its name.
     pub name: MarketplaceName,
     /// `api`: what it speaks. Required.
-    pub api: Option<At<SaidApi>>,
+    pub api: Option<At<Api>>,
     /// `base_url`: where it answers. Default: the vendor's own address.
     pub base_url: Option<At<String>>,
     /// `key`: the first credential, where the API has two.
@@ -185,19 +176,12 @@ fn listen(node: &Node) -> Result<SocketAddr, Complaint> {
     })
 }
 
-fn api(node: &Node) -> Result<SaidApi, Complaint> {
-    const LATER: [&str; 1] = ["vectordash"];
+fn api(node: &Node) -> Result<Api, Complaint> {
     let text = value::line(node)?;
-    if let Ok(api) = text.parse() {
-        return Ok(SaidApi::Now(api));
-    }
-    match LATER.into_iter().find(|later| *later == text) {
-        Some(later) => Ok(SaidApi::Later(later)),
-        None => {
-            let known: Vec<&str> = Api::ALL.iter().map(|api| api.as_str()).chain(LATER).collect();
-            Err(value::unknown_word(&text, &known))
-        }
-    }
+    text.parse().map_err(|_| {
+        let known: Vec<&str> = Api::ALL.iter().map(|api| api.as_str()).collect();
+        value::unknown_word(&text, &known)
+    })
 }
 
 /// An address without query and credentials, the trailing slash dropped.

@@ -55,7 +55,7 @@ impl World {
                 address: Some(vm.address.clone()),
                 ports: vm.ports.clone(),
                 created_at: Timestamp::from_millisecond(vm.made_at).ok(),
-                available_until: None,
+                available_until: self.hosts.get(&vm.hostnode).and_then(Host::available_until),
             },
             shape: vm.shape.clone(),
             location: vm.location.clone(),

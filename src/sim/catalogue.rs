@@ -6,6 +6,8 @@
 //! free, hosts without a free port, hosts with limits of their own. The catalogue is the same for every seed, so that
 //! a hostnode written into a policy's `deny` stays that hostnode.
 
+mod vectordash;
+
 use super::seed::Seed;
 use crate::{
     model::{
@@ -14,7 +16,7 @@ use crate::{
     },
     settings::Vendor,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Micros per vCPU and hour. Source: every recorded v0 hostnode.
 const VCPU_MICROS: u64 = 3_000;
@@ -73,6 +75,8 @@ pub struct Machine {
     pub floor_swing_ppm: u32,
     /// How far the list price wanders.
     pub price_swing_ppm: u32,
+    /// How long it can be had, from the opening on, before its owner takes it back for a while; `None`: for good.
+    pub available_for: Option<Duration>,
 }
 
 /// One line of the table: model, GPUs in all, taken, price in micros; vCPUs, GB of memory, GB of disk; uptime; place.
@@ -192,6 +196,7 @@ fn machine(source: Source, number: usize, line: &Line) -> Machine {
         floor_ppm: FLOOR_PPM,
         floor_swing_ppm: FLOOR_SWING_PPM,
         price_swing_ppm: PRICE_SWING_PPM,
+        available_for: None,
     }
 }
 
@@ -234,6 +239,7 @@ fn recorded() -> Vec<Machine> {
 pub fn machines_of(vendor: Vendor) -> Vec<Machine> {
     match vendor {
         Vendor::Tensordock => machines(),
+        Vendor::Vectordash => vectordash::machines(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     seed::{Dice, Seed},
 };
 use crate::model::{
-    GpuModel, Hostnode, HostnodeId, HourlyRate, PriceType, Shape,
+    GpuModel, Hostnode, HostnodeId, HourlyRate, PriceType, Shape, Timestamp,
     offer::{Location, Ports, PriceRule, Resources, Restriction, SpotTerms, Stock, Supply},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,9 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 pub const RULE: PriceRule = PriceRule { term_step_micros: 1_000, size_step: 2, storage_gb_min: 0 };
 /// At most so many rivals stand on or around a host; more find it too crowded.
 const RIVALS_MAX: usize = 10;
+
+/// How long an owner who takes a machine back keeps it (assumed).
+const OWNERS_TIME_MS: i64 = 4 * HOUR_MS;
 
 /// How restless the world is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +154,9 @@ pub(super) struct Host {
     floor_mean_ppm: u32,
     floor_swing_ppm: u32,
     price_swing_ppm: u32,
+    /// How long its owner gives it away at a time, and when that ends next. It is known beforehand: no temper changes it.
+    lent_ms: Option<Millis>,
+    lent_until: Option<Millis>,
     pub absence: Option<(Absence, Millis)>,
     pub rivals: Vec<Rival>,
     absences: Timer,
@@ -177,6 +183,7 @@ impl Host {
         let between_outages = 30 * MINUTE_MS * 1_000_000 / down_ppm;
         // A large machine has more visitors; together they hold about a third of it.
         let visits = (if gpus >= 4 { 100 } else { 160 }) * MINUTE_MS;
+        let lent_ms = machine.available_for.map(|lasts| i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX));
         let mut host = Self {
             id: machine.id.clone(),
             location: machine.location.clone(),
@@ -196,6 +203,8 @@ impl Host {
             floor_mean_ppm: machine.floor_ppm,
             floor_swing_ppm: machine.floor_swing_ppm,
             price_swing_ppm: machine.price_swing_ppm,
+            lent_ms,
+            lent_until: lent_ms.map(|lasts| now.saturating_add(lasts)),
             absence: None,
             rivals: Vec::new(),
             absences: Timer::new(dice("absences"), temper, now, between_outages / 2, between_outages * 3 / 2),
@@ -274,8 +283,13 @@ impl Host {
             }),
             spot: SpotTerms::Asked,
             ports: Ports::Free(self.ports.iter().rev().filter(|port| !usage.ports.contains(port)).copied().collect()),
-            available_until: None,
+            available_until: self.available_until(),
         }
+    }
+
+    /// When its owner takes it back.
+    pub fn available_until(&self) -> Option<Timestamp> {
+        self.lent_until.and_then(|end| Timestamp::from_millisecond(end).ok())
     }
 
     /// What is left for those who compete, when so much is held for good.
@@ -310,6 +324,13 @@ impl Host {
             };
             let until = now.saturating_add(i64::try_from(minutes).unwrap_or(0).saturating_mul(MINUTE_MS));
             stepped.died = self.vanish(kind, until);
+        }
+        if let (Some(end), Some(lasts)) = (self.lent_until, self.lent_ms)
+            && end <= now
+        {
+            let back = now.saturating_add(OWNERS_TIME_MS);
+            self.lent_until = Some(back.saturating_add(lasts));
+            stepped.died = self.vanish(Absence::Dead, back);
         }
         if self.floors.rings(temper, now) {
             let drawn = self.floors.dice.between(0, 2 * u64::from(self.floor_swing_ppm));
@@ -422,6 +443,22 @@ mod tests {
             floors.insert(alive.floor_ppm);
         }
         assert!(away > 0 && crowded > 0 && floors.len() > 100, "{away} {crowded} {}", floors.len());
+    }
+
+    #[test]
+    fn a_lent_machine_goes_back_to_its_owner_on_the_day_that_was_said_and_is_lent_again() {
+        let machine = super::super::catalogue::machines_of(crate::settings::Vendor::Vectordash)
+            .into_iter()
+            .find(|machine| machine.available_for == Some(std::time::Duration::from_secs(5 * 3_600)))
+            .unwrap();
+        let mut lent = Host::new(&machine, Seed(5), Temper::Still, 0);
+        let end = |host: &Host| host.available_until().unwrap().as_millisecond() / HOUR_MS;
+        assert_eq!(end(&lent), 5);
+        assert_eq!(lent.step(Temper::Still, 5 * HOUR_MS - 1), Stepped::default());
+        assert!(lent.step(Temper::Still, 5 * HOUR_MS).died);
+        assert_eq!((lent.absence, end(&lent)), (Some((Absence::Dead, 9 * HOUR_MS)), 14));
+        lent.step(Temper::Still, 9 * HOUR_MS);
+        assert_eq!((lent.absence, end(&lent)), (None, 14));
     }
 
     proptest! {

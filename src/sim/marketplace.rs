@@ -127,7 +127,9 @@ impl Market {
     /// Takes one request at a moment.
     pub fn handle(&mut self, now: Timestamp, request: &Request) -> Reaction {
         self.advance(now);
-        let Some(counter) = self.counters.iter().find(|counter| request.path.starts_with(counter.fake.prefix())) else {
+        // Of those whose prefix it has, the longest: `/api/v0/` is within `/api/`.
+        let counter = self.counters.iter().filter(|counter| request.path.starts_with(counter.fake.prefix()));
+        let Some(counter) = counter.max_by_key(|counter| counter.fake.prefix().len()) else {
             let answer = Response::json(404, r#"{"success": false, "error": "no such API"}"#);
             return Reaction {
                 call: Call::Other,
@@ -217,7 +219,7 @@ mod tests {
     };
     use crate::{
         market::{Dialect, Order, dialect},
-        model::{Balance, Lookup, PriceType, Refusal, Shape, VmName, offer::Bid},
+        model::{Balance, InstanceStatus, Lookup, PriceType, Refusal, Shape, VmName, offer::Bid},
     };
     use std::sync::Arc;
 
@@ -316,6 +318,54 @@ mod tests {
         assert_eq!(stand.ask(&stand.dialect.terminate(&id)), Ok(()));
         let exchange = stand.dialect.instance(&id).unwrap();
         assert_eq!(stand.ask(&exchange), Ok(Lookup::Gone));
+    }
+
+    #[test]
+    fn vectordash_is_spoken_on_the_same_port_over_a_world_of_its_own() {
+        let mut stand = Stand::new();
+        stand.dialect = dialect(Api::Vectordash, None, "t".into());
+        assert_eq!(stand.ask(&stand.dialect.whoami()), Ok(()));
+        let hosts = stand.ask(&stand.dialect.hostnodes()).unwrap();
+        assert_eq!(hosts.dropped, []);
+        let kinds: Vec<&str> = hosts.items.iter().map(|host| host.id.as_str()).collect();
+        assert_eq!(
+            kinds,
+            ["1060 6GB", "1070", "1070 ti", "1080", "1080 ti", "Tesla V100", "Titan V", "Titan X", "Titan Xp"]
+        );
+        let host = hosts.items.iter().find(|host| host.id.as_str() == "1080 ti").unwrap();
+        assert_eq!(host.available_until, Some(at(30 * 86_400)));
+        let wanted = Shape {
+            gpu_model: "geforcegtx1080ti-pcie-11gb".parse().unwrap(),
+            gpus: 1,
+            vcpus: 8,
+            ram_gb: 32,
+            storage_gb: 200,
+        };
+        let (shape, rates) = host.price(&wanted).unwrap();
+        let order = Order {
+            name: "spotscale-train-k3x9-7".parse().unwrap(),
+            hostnode: host.id.clone(),
+            shape,
+            price_type: PriceType::OnDemand,
+            bid: None,
+            image: "Ubuntu 22.04 LTS".to_owned(),
+            ports: BTreeMap::new(),
+            ssh_key: None,
+            cloud_init: None,
+            password: "Passw0rd-of-a-test".into(),
+        };
+        let made = stand.ask(&stand.dialect.deploy(&order).unwrap()).unwrap();
+        assert_eq!(made.quoted, Some(rates));
+        stand.second = 120;
+        let listed = stand.ask(&stand.dialect.instances()).unwrap();
+        let [vm] = &listed.items[..] else { panic!("{listed:?}") };
+        assert_eq!((&vm.id, &vm.name, &vm.status), (&made.id, &order.name, &InstanceStatus::Running));
+        assert_eq!((vm.quoted, vm.available_until), (Some(rates), Some(at(30 * 86_400))));
+        assert_eq!(stand.ask(&stand.dialect.terminate(&made.id)), Ok(()));
+        assert_eq!(stand.ask(&stand.dialect.instances()).unwrap().items, []);
+        assert_eq!(stand.made(), 0, "TensorDock has no part in it");
+        assert_eq!(stand.market.calls(Api::Vectordash, Call::Deploy), 1);
+        assert_eq!(stand.market.world_of(Vendor::Vectordash).truth().vms.len(), 1);
     }
 
     #[test]

@@ -163,3 +163,39 @@ fn help_needs_no_settings() {
     assert!(told("api tensordock-v0 --help").contains("\n  balance             What the account holds"));
     assert!(told("api tensordock-v0 deploy --help").contains("--gpu_model"));
 }
+
+#[test]
+fn vectordash_is_asked_by_its_own_names_and_no_private_key_is_printed() {
+    let stand = Stand::new();
+    let settings = fs::read_to_string(stand.folder.path().join("good.toml")).unwrap();
+    let settings = settings.replace("tensordock-v0", "vectordash").replace("key      = { file = \"key\" }\n", "");
+    fs::write(stand.folder.path().join("good.toml"), settings).unwrap();
+    assert_eq!(stand.answer("account")["payment_method_added"], true);
+    let gpus = stand.answer("gpus")["gpus"].clone();
+    assert!(gpus.as_array().unwrap().iter().any(|gpu| gpu["type"] == "1080 ti"), "{gpus}");
+    let unseen = |line: &str| {
+        let output = stand.sent(line);
+        let printed = [output.stdout, output.stderr].map(|stream| String::from_utf8(stream).unwrap());
+        assert!(!printed[0].contains("simulated-key") && !printed[1].contains("simulated-key"), "{line}: {printed:?}");
+        printed
+    };
+    let [made, _] = unseen("create --name a-vm --gpu 1080%20ti --yes");
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!((&made["instance"]["pem"], &made["instance"]["name"]), (&Value::from("***"), &Value::from("a-vm")));
+    let key = made["instance"]["key"].as_str().unwrap();
+    let [listed, _] = unseen("instances");
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&listed["instances"][0]["pem"], &listed["instances"][0]["key"]),
+        (&Value::from("***"), &Value::from(key))
+    );
+    let [found, _] = unseen(&format!("instance --instance {key}"));
+    assert_eq!(serde_json::from_str::<Value>(&found).unwrap()["instance"]["pem"], "***");
+    // Done, and there is nothing to print.
+    let deleted = stand.sent(&format!("delete --instance {key} --yes"));
+    assert!(deleted.status.success() && deleted.stdout.is_empty() && deleted.stderr.is_empty(), "{deleted:?}");
+    let (_, said) = stand.refused(&format!("delete --instance {key} --yes"));
+    assert_eq!(said, "error: tensordock: delete: it is gone\n");
+    let (_, said) = stand.refused("create --name a-vm --gpu 2080 --yes");
+    assert_eq!(said, "error: tensordock: create: refused: gpu is not one of the GPU types\n");
+}

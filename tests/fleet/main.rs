@@ -14,6 +14,7 @@ mod running;
 mod sharing;
 mod stage;
 mod truth;
+mod vectordash;
 
 use stage::Stage;
 

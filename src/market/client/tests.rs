@@ -209,10 +209,8 @@ async fn many_reads_do_not_starve_a_write_nor_many_writes_a_read() {
     assert!(by_turns(1, 20).await <= 2);
 }
 
-/// What a deploy that was answered so came to.
-async fn deploy(answer: Result<Response, NetError>) -> WriteOutcome<Deployed> {
-    let bench = bench([answer]);
-    let order = crate::market::Order {
+fn order() -> crate::market::Order {
+    crate::market::Order {
         name: "spotscale-train-k3x9-7".parse().unwrap(),
         hostnode: "h".parse().unwrap(),
         shape: crate::model::Shape {
@@ -229,8 +227,13 @@ async fn deploy(answer: Result<Response, NetError>) -> WriteOutcome<Deployed> {
         ssh_key: None,
         cloud_init: None,
         password: "Sup3r-random".into(),
-    };
-    let outcome = bench.client.write(bench.client.dialect().deploy(&order).unwrap()).await;
+    }
+}
+
+/// What a deploy that was answered so came to.
+async fn deploy(answer: Result<Response, NetError>) -> WriteOutcome<Deployed> {
+    let bench = bench([answer]);
+    let outcome = bench.client.write(bench.client.dialect().deploy(&order()).unwrap()).await;
     assert_eq!(bench.sent().len(), 1, "a write is never sent twice");
     assert_eq!(bench.heard().len(), 1);
     outcome
@@ -300,4 +303,40 @@ async fn a_write_offered_as_a_read_is_not_sent() {
     let outcome = bench.client.read(bench.client.dialect().terminate(&"vm".parse().unwrap())).await;
     assert!(matches!(outcome, Err(Refusal::Refused(_))));
     assert!(bench.sent().is_empty());
+}
+
+/// A client that speaks Vectordash, whose deletes are answered without a body.
+fn vectordash(answer: Response) -> Client {
+    let clock = Arc::new(Leaping::default());
+    let net = Arc::new(Script {
+        clock: clock.clone(),
+        answers: SyncMutex::new([Ok(answer)].into()),
+        sent: SyncMutex::default(),
+        writing: AtomicUsize::new(0),
+        writing_most: AtomicUsize::new(0),
+    });
+    let dialect = Arc::new(crate::market::vectordash::Vectordash::new("a-token".into()));
+    Client::new("vectordash".parse().unwrap(), dialect, net, clock, 1_000, Arc::new(Unobserved))
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_settles_a_write_where_the_documents_say_so_and_nowhere_else() {
+    let bare = |status| Response { status, headers: Vec::new(), body: Vec::new() };
+    let id = "ffffff342".parse().unwrap();
+    let mut told = Vec::new();
+    for status in [204, 404, 200, 202, 400, 500] {
+        let client = vectordash(bare(status));
+        told.push((status, client.write(client.dialect().terminate(&id)).await));
+    }
+    for (status, outcome) in told {
+        let settled = matches!(outcome, WriteOutcome::Settled(Ok(())));
+        let doubtful = matches!(outcome, WriteOutcome::InDoubt(_));
+        assert_eq!((settled, doubtful), ([204, 404].contains(&status), ![204, 404].contains(&status)), "{status}");
+    }
+    let order = crate::market::Order { hostnode: "Tesla V100".parse().unwrap(), ..order() };
+    for status in [204, 400, 404] {
+        let client = vectordash(bare(status));
+        let outcome = client.write(client.dialect().deploy(&order).unwrap()).await;
+        assert!(matches!(outcome, WriteOutcome::InDoubt(_)), "{status}: {outcome:?}");
+    }
 }

@@ -11,12 +11,10 @@ use crate::{
         ORIGINAL_STATUS,
         json::{Json, Object, shown},
     },
-    model::{Refusal, time},
+    model::Refusal,
 };
 use std::time::Duration;
 
-/// No wait longer than this is believed.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// A credential shorter than this is not looked for in error texts.
 const SECRET_CHARS_MIN: usize = 4;
 
@@ -65,7 +63,7 @@ impl<'a> Answer<'a> {
         Self {
             status: response.status,
             original_status: response.header(ORIGINAL_STATUS).and_then(|status| status.trim().parse().ok()),
-            retry_after: retry_after(response),
+            retry_after: response.retry_after(),
             success,
             error: error.map(|text| without_secrets(request, text)),
             object,
@@ -252,19 +250,6 @@ pub(in crate::market) fn sorted(text: &str) -> Refusal {
     } else {
         Refusal::Refused(text.to_owned())
     }
-}
-
-/// `Retry-After`: seconds, or a date, which is told against the answer's own `Date`.
-pub(in crate::market) fn retry_after(response: &Response) -> Option<Duration> {
-    let value = response.header("retry-after")?.trim();
-    let wait = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = |text: &str| jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp());
-            time::elapsed(date(response.header("date")?)?, date(value)?)
-        }
-    };
-    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 /// An error may quote what was sent. Our credentials are taken out of it again.

@@ -8,7 +8,7 @@ use crate::{
     io::net::{Request, Response},
     market::{
         json::{Json, Object},
-        tensordock_v0::answer::{error_text, retry_after, sorted, without},
+        tensordock_v0::answer::{error_text, sorted, without},
     },
     model::Refusal,
 };
@@ -69,7 +69,7 @@ impl<'a> Answer<'a> {
         let token = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
         Self {
             status: response.status,
-            retry_after: retry_after(response),
+            retry_after: response.retry_after(),
             inner_status,
             says_no,
             error: error.map(|text| token.map_or(text.clone(), |token| without(text, token))),

@@ -1,7 +1,12 @@
 //! The checker, tried with plans that break one rule each.
 
 use super::*;
-use crate::{model::offer::Bounds, plan::situation::Bench, plan::testkit::*, policy::terms::Mode};
+use crate::{
+    model::{offer::Bounds, wish::Ability},
+    plan::situation::Bench,
+    plan::testkit::*,
+    policy::terms::Mode,
+};
 
 /// A town whose plan is one good deploy, on demand on `a`, and room for more.
 fn good() -> (Town, Deploy) {
@@ -395,4 +400,30 @@ fn what_only_lowers_passes_above_every_limit() {
     town.policy(|terms| terms.max_hourly_rate = rate("0.01")).balance("-5");
     town.situation.limits.max_hourly_rate = Some(rate("0.01"));
     finds(&town, vec![delete("m", Teardown::RateLimit), delete("l", Teardown::Target)], &[]);
+}
+
+#[test]
+fn a_policy_with_cloud_init_is_not_rented_where_none_is_handed_on() {
+    let with = |town: &mut Town| {
+        town.policy(|terms| terms.instance.cloud_init = Some("#cloud-config".into()));
+    };
+    bad_deploy(|town, _| with(town), &[]);
+    bad_deploy(|town, _| town.market().ability = Ability::new(|wish| wish.cloud_init.map(|_| "no".to_owned())), &[]);
+    bad_deploy(
+        |town, _| {
+            with(town);
+            town.market().ability = Ability::new(|wish| wish.cloud_init.map(|_| "no".to_owned()));
+        },
+        &[Invariant::Policy],
+    );
+}
+
+#[test]
+fn what_ends_within_the_hour_is_not_rented() {
+    let until = |town: &mut Town, count: u64| {
+        let end = crate::model::time::after(town.situation.now, seconds(count));
+        town.market().hostnodes[0].available_until = Some(end);
+    };
+    bad_deploy(|town, _| until(town, 3_600), &[]);
+    bad_deploy(|town, _| until(town, 3_599), &[Invariant::Resource]);
 }

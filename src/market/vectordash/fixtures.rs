@@ -1,0 +1,281 @@
+//! Every fixture goes through the dialect, and what comes out is compared with `fixtures/GOLDEN`, line by line.
+
+use super::{nouns::ListedGpu, *};
+use crate::model::{
+    PriceType, Timestamp,
+    inventory::Dropped,
+    offer::{Lot, Ports, Rates, Sizes, SpotTerms, Supply},
+};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/market/vectordash/fixtures")
+}
+
+pub(super) fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(folder().join(name)).unwrap()
+}
+
+fn dialect() -> Vectordash {
+    Vectordash::new("a-token".into())
+}
+
+/// One fixture under one call: the file, HTTP status, the call.
+type Case = (&'static str, u16, &'static str);
+
+const CASES: &[Case] = &[
+    ("account.json", 200, "whoami"),
+    ("account.json", 200, "account"),
+    ("account_whole.json", 200, "whoami"),
+    ("account_whole.json", 200, "account"),
+    ("html_200.html", 200, "whoami"),
+    ("gpus.json", 200, "whoami"),
+    ("unauthorized.json", 200, "whoami"),
+    ("unauthorized.json", 400, "whoami"),
+    ("unauthorized_detail.json", 403, "whoami"),
+    ("delete.txt", 400, "whoami"),
+    ("gpus.json", 200, "hostnodes"),
+    ("gpus.json", 200, "gpus"),
+    ("odd_gpus.json", 200, "hostnodes"),
+    ("odd_gpus.json", 200, "gpus"),
+    ("success.json", 200, "hostnodes"),
+    ("html_200.html", 200, "hostnodes"),
+    ("instances.json", 200, "hostnodes"),
+    ("instances.json", 200, "instances"),
+    ("instances.json", 200, "sessions"),
+    ("odd_instances.json", 200, "instances"),
+    ("odd_instances.json", 200, "sessions"),
+    ("bare_instances.json", 200, "instances"),
+    ("create.json", 200, "instances"),
+    ("html_200.html", 200, "instances"),
+    ("unauthorized_detail.json", 400, "instances"),
+    ("instances.json", 503, "instances"),
+    ("create.json", 200, "deploy"),
+    ("create.json", 201, "deploy"),
+    ("create.json", 500, "deploy"),
+    ("bare_create.json", 200, "deploy"),
+    ("keyless_create.json", 200, "deploy"),
+    ("delete.txt", 204, "deploy"),
+    ("success.json", 200, "deploy"),
+    ("html_200.html", 200, "deploy"),
+    ("no_gpu.json", 400, "deploy"),
+    ("no_gpu.json", 200, "deploy"),
+    ("not_found.json", 404, "deploy"),
+    ("unauthorized.json", 401, "deploy"),
+    ("delete.txt", 400, "deploy"),
+    ("delete.txt", 204, "terminate"),
+    ("delete.txt", 200, "terminate"),
+    ("success.json", 200, "terminate"),
+    ("html_200.html", 200, "terminate"),
+    ("not_found.json", 404, "terminate"),
+    ("delete.txt", 404, "terminate"),
+    ("not_found.json", 400, "terminate"),
+    ("unauthorized.json", 401, "terminate"),
+    ("delete.txt", 400, "terminate"),
+    ("delete.txt", 500, "terminate"),
+];
+
+fn read(case: &Case) -> String {
+    let (file, status, call) = *case;
+    let response = Response::json(status, fixture(file));
+    told(call, &response)
+}
+
+/// What a call makes of an answer.
+fn told(call: &str, response: &Response) -> String {
+    let dialect = dialect();
+    match call {
+        "whoami" => show(dialect.whoami(), response, |()| "done".into()),
+        "account" => show(dialect.account(), response, |account| format!("{account:?}")),
+        "hostnodes" => show(dialect.hostnodes(), response, |scan| listed(scan, show_hostnode)),
+        "gpus" => show(dialect.gpus(), response, |scan| listed(scan, show_gpu)),
+        "instances" => show(dialect.instances(), response, |scan| listed(scan, show_instance)),
+        "sessions" => show(dialect.sessions(), response, |scan| {
+            listed(scan, |session| {
+                let nouns::Session { instance, user, cpu, ram_gb, storage_gb, image, .. } = session;
+                let nouns::Session { ended_at, estimated_charge, duration_h, .. } = session;
+                let charge = estimated_charge.map(|charge| charge.to_string());
+                let ended = ended_at.map(|at| at.to_string());
+                format!(
+                    "{} | {user:?} {cpu:?} {ram_gb:?} {storage_gb:?} {image:?} | {ended:?} {charge:?} {duration_h:?}",
+                    instance.id
+                )
+            })
+        }),
+        "deploy" => show(dialect.deploy(&order()).unwrap(), response, |made| {
+            let Deployed { id, quoted, address, ports } = made;
+            format!("made {id} {} at {} ports {ports:?}", rates(quoted), address.as_deref().unwrap_or("-"))
+        }),
+        "terminate" => show(dialect.terminate(&"ffffff342".parse().unwrap()), response, |()| "done".into()),
+        call => panic!("{call}"),
+    }
+}
+
+fn show<T>(exchange: Exchange<T>, response: &Response, show: impl Fn(T) -> String) -> String {
+    match (exchange.read)(&exchange.request, response) {
+        Ok(value) => show(value),
+        Err(refusal) => refusal.to_string(),
+    }
+}
+
+fn listed<T>(scan: Scan<T>, show: impl Fn(&T) -> String) -> String {
+    let mut text = format!("{} items", scan.items.len());
+    for item in &scan.items {
+        write!(text, "\n  {}", show(item)).unwrap();
+    }
+    for Dropped { what, why } in &scan.dropped {
+        write!(text, "\n  dropped `{what}`: {why}").unwrap();
+    }
+    text
+}
+
+fn rates(rates: Option<Rates>) -> String {
+    rates.map_or_else(|| "unquoted".into(), |Rates { compute, storage }| format!("{compute}+{storage}"))
+}
+
+fn until(end: Option<Timestamp>) -> String {
+    end.map_or_else(|| "without an end".into(), |end| format!("until {end}"))
+}
+
+fn show_hostnode(host: &Hostnode) -> String {
+    let Hostnode { id, location, uptime_ppm, online, supply, spot, ports, available_until } = host;
+    assert!(location.to_string().is_empty() && uptime_ppm.is_none() && *online);
+    assert_eq!((spot, ports), (&SpotTerms::None, &Ports::GivenForSsh));
+    let Supply::Lots(lots) = supply else { panic!("GPUs are sold one by one") };
+    let [Lot { id: lot, shape, sizes: Sizes::Unsaid, rates: price }] = &lots[..] else { panic!("{lots:?}") };
+    assert_eq!((lot.as_str(), shape.gpus), (id.as_str(), 1));
+    format!("{id} | {} at {} | {}", shape.gpu_model, rates(Some(*price)), until(*available_until))
+}
+
+fn show_gpu(gpu: &ListedGpu) -> String {
+    let ListedGpu { kind, model, teraflops_milli, vram_gb, generation, rate, available, asic } = gpu;
+    let model = model.as_ref().map_or("-", |model| model.as_str());
+    let asic = if *asic { " | asic" } else { "" };
+    format!(
+        "{kind} | {model} {teraflops_milli:?} {vram_gb:?} {generation:?} at {rate} | {}{asic}",
+        until(available.end())
+    )
+}
+
+fn show_instance(vm: &Instance) -> String {
+    let Instance {
+        id,
+        name,
+        status,
+        hostnode,
+        gpu_model,
+        gpus,
+        price_type,
+        quoted,
+        address,
+        ports,
+        created_at,
+        available_until,
+    } = vm;
+    assert_eq!(*price_type, Some(PriceType::OnDemand));
+    format!(
+        "{id} | {name} | {status:?} on {} | {gpus} x {} | {} | {} {ports:?} | {} | {}",
+        hostnode.as_ref().map_or("-", |id| id.as_str()),
+        gpu_model.as_ref().map_or("-", |model| model.as_str()),
+        rates(*quoted),
+        address.as_deref().unwrap_or("-"),
+        created_at.as_ref().map_or_else(|| "-".into(), Timestamp::to_string),
+        until(*available_until),
+    )
+}
+
+pub(super) fn order() -> Order {
+    let shape = crate::model::Shape {
+        gpu_model: "v100-pcie-16gb".parse().unwrap(),
+        gpus: 1,
+        vcpus: 4,
+        ram_gb: 16,
+        storage_gb: 100,
+    };
+    Order {
+        name: "spotscale-train-k3x9-7".parse().unwrap(),
+        hostnode: "Tesla V100".parse().unwrap(),
+        shape,
+        price_type: PriceType::OnDemand,
+        bid: None,
+        image: "Ubuntu 22.04 LTS".into(),
+        ports: [].into(),
+        ssh_key: None,
+        cloud_init: None,
+        password: "Sup3r-random".into(),
+    }
+}
+
+#[test]
+fn every_fixture_reads_as_the_golden_file_says() {
+    let mut actual = String::new();
+    for case in CASES {
+        let (file, status, call) = case;
+        writeln!(actual, "{call} <- {file} {status}: {}", read(case)).unwrap();
+    }
+    let golden = String::from_utf8(fixture("GOLDEN")).unwrap();
+    assert!(actual == golden, "fixtures/GOLDEN differs; read was:\n{actual}");
+    assert!(!actual.contains("rsa-key"), "a private key is quoted");
+}
+
+#[test]
+fn every_fixture_is_read_and_has_a_marked_source() {
+    let files: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "SOURCES" && name != "GOLDEN")
+        .collect();
+    let sources = String::from_utf8(fixture("SOURCES")).unwrap();
+    let marked: BTreeSet<String> = sources
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (file, mark) = (words.next()?, words.next()?);
+            let known = file.contains('.') && ["recorded", "documented", "assumed"].contains(&mark);
+            known.then(|| file.to_owned())
+        })
+        .collect();
+    let read: BTreeSet<String> = CASES.iter().map(|(file, ..)| (*file).to_owned()).collect();
+    assert_eq!(files, marked);
+    assert_eq!(files, read);
+}
+
+mod mutated {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Bytes of the fixtures are replaced, removed and doubled: whatever comes out, nothing panics.
+        #[test]
+        fn no_mutation_of_a_fixture_panics(
+            case in 0..CASES.len(),
+            edits in proptest::collection::vec((any::<usize>(), 0usize..4, any::<u8>()), 0..12),
+        ) {
+            let (file, status, _) = CASES[case];
+            let mut response = Response::json(status, fixture(file));
+            for (at, kind, byte) in edits {
+                let at = at % response.body.len().max(1);
+                let tokens: [&[u8]; 4] = [b"-1", b"1e999", b"null", b"{}"];
+                match kind {
+                    0 => response.body.insert(at, byte),
+                    1 if at < response.body.len() => { response.body.remove(at); }
+                    2 => { response.body.truncate(at); }
+                    _ => { response.body.splice(at..at, tokens[usize::from(byte % 4)].iter().copied()); }
+                }
+            }
+            for call in ["whoami", "account", "hostnodes", "gpus", "instances", "sessions", "deploy", "terminate"] {
+                let _ = told(call, &response);
+            }
+        }
+
+        /// A list that lost its end, or anything else, is never taken for a shorter one.
+        #[test]
+        fn a_cut_list_is_unreadable(at in 0usize..4_000) {
+            let mut response = Response::json(200, fixture("odd_instances.json"));
+            response.body.truncate(at % (response.body.len() - 2));
+            let exchange = dialect().instances();
+            let read = (exchange.read)(&exchange.request, &response);
+            prop_assert!(matches!(read, Err(Refusal::Malformed(_))), "{read:?}");
+        }
+    }
+}

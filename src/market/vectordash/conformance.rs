@@ -339,3 +339,29 @@ fn types_beyond_the_reference_are_asked_for_as_they_are_listed() {
     let sent: Value = serde_json::from_slice(&dialect().deploy(&order).unwrap().request.body).unwrap();
     assert_eq!(sent["gpu"], "Titan  RTX");
 }
+
+mod fuzzed {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever is asked, the fake answers with a status that the reference knows, and makes nothing of nonsense.
+        #[test]
+        fn no_request_panics(
+            method in 0..Method::ALL.len(),
+            path in "/api/(account|gpus|instances|[a-z]{0,4})(/[a-z0-9/.%]{0,8})?",
+            body in proptest::collection::vec(any::<u8>(), 0..80),
+            date in "[0-9: -]{0,20}",
+        ) {
+            let mut world = world();
+            let wellformed = serde_json::json!({"name": "a", "gpu": "Titan V", "date": date}).to_string();
+            for body in [body, wellformed.into_bytes()] {
+                let headers = vec![("authorization".to_owned(), "Bearer token-of-ours".to_owned())];
+                let request = Request { method: Method::ALL[method], headers, body, ..Request::get(path.clone()) };
+                let response = fake().serve(&mut world, &request);
+                prop_assert!([200, 204, 400, 404].contains(&response.status), "{}", response.status);
+            }
+            prop_assert!(world.vms.len() <= 1);
+        }
+    }
+}

@@ -25,6 +25,7 @@ pub mod levers;
 pub mod missing;
 pub mod record;
 pub mod settle;
+mod sights;
 pub mod spend;
 pub mod text;
 
@@ -38,6 +39,8 @@ mod samples;
 mod sight_tests;
 #[cfg(test)]
 pub(crate) mod stage;
+#[cfg(test)]
+mod twin_tests;
 
 pub use evidence::{Evidence, Patience};
 pub use fleet::{Fleet, Member, Standing};

@@ -50,7 +50,7 @@ pub(super) fn eligible(
             let fitting = if wanted {
                 let place = Place { situation, state, marketplace, account: &market.account, closed: closed.as_ref() };
                 admits(situation, state, &market.account, hostnode)
-                    .and_then(|()| place.sizes(&stock.left(&market.account, hostnode), gpus_max))
+                    .and_then(|()| place.sizes(&stock.left(marketplace, &market.account, hostnode), gpus_max))
             } else {
                 Err(Rejected::MarketplaceNotWanted)
             };

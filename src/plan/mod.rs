@@ -27,6 +27,8 @@ mod solve;
 mod stock;
 #[cfg(test)]
 mod testkit;
+#[cfg(test)]
+mod twin_tests;
 pub mod verify;
 
 pub use crate::ledger::Intent as Deploy;
@@ -501,6 +503,26 @@ mod tests {
                     prop_assert!(lets_go);
                 }
             }
+        }
+
+        #[test]
+        fn two_marketplaces_of_one_account_sell_each_gpu_once(
+            frees in proptest::collection::vec(0u32..6, 1..6), target in 0u32..24, dearer in any::<bool>(), age_s in 0u64..9,
+        ) {
+            let mut town = town("");
+            for (at, free) in frees.iter().enumerate() {
+                town.hosts(&format!("h{at} 1.{at}0 99% x{free}"));
+            }
+            town.policy(|terms| {
+                terms.target_gpus = target;
+                terms.on_demand.usage = OnDemandUse::Always;
+            });
+            town.twin(age_s, |host| reprice(host, if dearer { 1_100_000 } else { 900_000 }));
+            town.settle();
+            let counted = town.state().fleet.counted_gpus();
+            prop_assert_eq!(counted, target.min(frees.iter().sum()));
+            let cheaper = if dearer { "m" } else { "n" };
+            prop_assert!(town.state().fleet.members.values().all(|member| member.marketplace.as_str() == cheaper));
         }
 
         #[test]

@@ -113,6 +113,13 @@ pub(super) const fn tried(at: Timestamp, answer: DeleteAnswer) -> DeleteAttempt 
     DeleteAttempt { at, reason: Teardown::Target, answer }
 }
 
+/// Makes a machine's GPUs cost this share of what they cost, in millionths.
+pub(super) fn reprice(host: &mut Hostnode, ppm: u64) {
+    if let Supply::Resources(resources) = &mut host.supply {
+        resources.gpus.values_mut().for_each(|stock| stock.price = stock.price.share_ppm(ppm));
+    }
+}
+
 fn state(terms: Terms) -> FleetState {
     FleetState {
         order: Order::Hold(terms.target_gpus),
@@ -241,6 +248,19 @@ impl Town {
             let host = self.host(line);
             self.market().hostnodes.push(host);
         }
+        self
+    }
+
+    /// Another marketplace, `n`, of the same account: it shows the same machines as `m`, listed so long ago, on demand only.
+    pub fn twin(&mut self, listed_s_ago: u64, edit: impl Fn(&mut Hostnode)) -> &mut Self {
+        let mut twin = self.market().clone();
+        twin.hostnodes_at = Some(before(self.situation.now, seconds(listed_s_ago)));
+        twin.quotes.clear();
+        for host in &mut twin.hostnodes {
+            host.spot = SpotTerms::None;
+            edit(host);
+        }
+        self.situation.markets.insert("n".parse().unwrap(), twin);
         self
     }
 
@@ -455,30 +475,33 @@ impl Town {
             self.apply(action);
         }
         self.situation.now = after(self.situation.now, seconds(1));
-        self.market().hostnodes_at = Some(self.situation.now);
         let now = self.situation.now;
+        self.situation.markets.values_mut().for_each(|market| market.hostnodes_at = Some(now));
         self.situation.accounts.values_mut().for_each(|account| {
             account.balance.iter_mut().for_each(|balance| balance.at = now);
         });
         plan.actions.len()
     }
 
+    /// On every list that shows the machine.
     fn free(&mut self, hostnode: &HostnodeId, shape: &Shape, freed: bool, ports: &BTreeMap<u16, u16>) {
-        let Some(host) = self.market().hostnodes.iter_mut().find(|host| host.id == *hostnode) else { return };
-        let Supply::Resources(resources) = &mut host.supply else { return };
-        let Some(stock) = resources.gpus.get_mut(&shape.gpu_model) else { return };
-        let sum = |free: u32, count: u32| if freed { free + count } else { free - count };
-        stock.free = sum(stock.free, shape.gpus);
-        resources.vcpus.free = sum(resources.vcpus.free, shape.vcpus);
-        resources.ram_gb.free = sum(resources.ram_gb.free, shape.ram_gb);
-        resources.storage_gb.free = sum(resources.storage_gb.free, shape.storage_gb);
-        let mut free = host.ports.free().to_vec();
-        if freed {
-            free.extend(ports.keys());
-        } else {
-            free.retain(|port| !ports.contains_key(port));
+        let listed = self.situation.markets.values_mut().flat_map(|market| &mut market.hostnodes);
+        for host in listed.filter(|host| host.id == *hostnode) {
+            let Supply::Resources(resources) = &mut host.supply else { continue };
+            let Some(stock) = resources.gpus.get_mut(&shape.gpu_model) else { continue };
+            let sum = |free: u32, count: u32| if freed { free + count } else { free - count };
+            stock.free = sum(stock.free, shape.gpus);
+            resources.vcpus.free = sum(resources.vcpus.free, shape.vcpus);
+            resources.ram_gb.free = sum(resources.ram_gb.free, shape.ram_gb);
+            resources.storage_gb.free = sum(resources.storage_gb.free, shape.storage_gb);
+            let mut free = host.ports.free().to_vec();
+            if freed {
+                free.extend(ports.keys());
+            } else {
+                free.retain(|port| !ports.contains_key(port));
+            }
+            host.ports = Ports::Free(free);
         }
-        host.ports = Ports::Free(free);
     }
 
     fn accepts(&mut self, bid: &Bid) -> BidAnswer {

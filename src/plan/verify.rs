@@ -455,7 +455,10 @@ impl<'a> Check<'a> {
         let key = (deploy.account.clone(), deploy.hostnode.clone());
         let shapes = self.hosts.entry(key.clone()).or_default();
         shapes.push(deploy.shape.clone());
-        let shapes = shapes.clone();
+        let mut shapes = shapes.clone();
+        let since = self.deployed_since_listed(deploy);
+        shapes.extend(since.iter().map(|member| member.shape.clone()));
+        let mut in_use: BTreeSet<u16> = since.iter().flat_map(|member| member.ports.keys().copied()).collect();
         let Some(hostnode) = situation.hostnode(&deploy.marketplace, &deploy.hostnode).filter(|listed| listed.online)
         else {
             return self.broken(Invariant::Resource, format!("{} is not listed", deploy.hostnode));
@@ -481,12 +484,14 @@ impl<'a> Check<'a> {
         };
         self.demand(enough, Invariant::Resource, || format!("{} has not that much free", deploy.hostnode));
         let taken = self.ports.entry(key).or_default();
+        in_use.extend(taken.iter());
+        taken.extend(deploy.ports.keys());
         let wanted = situation.fleets.get(&deploy.fleet);
         let wanted: Option<BTreeSet<u16>> = wanted.map(|state| state.policy.instance.ports.iter().copied().collect());
         let good = match &hostnode.ports {
             Ports::Free(free) => {
                 let inside: BTreeSet<u16> = deploy.ports.values().copied().collect();
-                deploy.ports.keys().all(|port| free.contains(port) && taken.insert(*port)) && wanted == Some(inside)
+                deploy.ports.keys().all(|port| free.contains(port) && !in_use.contains(port)) && wanted == Some(inside)
             }
             // The marketplace chooses, and only for SSH.
             Ports::GivenForSsh => {
@@ -497,6 +502,15 @@ impl<'a> Check<'a> {
         self.demand(good, Invariant::Resource, || {
             format!("the ports on {} are not free, or not those wanted", deploy.hostnode)
         });
+    }
+
+    /// VMs on a deploy's machine that the list which shows it as free cannot know: deployed since, by whichever marketplace
+    /// of the account.
+    fn deployed_since_listed(&self, deploy: &Deploy) -> Vec<&'a Member> {
+        let listed_at = self.situation.markets.get(&deploy.marketplace).and_then(|market| market.hostnodes_at);
+        let members = self.situation.fleets.values().flat_map(|state| state.fleet.members.values());
+        let there = members.filter(|member| member.account == deploy.account && member.hostnode == deploy.hostnode);
+        there.filter(|member| listed_at.is_none_or(|listed_at| member.intended_at >= listed_at)).collect()
     }
 
     fn rebid(&mut self, subject: &Subject, from: HourlyRate, to: HourlyRate) {

@@ -70,6 +70,7 @@ pub fn join(
             account: intent.account.clone(),
             marketplace: intent.marketplace.clone(),
             rate: past.holding.rate_max(),
+            intended_at: past.holding.intended_at,
             until: after(past.at, patience.late_window),
         });
     }

@@ -12,6 +12,7 @@
 //! [`verify`](verify::verify) reads the whole with fresh eyes. Nothing that a plan lets go gives room to what it starts: a VM counts until
 //! a later list proves it gone.
 
+mod budget;
 mod draft;
 mod eligible;
 mod grow;
@@ -32,6 +33,7 @@ mod twin_tests;
 pub mod verify;
 
 pub use crate::ledger::Intent as Deploy;
+pub use budget::Budget;
 use draft::Draft;
 pub use headroom::Runway;
 pub use situation::{AccountState, Bench, FleetState, MarketState, Order, Situation};
@@ -311,7 +313,7 @@ pub(crate) const fn force(reason: Teardown) -> Force {
     match reason {
         Teardown::Overbilled | Teardown::Late => Force::Safety,
         Teardown::Evacuate | Teardown::Operator => Force::Operator,
-        Teardown::RateLimit | Teardown::GlobalRateLimit | Teardown::BalanceFloor => Force::Money,
+        Teardown::RateLimit | Teardown::GlobalRateLimit | Teardown::BalanceFloor | Teardown::Budget => Force::Money,
         Teardown::Target | Teardown::Outbid | Teardown::Lost | Teardown::Replaced | Teardown::StoppedTooLong => {
             Force::Order
         }

@@ -18,11 +18,11 @@ use crate::model::{
 };
 use crate::{
     ledger::{
-        Member, Missing,
+        Member, Missing, Spent,
         fleet::{Attempts, DeleteAnswer, DeleteAttempt, Fleet, Late, Stray},
     },
     model::{
-        GpuModel, Hostnode, Instance, InstanceStatus, Timestamp,
+        AccountName, GpuModel, Hostnode, Instance, InstanceStatus, Timestamp,
         inventory::{Balance, Dated},
         name::Namer,
         offer::{BidAnswer, Bounds, Ports, PriceRule, Quote, Resources, SpotTerms, Stock, Supply},
@@ -35,7 +35,7 @@ use crate::{
             OnDemandUse, Preference, Quantity, Revert, ScaleDown, WhenLow,
         },
     },
-    settings::Limits,
+    settings::{AccountLimits, BalanceRule, Limits},
 };
 
 #[derive(Clone, Debug)]
@@ -136,7 +136,11 @@ fn state(terms: Terms) -> FleetState {
 pub(super) fn town(members: &str) -> Town {
     let now = after(Timestamp::UNIX_EPOCH, seconds(1_000_000_000));
     let balance = Balance { amount: "1000".parse().unwrap(), hourly_cost: None };
-    let account = AccountState { balance: Some(Dated { at: now, value: balance }), foreign: HourlyRate::ZERO };
+    let account = AccountState {
+        balance: Some(Dated { at: now, value: balance }),
+        foreign: HourlyRate::ZERO,
+        spent: Spent { until: Some(now), ..Spent::default() },
+    };
     let market = MarketState {
         account: "acc".parse().unwrap(),
         bench: None,
@@ -149,7 +153,12 @@ pub(super) fn town(members: &str) -> Town {
     let situation = Situation {
         now,
         quote_age_max: seconds(60),
-        limits: Limits { max_hourly_rate: None, balance_floor: "0".parse().unwrap(), mode: Mode::Act },
+        limits: Limits {
+            max_hourly_rate: None,
+            balance_floor: "0".parse().unwrap(),
+            mode: Mode::Act,
+            accounts: BTreeMap::new(),
+        },
         limits_held: None,
         namer: Namer { prefix: "spotscale".into(), epoch: "e".into(), next_sequence: 100 },
         fleets: BTreeMap::from([("f".parse().unwrap(), state(terms("f")))]),
@@ -240,6 +249,38 @@ impl Town {
         let at = before(self.situation.now, seconds(age_s));
         let value = Balance { amount: amount.parse().unwrap(), hourly_cost: None };
         self.situation.accounts.values_mut().next().unwrap().balance = Some(Dated { at, value });
+        self
+    }
+
+    pub fn payer(&self) -> AccountName {
+        "acc".parse().unwrap()
+    }
+
+    pub fn account(&mut self) -> &mut AccountState {
+        let payer = self.payer();
+        self.situation.accounts.get_mut(&payer).unwrap()
+    }
+
+    /// Moves the clock, and all that was seen just now with it.
+    pub fn at(&mut self, now: &str) -> &mut Self {
+        self.situation.now = now.parse().unwrap();
+        let now = self.situation.now;
+        self.situation.markets.values_mut().for_each(|market| market.hostnodes_at = Some(now));
+        self
+    }
+
+    /// `[accounts.acc]`.
+    pub fn budget(&mut self, balance: BalanceRule, day: Option<&str>, month: Option<&str>) -> &mut Self {
+        let usd = |text: &str| text.parse().unwrap();
+        let limits = AccountLimits { balance, max_spend_per_day: day.map(usd), max_spend_per_month: month.map(usd) };
+        self.situation.limits.accounts.insert(self.payer(), limits);
+        self
+    }
+
+    /// So much was spent today and this month, counted just now.
+    pub fn spent(&mut self, day: &str, month: &str) -> &mut Self {
+        let until = Some(self.situation.now);
+        self.account().spent = Spent { day: day.parse().unwrap(), month: month.parse().unwrap(), until };
         self
     }
 

@@ -279,6 +279,17 @@ mod tests {
     }
 
     #[test]
+    fn a_bid_that_is_cut_by_what_shrinks_from_moment_to_moment_is_made_all_the_same() {
+        let mut town = unread("", "20", "11.70");
+        // 8.30 are left, and pay 4.15/h for two hours; others cost 3.60/h. A margin of 5 % would be above what is left.
+        town.hosts("a 1.00 99% least=0.53").policy(|terms| terms.on_demand.usage = OnDemandUse::Never);
+        town.account().foreign = "3.60".parse().unwrap();
+        let rounds = town.settle();
+        assert_eq!(town.rented("f"), "ax1");
+        assert!(rounds < 12, "{rounds}");
+    }
+
+    #[test]
     fn while_an_edit_is_held_the_lower_budget_binds_what_is_started_and_the_one_in_force_what_runs() {
         let mut town = unread("a running a 1 rate=0.995", "20", "10");
         town.hosts("b 1.00 99%").target(2);

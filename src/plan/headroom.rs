@@ -13,6 +13,8 @@ pub(crate) const BALANCE_AGE_MAX: Duration = Duration::from_secs(300);
 /// A start must leave the account at least this much time above the floor. Source: CONTRACT, "Floor".
 pub(crate) const RUNWAY_MIN: Duration = Duration::from_secs(3_600);
 const MILLIS_PER_HOUR: u128 = 3_600_000;
+/// See [`Headroom::room_for_bid`].
+const BID_STEP_MICROS: u64 = 10_000;
 
 /// For how long an account lasts at its present cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +225,16 @@ impl<'a> Headroom<'a> {
         }
         let money = self.account_room(state, account);
         if money.0 < least.0 { money } else { least }
+    }
+
+    /// The same for a bid. What burns from moment to moment is rounded down to a cent: a bid goes out if that very bid was
+    /// accepted a moment ago, and it would never be the same twice.
+    pub fn room_for_bid(&self, fleet: &FleetName, account: &AccountName) -> (HourlyRate, Short) {
+        let (room, short) = self.room(fleet, account);
+        if matches!(short.reason, Blocked::Runway | Blocked::Budget) {
+            return (HourlyRate::from_micros(room.micros() / BID_STEP_MICROS * BID_STEP_MICROS), short);
+        }
+        (room, short)
     }
 
     /// The most by which an account's hourly cost may grow.

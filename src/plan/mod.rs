@@ -323,7 +323,10 @@ pub(crate) const fn force(reason: Teardown) -> Force {
 #[cfg(test)]
 mod tests {
     use super::{testkit::*, *};
-    use crate::policy::terms::{BidStrategy, Mode, OnDemandUse, Preference, Quantity, ScaleDown};
+    use crate::{
+        policy::terms::{BidStrategy, Mode, OnDemandUse, Preference, Quantity, ScaleDown},
+        settings::BalanceRule,
+    };
     use proptest::prelude::*;
 
     /// A town of random hosts, members, policy, answers and money.
@@ -333,14 +336,37 @@ mod tests {
         let policy = (0u32..20, 1u32..3, 1u32..9, 0u8..3, 0u8..16, 1u32..200, 1u32..120);
         let world = (0u32..200, 0u64..330, 0u8..12, 0u8..9, 0u32..300, any::<bool>(), 0u8..32);
         let quote = (0usize..8, 1u32..5, 1u32..30, any::<bool>(), 0u64..90);
+        let account = (0u8..32, 0u32..60, 0u32..40, 0u64..99, 800_000u64..1_200_000);
         (
             proptest::collection::vec(host, 0..8),
             proptest::collection::vec(member, 0..6),
             policy,
             world,
             proptest::collection::vec(quote, 0..20),
+            account,
         )
-            .prop_map(|(hosts, members, policy, world, quotes)| build(&hosts, &members, policy, world, &quotes))
+            .prop_map(|(hosts, members, policy, world, quotes, account)| {
+                let mut town = build(&hosts, &members, policy, world, &quotes);
+                budget_and_twin(&mut town, account);
+                town
+            })
+    }
+
+    /// Perhaps a budget of the account, perhaps a balance that nobody can read, perhaps a second marketplace.
+    fn budget_and_twin(town: &mut Town, (flags, most, spent, age_s, twin_ppm): (u8, u32, u32, u64, u64)) {
+        if flags & 1 > 0 {
+            let rule = if flags & 2 > 0 { BalanceRule::UnreadableOk } else { BalanceRule::Required };
+            let month = (flags & 4 > 0).then_some("50");
+            town.budget(rule, Some(&format!("{most}.50")), month).spent(&format!("{spent}"), "41.25");
+            let counted = crate::model::time::before(town.situation.now, seconds(age_s));
+            town.account().spent.until = Some(counted);
+        }
+        if flags & 8 > 0 {
+            town.account().balance = None;
+        }
+        if flags & 16 > 0 {
+            town.twin(age_s, |host| reprice(host, twin_ppm));
+        }
     }
 
     type Host = (u32, u32, u32, bool, u32, u8);

@@ -13,8 +13,8 @@ use spotscale::{
 use std::time::Duration;
 
 const SCAN: Duration = Duration::from_secs(300);
-/// More calls for the balance than any of these tests makes.
-const FOR_GOOD: usize = 5_000;
+/// Calls for the balance that go wrong: as many as a script may have; [`until`] goes on with it.
+const FOR_GOOD: usize = 1_000;
 
 fn usd(amount: &str) -> Usd {
     amount.parse().unwrap()
@@ -25,8 +25,13 @@ async fn unread(account: &str) -> Stage {
     let settings = format!("scan_interval = \"5m\"\n{SETTINGS}[accounts.tensordock]\n{account}\n");
     let policy = format!("{TRAIN}gpus = {{ min = 1, max = 1 }}\n");
     let stage = Stage::with(still("500"), &settings, Role::AsConfigured, &[("train", &policy)]).await;
-    stage.break_next(Call::Balance, Fault::ServerError(Effected::No), FOR_GOOD);
+    hide_balance(&stage);
     stage
+}
+
+/// From now on nobody can read it.
+fn hide_balance(stage: &Stage) {
+    stage.break_next(Call::Balance, Fault::ServerError(Effected::No), FOR_GOOD);
 }
 
 /// What was spent so far, at exactly this moment; nothing but time passes until then.
@@ -36,13 +41,14 @@ fn spent_at(stage: &Stage, moment: Timestamp) -> Usd {
     market.world.truth().spent
 }
 
-/// Ticks until midnight UTC, and what was spent since the last one.
-async fn until_midnight(stage: &mut Stage, midnight: &str, before: Usd) -> Usd {
-    let midnight: Timestamp = midnight.parse().unwrap();
-    while time::after(stage.clock.now(), SCAN) < midnight {
+/// Ticks until a moment, and what was spent until then beyond what was spent `before`.
+async fn until(stage: &mut Stage, moment: &str, before: Usd) -> Usd {
+    let moment: Timestamp = moment.parse().unwrap();
+    while time::after(stage.clock.now(), SCAN) < moment {
+        hide_balance(stage);
         stage.tick().await;
     }
-    spent_at(stage, midnight).minus(before)
+    spent_at(stage, moment).minus(before)
 }
 
 #[tokio::test]
@@ -54,24 +60,23 @@ async fn never_more_than_the_budget_is_spent_on_any_day_and_after_midnight_it_is
     let mut before = Usd::ZERO;
     // Half a day, a whole one, and half a day.
     for midnight in ["2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z"] {
-        let today = until_midnight(&mut stage, midnight, before).await;
+        let today = until(&mut stage, midnight, before).await;
         assert!(today <= budget && today > usd("5.5"), "{today} until {midnight}");
         let (alive, told) = (stage.gpus_alive("train"), stage.blocked("train"));
-        assert!(alive < 2, "{alive}: {}", stage.told());
-        assert_eq!(told, [("budget".to_owned(), 8 - alive)].into());
+        // What little is left may be asked with for one more.
+        assert!(alive < 2 && told.len() == 1 && told["budget"] >= 6, "{alive}: {}", stage.told());
         before = before.plus(today);
         stage.ticks(4).await;
         assert_eq!((stage.gpus_alive("train"), stage.blocked("train").len()), (8, 0), "{}", stage.told());
     }
-    let last: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-    let today = until_midnight(&mut stage, "2026-11-22T12:00:00Z", before).await;
-    assert!(today <= budget, "{today} until {last}");
+    let today = until(&mut stage, "2026-11-22T12:00:00Z", before).await;
+    assert!(today <= budget, "{today} until noon");
     assert_eq!(stage.ended(Ended::Bankrupt), 0);
     let shed = stage.metric("spotscale_teardowns_total{fleet=\"train\",reason=\"budget\"}");
     assert_eq!(shed, stage.deleted() as f64);
     let account = stage.status().accounts.values().next().unwrap().clone();
     let left = stage.metric("spotscale_account_budget_remaining_usd");
-    assert_eq!((account.balance, account.budget_left().unwrap().to_f64()), (None, left));
+    assert_eq!((account.budget_left().unwrap().to_f64(), account.balance), (left, None));
     assert!(account.spent_today >= today, "we count no less than the world: {} {today}", account.spent_today);
     assert_eq!(stage.metric("spotscale_account_balance_floor_usd"), 0.0, "of what is not read there is no floor");
     stage.agrees();
@@ -98,7 +103,7 @@ async fn a_budget_outlives_a_restart_and_answers_that_are_lost() {
         stage.restart().await;
         stage.tick_unwatched().await;
     }
-    let today = until_midnight(&mut stage, "2026-11-21T00:00:00Z", Usd::ZERO).await;
+    let today = until(&mut stage, "2026-11-21T00:00:00Z", Usd::ZERO).await;
     assert!(today <= usd("3") && today > usd("2.5"), "{today}");
     stage.agrees();
 }
@@ -109,7 +114,9 @@ async fn a_budget_binds_an_account_whose_balance_can_be_read_and_a_smaller_one_w
     stage.market().faults = Faults::none();
     stage.ticks(6).await;
     assert_eq!(stage.gpus_alive("train"), 8);
-    let less = |budget: &str| format!("scan_interval = \"5m\"\n{SETTINGS}[accounts.tensordock]\nmax_spend_per_day = {budget}\n");
+    let less = |budget: &str| {
+        format!("scan_interval = \"5m\"\n{SETTINGS}[accounts.tensordock]\nmax_spend_per_day = {budget}\n")
+    };
     // A slip of the finger: everything would go at once.
     stage.settle_for(&less("0.60")).await;
     stage.ticks(4).await;

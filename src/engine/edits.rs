@@ -251,6 +251,21 @@ mod tests {
     }
 
     #[test]
+    fn a_smaller_budget_loses_what_a_plan_would_let_go_at_once() {
+        let (situation, _) = situation(&SIX);
+        let account: AccountName = name("tensordock");
+        let losses = |most: &str| {
+            let limits = AccountLimits { max_spend_per_day: Some(most.parse().unwrap()), ..AccountLimits::UNSAID };
+            loss_by_budgets(&situation, &BTreeMap::from([(account.clone(), limits)]))
+        };
+        // 12.345 are spent today, and what is spent on now is no reason to hold an edit.
+        assert_eq!(losses("20"), BTreeMap::new());
+        let loss = |losses: BTreeMap<FleetName, Loss>| losses.get(&name("train")).copied().unwrap_or_default().vms;
+        assert!((1..6).contains(&loss(losses("14"))), "{:?}", losses("14"));
+        assert_eq!(loss(losses("12")), 6);
+    }
+
+    #[test]
     fn too_much_is_more_than_the_share_of_the_target_and_more_than_one_vm() {
         let (_, policy) = situation(&SIX);
         let is_too_much = |vms, gpus| Loss { vms, gpus }.is_too_much(&policy, 8);

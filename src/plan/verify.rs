@@ -5,23 +5,21 @@
 //! the cure is never forbidden. It shares the counting table with the planner and nothing else: every sum is made here
 //! anew, action by action, in the order of the plan.
 
+mod money;
+
 use super::{Action, Deploy, FleetState, Order, Plan, Situation, Subject, force, permitted};
 use crate::{
-    ledger::{Member, Period, Standing},
+    ledger::{Member, Standing},
     model::{
-        AccountName, FleetName, HostnodeId, HourlyRate, MarketplaceName, PriceType, Shape, Usd, VmName,
+        AccountName, FleetName, HostnodeId, HourlyRate, MarketplaceName, PriceType, Shape, VmName,
         name::claimed_fleet,
         offer::{BidAnswer, Location, Ports, SSH_PORT, SpotTerms, Supply},
         reason::Teardown,
         time::elapsed,
     },
     policy::terms::{OnDemandUse, PPM, Quantity},
-    settings::{AccountLimits, BalanceRule},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 labels! {
     /// What an action would break.
@@ -75,14 +73,6 @@ pub struct Violation {
     /// The figures, one line.
     pub detail: String,
 }
-
-/// The age up to which a balance may start anything. Source: CONTRACT, "Floor".
-const BALANCE_AGE_S_MAX: u64 = 300;
-/// The least time that the account must last above its floor. Source: CONTRACT, "Floor".
-const RUNWAY_S_MIN: u64 = 3_600;
-
-/// For no shorter time than this a budget must cover what is not shed.
-const SHED_S_MIN: u64 = 600;
 
 /// Every action of a plan that would break an invariant.
 pub fn verify(situation: &Situation, plan: &Plan) -> Vec<Violation> {
@@ -219,95 +209,6 @@ impl<'a> Check<'a> {
         let market = self.situation.markets.get(marketplace);
         let open = market.is_some_and(|market| market.bench.is_none() && market.list_complete);
         self.demand(open, Invariant::Bench, || format!("{marketplace} is benched or its list is not complete"));
-    }
-
-    /// That `rate` more fits under every limit on money; then counts it.
-    fn pay(&mut self, fleet: &FleetName, account: &AccountName, gpus: u64, rate: HourlyRate) {
-        let situation = self.situation;
-        let Some(state) = situation.fleets.get(fleet) else { return };
-        self.count(fleet, account, gpus, rate);
-        if !rate.is_zero() {
-            let committed = self.rates.get(fleet).copied().unwrap_or_default();
-            let held = state.held.iter().map(|held| held.max_hourly_rate);
-            let limit = held.fold(state.policy.max_hourly_rate, Ord::min);
-            self.demand(committed <= limit, Invariant::FleetRate, || {
-                format!("{fleet} would commit {committed}/h of {limit}/h")
-            });
-            let orphaned: HourlyRate = situation.orphaned.values().copied().sum();
-            let all = self.rates.values().copied().sum::<HourlyRate>().plus(orphaned);
-            let held = situation.limits_held.as_ref().and_then(|limits| limits.max_hourly_rate);
-            for limit in situation.limits.max_hourly_rate.into_iter().chain(held) {
-                self.demand(all <= limit, Invariant::GlobalRate, || {
-                    format!("all fleets would commit {all}/h of {limit}/h")
-                });
-            }
-        }
-        self.floor(fleet, account);
-    }
-
-    /// (balance − burn since it was read − floor) covers the account's whole hourly cost for the greater of `min_runway`
-    /// and one hour; so does what is left of each of its budgets, which stands in for a balance that need not be readable.
-    fn floor(&mut self, fleet: &FleetName, account: &AccountName) {
-        let situation = self.situation;
-        let Some(state) = situation.fleets.get(fleet) else { return };
-        let Some(paying) = situation.accounts.get(account) else {
-            return self.broken(Invariant::Floor, format!("account {account} is not known"));
-        };
-        let orphaned = situation.orphaned.get(account).copied().unwrap_or_default();
-        let ours = self.accounts.get(account).copied().unwrap_or_default();
-        let cost = ours.plus(orphaned).plus(paying.foreign);
-        let held = state.held.iter().map(|held| held.min_runway);
-        let span = held.fold(state.policy.min_runway, Ord::max).max(Duration::from_secs(RUNWAY_S_MIN));
-        let needed = cost.cost(span);
-        let texts = || situation.limits_held.iter().chain([&situation.limits]).map(|limits| limits.account(account));
-        for (period, most) in texts().flat_map(budgets) {
-            let left = most.minus(self.spent(account, period));
-            self.demand(left >= needed, Invariant::Budget, || {
-                format!("{account} has {left} left of {most} a {period}, and {needed} are needed")
-            });
-        }
-        let age_max = Duration::from_secs(BALANCE_AGE_S_MAX);
-        let fresh = |at| elapsed(at, situation.now) <= age_max;
-        let Some(balance) = paying.balance.as_ref().filter(|balance| fresh(balance.at)) else {
-            let is_ok = |limits: AccountLimits| {
-                limits.balance == BalanceRule::UnreadableOk && limits.max_spend_per_day.is_some()
-            };
-            return self.demand(texts().all(is_ok), Invariant::Floor, || {
-                format!("the balance of {account} is not known, or too old")
-            });
-        };
-        // What burnt was there before this plan: taking the plan's cost for it errs on the side of spending less, by less
-        // than the age of a balance allows, so the planner's own sum is used: the cost before any action.
-        let burnt = situation.account_cost(account).cost(elapsed(balance.at, situation.now));
-        let in_force = state.policy.balance_floor.max(situation.limits.balance_floor);
-        let by_policy = state.held.iter().map(|held| held.balance_floor);
-        let by_limits = situation.limits_held.iter().map(|held| held.balance_floor);
-        let floor = by_policy.chain(by_limits).fold(in_force, Ord::max);
-        let above = balance.value.amount.minus(burnt).minus(floor);
-        self.demand(!above.is_negative() && above >= needed, Invariant::Floor, || {
-            format!("{account} has {above} above its floor of {floor}, and {needed} are needed")
-        });
-    }
-
-    /// What an account spent of the present day or month: as counted, what burns since, and what is in doubt from its
-    /// beginning, which is counted only once it is found.
-    fn spent(&self, account: &AccountName, period: Period) -> Usd {
-        let situation = self.situation;
-        let counted = situation.accounts.get(account).map(|paying| paying.spent).unwrap_or_default();
-        let began = period.began(situation.now);
-        let until = counted.until.map_or(situation.now, |until| until.max(began));
-        let mut spent = counted.within(period);
-        spent = spent.plus(situation.account_cost(account).cost(elapsed(until, situation.now)));
-        for state in situation.fleets.values() {
-            let members = state.fleet.members.values().filter(|member| member.account == *account);
-            for member in members.filter(|member| member.standing == Standing::InDoubt) {
-                spent = spent.plus(member.committed().cost(elapsed(member.intended_at.max(began), until)));
-            }
-            for reserved in state.fleet.reserved.iter().filter(|reserved| reserved.account == *account) {
-                spent = spent.plus(reserved.rate.cost(elapsed(reserved.intended_at.max(began), until)));
-            }
-        }
-        spent
     }
 
     fn deploy(&mut self, deploy: &Deploy) {
@@ -681,14 +582,7 @@ impl<'a> Check<'a> {
             Teardown::BalanceFloor => situation
                 .account_left(&member.account)
                 .is_some_and(|(left, _)| left < situation.account_cost(&member.account).cost(state.policy.min_runway)),
-            Teardown::Budget => {
-                let cost = situation.account_cost(&member.account);
-                budgets(situation.limits.account(&member.account)).any(|(period, most)| {
-                    let until_new = elapsed(situation.now, period.ends(situation.now));
-                    let span = state.policy.min_runway.max(Duration::from_secs(SHED_S_MIN)).min(until_new);
-                    most.minus(self.spent(&member.account, period)) < cost.cost(span)
-                })
-            }
+            Teardown::Budget => self.is_used_up(&member.account, state.policy.min_runway),
             Teardown::Evacuate => state.order == Order::Evacuate,
             Teardown::Target => match state.order {
                 Order::Hold(target) => {
@@ -706,12 +600,6 @@ impl<'a> Check<'a> {
             Teardown::Replaced | Teardown::Operator => true,
         }
     }
-}
-
-/// The budgets of an account.
-fn budgets(limits: AccountLimits) -> impl Iterator<Item = (Period, Usd)> {
-    let day = limits.max_spend_per_day.map(|most| (Period::Day, most));
-    day.into_iter().chain(limits.max_spend_per_month.map(|most| (Period::Month, most)))
 }
 
 /// What a fleet's own VMs cost that stay: strays and reserved money are no reason to let one go.

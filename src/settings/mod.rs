@@ -303,6 +303,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_an_account_binds_it_and_can_be_read_again() {
+        let text = format!(
+            "{SMALLEST}\n[accounts.tensordock]\nbalance = \"unreadable-ok\"\nmax_spend_per_day = 20.00\n"
+        );
+        let account: AccountName = "tensordock".parse().unwrap();
+        let limits = |settings: &Settings| settings.limits.account(&account).to_string();
+        assert_eq!(limits(&settings(SMALLEST, &[])), "balance required");
+        assert_eq!(limits(&settings(&text, &[])), "balance unreadable-ok, 20.00 USD a day");
+        let over = [("SPOTSCALE__ACCOUNTS__TENSORDOCK__MAX_SPEND_PER_DAY", "0.3")];
+        let overlaid = settings(&text, &over);
+        assert_eq!(limits(&overlaid), "balance unreadable-ok, 0.30 USD a day");
+        assert_eq!(changed_needing_restart(&settings(&text, &[]), &overlaid), Vec::<String>::new());
+    }
+
+    #[test]
     fn an_unreadable_secret_is_told_apart_from_faults() {
         let checked = checked(&SMALLEST.replace("MY_TOKEN", "NOT_SET"), &[]);
         assert_eq!(checked.faults, vec![]);

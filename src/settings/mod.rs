@@ -304,9 +304,8 @@ mod tests {
 
     #[test]
     fn what_is_said_of_an_account_binds_it_and_can_be_read_again() {
-        let text = format!(
-            "{SMALLEST}\n[accounts.tensordock]\nbalance = \"unreadable-ok\"\nmax_spend_per_day = 20.00\n"
-        );
+        let text =
+            format!("{SMALLEST}\n[accounts.tensordock]\nbalance = \"unreadable-ok\"\nmax_spend_per_day = 20.00\n");
         let account: AccountName = "tensordock".parse().unwrap();
         let limits = |settings: &Settings| settings.limits.account(&account).to_string();
         assert_eq!(limits(&settings(SMALLEST, &[])), "balance required");

@@ -110,6 +110,8 @@ labels! {
         GlobalRateLimit = "global_rate_limit",
         /// An account's floor.
         BalanceFloor = "balance_floor",
+        /// A budget of an account.
+        Budget = "budget",
     }
 }
 
@@ -315,6 +317,8 @@ series! {
         account_runway_seconds: Levels = "spotscale_account_runway_seconds" ["account"],
         /// Seconds until nothing is left at the present cost.
         account_runway_to_zero_seconds: Levels = "spotscale_account_runway_to_zero_seconds" ["account"],
+        /// What is left of the account's budget of the day or month, whichever has less, in USD; below zero when it was exceeded.
+        account_budget_remaining_usd: Levels = "spotscale_account_budget_remaining_usd" ["account"],
         /// What the vendor says the account costs beyond what can be explained, in USD per hour.
         account_unexplained_usd_per_hour: Levels = "spotscale_account_unexplained_usd_per_hour" ["account"],
         /// Bids that were answered, by answer.

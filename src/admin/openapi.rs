@@ -78,7 +78,8 @@ const SCHEMAS: &[(&str, &str)] = &[
     (
         "AccountView",
         "account:text balance_usd?:money balance_age_s?:uint floor_usd:money hourly_cost_usd:money \
-         unexplained_usd_per_hour:money runway_to_floor_s?:uint runway_to_zero_s?:uint",
+         unexplained_usd_per_hour:money runway_to_floor_s?:uint runway_to_zero_s?:uint balance:text spent_today_usd:money \
+         max_spend_per_day_usd?:money max_spend_per_month_usd?:money budget_remaining_usd?:money",
     ),
     ("DecisionsView", "decisions:[DecisionView]"),
     ("DecisionView", "id:text sequence:uint at:time kind:text fleet?:text subject?:text lines:[text] body?:any"),

@@ -15,6 +15,7 @@ use crate::{
     engine::Status,
     model::{FleetName, Timestamp, time::elapsed},
     plan::Situation,
+    settings::BalanceRule,
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::{collections::BTreeSet, time::Duration};
@@ -288,13 +289,20 @@ fn money(accounts: &AccountsView) -> Markup {
                     thead { tr {
                         th { "account" } th.n { "balance" } th.n { "floor" } th.n { "cost, USD/h" }
                         th.n { "to the floor" } th.n { "to zero" } th.n { "unexplained, USD/h" }
+                        th.n { "today" } th.n { "left of the budget" }
                     } }
                     tbody { @for account in &accounts.accounts { tr {
                         td { (account.account) }
-                        td.n { @match account.balance_usd { Some(balance) => (amount(balance)), None => span.warn { "unknown" } } }
+                        td.n { @match account.balance_usd {
+                            Some(balance) => (amount(balance)),
+                            None if account.balance == BalanceRule::UnreadableOk.as_str() => "unreadable",
+                            None => span.warn { "unknown" }
+                        } }
                         td.n { (account.floor_usd) } td.n { (amount::rate(account.hourly_cost_usd)) }
                         td.n { (lasts(account.runway_to_floor_s)) } td.n { (lasts(account.runway_to_zero_s)) }
                         td.n { (amount::rate(account.unexplained_usd_per_hour)) }
+                        td.n { (amount(account.spent_today_usd)) }
+                        td.n { @if let Some(left) = account.budget_remaining_usd { (amount(left)) } @else { "–" } }
                     } } }
                 } }
             }

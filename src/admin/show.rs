@@ -14,7 +14,7 @@ use crate::{
         status::{FleetStatus, Totals},
     },
     ledger::{
-        Member,
+        Member, Period,
         fleet::{Late, Stray},
     },
     model::{FleetName, HourlyRate, PriceType, Timestamp, Usd, VmName, time::elapsed},
@@ -433,6 +433,11 @@ pub fn accounts(status: &Status, now: Timestamp) -> AccountsView {
         unexplained_usd_per_hour: account.unexplained.into(),
         runway_to_floor_s: account.runway_to_floor.map(|runway| runway.as_secs()),
         runway_to_zero_s: account.runway_to_zero.map(|runway| runway.as_secs()),
+        balance: account.balance_rule.to_string(),
+        spent_today_usd: account.spent_today.into(),
+        max_spend_per_day_usd: account.budget_of(Period::Day).map(Into::into),
+        max_spend_per_month_usd: account.budget_of(Period::Month).map(Into::into),
+        budget_remaining_usd: account.budget_left().map(Into::into),
     };
     AccountsView { at: status.at, accounts: status.accounts.iter().map(of).collect() }
 }

@@ -216,7 +216,7 @@ pub const ROUTES: &[Spec] = &[
         errors: &[404, 503],
         ..read(Endpoint::Decision, "/api/v1/decisions/{id}", Answer::Json("DecisionsView"), "One decision, whole")
     },
-    read(Endpoint::Accounts, "/api/v1/accounts", Answer::Json("AccountsView"), "Balances, floors and runways"),
+    read(Endpoint::Accounts, "/api/v1/accounts", Answer::Json("AccountsView"), "Balances, floors, runways and budgets"),
     read(
         Endpoint::Discovery,
         "/api/v1/sd",

@@ -521,6 +521,19 @@ views! {
         /// Until nothing is left.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         runway_to_zero_s: Option<u64>,
+        /// `required`, or `unreadable-ok`: then the budget of the day stands in for a balance that nobody can read.
+        balance: String,
+        /// What our VMs cost on the present UTC day, by our own accrual.
+        spent_today_usd: Money,
+        /// The budget of a UTC day.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_spend_per_day_usd: Option<Money>,
+        /// The budget of a UTC month.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_spend_per_month_usd: Option<Money>,
+        /// What is left of the budget of which least is left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget_remaining_usd: Option<Money>,
     }
 
     /// `GET /api/v1/decisions` and `GET /api/v1/decisions/{id}`: the history, newest first.

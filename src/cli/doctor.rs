@@ -157,17 +157,13 @@ fn policies(settings: &Settings, report: &mut Report) -> Vec<Policy> {
 fn limits(settings: &Settings, policies: &[Policy], report: &mut Report) {
     let wanted: HourlyRate = policies.iter().map(|policy| policy.max_hourly_rate).sum();
     let floor = settings.limits.balance_floor;
-    match settings.limits.max_hourly_rate {
-        Some(limit) => {
-            report.ok(
-                "limits",
-                format!("{limit} USD/h over all, policies may ask for {wanted}; the floor is {floor} USD"),
-            );
-        }
-        None => {
-            report.ok("limits", format!("none over all; policies may ask for {wanted} USD/h; the floor is {floor} USD"))
-        }
-    }
+    let over_all = match settings.limits.max_hourly_rate {
+        Some(limit) => format!("{limit} USD/h over all, policies may ask for {wanted}"),
+        None => format!("none over all; policies may ask for {wanted} USD/h"),
+    };
+    let accounts: String =
+        settings.limits.accounts.iter().map(|(name, limits)| format!("; {name}: {limits}")).collect();
+    report.ok("limits", format!("{over_all}; the floor is {floor} USD{accounts}"));
 }
 
 fn journal(settings: &Settings, report: &mut Report) {

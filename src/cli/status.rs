@@ -13,6 +13,7 @@ use super::{
 use crate::{
     admin::views::{AccountView, AccountsView, FleetView, FleetsView, MarketplaceView},
     model::time,
+    settings::BalanceRule,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -148,7 +149,7 @@ fn fleet_row(fleet: &FleetView) -> Vec<Field> {
     ]
 }
 
-const ACCOUNTS: [Column; 7] = [
+const ACCOUNTS: [Column; 9] = [
     Column::Text("ACCOUNT"),
     Column::Figure("BALANCE"),
     Column::Figure("FLOOR"),
@@ -156,17 +157,25 @@ const ACCOUNTS: [Column; 7] = [
     Column::Figure("UNEXPLAINED"),
     Column::Figure("TO THE FLOOR"),
     Column::Figure("TO ZERO"),
+    Column::Figure("USD TODAY"),
+    Column::Figure("BUDGET LEFT"),
 ];
 
 fn account_row(account: &AccountView) -> Vec<Field> {
     vec![
         Field::from(&account.account),
-        account.balance_usd.map_or_else(|| Field::moody("unread", Mood::Bad), |balance| text::amount(balance).into()),
+        match account.balance_usd {
+            Some(balance) => text::amount(balance).into(),
+            None if account.balance == BalanceRule::UnreadableOk.as_str() => Field::from("unreadable"),
+            None => Field::moody("unread", Mood::Bad),
+        },
         text::amount(account.floor_usd).into(),
         text::rate(account.hourly_cost_usd).into(),
         text::rate(account.unexplained_usd_per_hour).into(),
         Field::maybe(account.runway_to_floor_s.map(text::span)),
         Field::maybe(account.runway_to_zero_s.map(text::span)),
+        text::amount(account.spent_today_usd).into(),
+        Field::maybe(account.budget_remaining_usd.map(text::amount)),
     ]
 }
 
@@ -266,16 +275,21 @@ mod tests {
     fn a_status_reads_at_a_glance_and_then_in_words() {
         let fleets = serde_json::from_str(FLEETS_JSON).unwrap();
         let account = r#"{"account": "tensordock", "balance_usd": 99.999, "floor_usd": 25, "hourly_cost_usd": 3.1,
-            "unexplained_usd_per_hour": 0, "runway_to_floor_s": 87000}"#;
-        let document = Document { fleets, accounts: vec![serde_json::from_str(account).unwrap()] };
+            "unexplained_usd_per_hour": 0, "runway_to_floor_s": 87000, "balance": "required", "spent_today_usd": 12.34,
+            "budget_remaining_usd": 7.66}"#;
+        let unreadable = r#"{"account": "vectordash", "floor_usd": 25, "hourly_cost_usd": 0, "unexplained_usd_per_hour": 0,
+            "balance": "unreadable-ok", "spent_today_usd": 0, "budget_remaining_usd": 20}"#;
+        let accounts = [account, unreadable].map(|text| serde_json::from_str(text).unwrap());
+        let document = Document { fleets, accounts: accounts.into() };
         let expected = "\
 up for 1h12s; 42 ticks, the newest 12s ago
 
 FLEET  TARGET  RUNNING  COUNTED  USD/H  LIMIT  USD TODAY  STATE       BLOCKED
 train       8        5        6  3.100  6.000      12.34  on its way  2 no_offers
 
-ACCOUNT     BALANCE  FLOOR  USD/H  UNEXPLAINED  TO THE FLOOR  TO ZERO
-tensordock    99.99  25.00  3.100        0.000         1d10m        -
+ACCOUNT        BALANCE  FLOOR  USD/H  UNEXPLAINED  TO THE FLOOR  TO ZERO  USD TODAY  BUDGET LEFT
+tensordock       99.99  25.00  3.100        0.000         1d10m        -      12.34         7.66
+vectordash  unreadable  25.00  0.000        0.000             -        -       0.00        20.00
 
 MARKETPLACE  HOSTNODES  AGE  IN DOUBT  STATE
 tensordock          87  12s         0  ok

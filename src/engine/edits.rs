@@ -10,9 +10,10 @@
 use super::what_if;
 use crate::{
     ledger::fleet::{Fleet, Member, Standing},
-    model::{FleetName, HourlyRate, VmName, reason::Teardown},
-    plan::{Action, Plan, Situation, plan},
+    model::{AccountName, FleetName, HourlyRate, VmName, reason::Teardown},
+    plan::{Action, FleetState, Plan, Situation, plan},
     policy::Policy,
+    settings::AccountLimits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +30,12 @@ impl Loss {
     /// More than `max_scale_down` of the law in force, and more than one VM.
     pub fn is_too_much(&self, in_force: &Policy, target_gpus: u32) -> bool {
         self.vms > 1 && self.gpus > in_force.disruption.max_scale_down.of(target_gpus)
+    }
+
+    /// What another part of the same edit would let go as well, at worst.
+    pub fn add(&mut self, other: Self) {
+        self.vms = self.vms.saturating_add(other.vms);
+        self.gpus = self.gpus.saturating_add(other.gpus);
     }
 }
 
@@ -107,6 +114,37 @@ pub fn loss_by_limit(fleets: &BTreeMap<FleetName, Fleet>, max_hourly_rate: Hourl
         loss.gpus += member.counted_gpus();
     }
     losses
+}
+
+/// What new budgets of accounts would let go of each fleet at once that those in force do not. What a smaller budget lets
+/// go by the end of the day is not counted: at midnight it is new, and that is what a budget is for.
+pub fn loss_by_budgets(
+    situation: &Situation,
+    accounts: &BTreeMap<AccountName, AccountLimits>,
+) -> BTreeMap<FleetName, Loss> {
+    let mut edited = situation.clone();
+    edited.limits.accounts.clone_from(accounts);
+    let before = over_budget(situation);
+    let gone: BTreeSet<VmName> = over_budget(&edited).into_iter().filter(|name| !before.contains(name)).collect();
+    let members = |state: &FleetState| total(state.fleet.members.values().filter(|member| gone.contains(&member.name)));
+    let losses = situation.fleets.iter().map(|(name, state)| (name.clone(), members(state)));
+    losses.filter(|(_, loss)| loss.vms > 0).collect()
+}
+
+/// Members that a plan lets go for a budget's sake.
+fn over_budget(situation: &Situation) -> BTreeSet<VmName> {
+    let actions = plan(situation).actions.into_iter();
+    let gone = actions.filter_map(|action| match action {
+        Action::Delete { subject, reason: Teardown::Budget, .. } => Some(subject.name),
+        Action::Delete { .. }
+        | Action::Stop { .. }
+        | Action::Ask { .. }
+        | Action::Look { .. }
+        | Action::Deploy(_)
+        | Action::Rebid { .. }
+        | Action::Start { .. } => None,
+    });
+    gone.collect()
 }
 
 fn total<'a>(members: impl Iterator<Item = &'a Member>) -> Loss {
@@ -213,6 +251,21 @@ mod tests {
         let longer = loss(&situation, &longer, 8);
         assert!(longer.vms >= 5, "{longer:?}");
         assert_eq!(loss(&situation, &policy, 8), Loss::default());
+    }
+
+    #[test]
+    fn a_smaller_budget_loses_what_a_plan_would_let_go_at_once() {
+        let (situation, _) = situation(&SIX);
+        let account: AccountName = name("tensordock");
+        let losses = |most: &str| {
+            let limits = AccountLimits { max_spend_per_day: Some(most.parse().unwrap()), ..AccountLimits::UNSAID };
+            loss_by_budgets(&situation, &BTreeMap::from([(account.clone(), limits)]))
+        };
+        // 12.345 are spent today, and what is spent on now is no reason to hold an edit.
+        assert_eq!(losses("20"), BTreeMap::new());
+        let loss = |losses: BTreeMap<FleetName, Loss>| losses.get(&name("train")).copied().unwrap_or_default().vms;
+        assert!((1..6).contains(&loss(losses("14"))), "{:?}", losses("14"));
+        assert_eq!(loss(losses("12")), 6);
     }
 
     #[test]

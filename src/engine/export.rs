@@ -116,10 +116,13 @@ fn members(metrics: &Metrics, situation: &Situation) {
 fn accounts(metrics: &Metrics, status: &Status) {
     let accounts = &status.accounts;
     metrics.account_balance_usd.replace(rows(accounts, |account| Some(account.balance.as_ref()?.value.to_f64())));
-    metrics.account_balance_floor_usd.replace(rows(accounts, |account| Some(account.floor.to_f64())));
+    metrics
+        .account_balance_floor_usd
+        .replace(rows(accounts, |account| Some(account.floor.to_f64()).filter(|_| account.has_floor())));
     metrics.account_hourly_cost_usd.replace(rows(accounts, |account| Some(account.hourly_cost.to_f64())));
     metrics.account_unexplained_usd_per_hour.replace(rows(accounts, |account| Some(account.unexplained.to_f64())));
     metrics.account_runway_seconds.replace(rows(accounts, |account| Some(account.runway_to_floor?.as_secs_f64())));
+    metrics.account_budget_remaining_usd.replace(rows(accounts, |account| Some(account.budget_left()?.to_f64())));
     metrics
         .account_runway_to_zero_seconds
         .replace(rows(accounts, |account| Some(account.runway_to_zero?.as_secs_f64())));
@@ -155,6 +158,9 @@ fn limits(metrics: &Metrics, status: &Status, situation: &Situation) {
             .accounts
             .values()
             .any(|account| account.balance.as_ref().is_some_and(|balance| balance.value < account.floor)),
+        Limit::Budget => {
+            status.accounts.values().any(|account| account.budget_left().is_some_and(|left| left.is_negative()))
+        }
     };
     let rows = Limit::ALL.iter().map(|limit| (vec![limit.to_string()], flag(is_exceeded(*limit))));
     metrics.limit_exceeded.replace(rows.collect());

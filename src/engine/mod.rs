@@ -174,6 +174,7 @@ impl Engine {
                 max_hourly_rate: limits.max_hourly_rate,
                 balance_floor: limits.balance_floor,
                 mode: limits.mode,
+                accounts: limits.accounts.clone(),
             },
         );
         let (sender, events) = mpsc::channel(events::EVENTS_MAX);

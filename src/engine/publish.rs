@@ -40,7 +40,7 @@ impl Engine {
             plan: self.plan.clone(),
             fleets: names.map(|name| (name.clone(), self.fleet_status(ledger, name, now))).collect(),
             markets: self.inventory.markets.iter().map(|(name, view)| self.market_status(name, view)).collect(),
-            accounts: self.account_statuses(now),
+            accounts: self.account_statuses(ledger, now),
             settings_faults: self
                 .settings_faults
                 .iter()
@@ -54,12 +54,14 @@ impl Engine {
         self.status.send_replace(std::sync::Arc::new(status));
     }
 
-    /// That an edit of `[limits]` waits, and for whom.
+    /// That an edit of `[limits]` or `[accounts]` waits, and for whom.
     fn limits_held_told(&self) -> Option<String> {
-        let (_, waits_for) = self.limits_held.as_ref()?;
+        let (held, waits_for) = self.limits_held.as_ref()?;
+        let what = if held.accounts == self.limits.accounts { "[limits]" } else { "[limits] and [accounts]" };
         let applies: Vec<String> = waits_for.iter().map(|fleet| format!("`spotscale apply {fleet}`")).collect();
         Some(format!(
-            "the new [limits] would let go more than max_scale_down; they are held until {}",
+            "the new {} would let go more than max_scale_down; they are held until {}",
+            what,
             applies.join(" and ")
         ))
     }
@@ -133,12 +135,13 @@ impl Engine {
             .collect()
     }
 
-    fn account_statuses(&self, now: Timestamp) -> BTreeMap<AccountName, AccountStatus> {
+    fn account_statuses(&self, ledger: &Ledger, now: Timestamp) -> BTreeMap<AccountName, AccountStatus> {
         let mut ours: BTreeMap<AccountName, HourlyRate> = BTreeMap::new();
         for (account, rate) in self.fleets.values().flat_map(committed_by_account) {
             let sum = ours.entry(account).or_default();
             *sum = sum.plus(rate);
         }
+        let limits = self.limits();
         let floor = |account: &AccountName| -> Usd {
             let rents_there = |name: &FleetName| {
                 let policy = &self.law.statutes.get(name)?.in_force.policy;
@@ -149,7 +152,7 @@ impl Engine {
                 (all || policy.marketplaces.iter().flatten().any(there)).then_some(policy.balance_floor)
             };
             let floors = self.law.statutes.keys().filter_map(rents_there);
-            floors.fold(self.limits().balance_floor, Usd::max)
+            floors.fold(limits.balance_floor, Usd::max)
         };
         let status = |(name, reading): (&AccountName, &crate::model::Reading<crate::model::Balance>)| {
             let known = ours.get(name).copied().unwrap_or_default();
@@ -169,6 +172,9 @@ impl Engine {
                 unexplained: vendor.minus(known),
                 runway_to_floor: left.and_then(|left| left.minus(floor).lasts(hourly_cost)),
                 runway_to_zero: left.and_then(|left| left.lasts(hourly_cost)),
+                balance_rule: limits.account(name).balance,
+                spent_today: ledger.spend().of_account(now, name).day,
+                budgets: self.situation.as_ref().map(|situation| situation.budgets(name)).unwrap_or_default(),
             };
             (name.clone(), status)
         };

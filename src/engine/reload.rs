@@ -5,13 +5,14 @@
 
 use super::{
     Engine, LeverError, Waiting, act,
-    edits::{Loss, loss_by_limit, loss_by_policy},
+    edits::{Loss, loss_by_budgets, loss_by_limit, loss_by_policy},
     law::{self, Law},
     observe,
 };
 use crate::{
     io::systemd,
     ledger::{
+        LimitsText,
         fleet::Stray,
         has_anything,
         record::{Answer, Record},
@@ -165,14 +166,20 @@ impl Engine {
         self.enact_limits().await
     }
 
-    /// `[limits]` on disk come into force unless they would tear down too much.
+    /// `[limits]` and `[accounts]` on disk come into force unless they would tear down too much.
     pub(super) async fn judge_limits(&mut self) {
         let new = self.settings.limits.clone();
         let in_force = self.limits.max_hourly_rate;
-        let losses = match new.max_hourly_rate {
+        let mut losses = match new.max_hourly_rate {
             Some(rate) if in_force.is_none_or(|old| rate < old) => loss_by_limit(&self.fleets, rate),
             Some(_) | None => BTreeMap::new(),
         };
+        if new.accounts != self.limits.accounts {
+            let situation = self.situate(&BTreeMap::new()).await;
+            for (fleet, loss) in loss_by_budgets(&situation, &new.accounts) {
+                losses.entry(fleet).or_default().add(loss);
+            }
+        }
         let (book, digest) = (self.book.lock().await, limits_digest(&new));
         let waits_for: BTreeSet<FleetName> = losses
             .into_iter()
@@ -195,7 +202,7 @@ impl Engine {
             let fleets: Vec<&str> = waits_for.iter().map(FleetName::as_str).collect();
             tracing::warn!(
                 fleets = fleets.join(", "),
-                "an edit of [limits] is held until it is applied for these fleets"
+                "an edit of [limits] or [accounts] is held until it is applied for these fleets"
             );
             self.limits_held = Some((new, waits_for));
         }
@@ -209,8 +216,14 @@ impl Engine {
         let now = self.clock.now();
         let mut book = self.book.lock().await;
         let limits = &self.limits;
-        let recorded = book.ledger().limits().map(|text| (text.max_hourly_rate, text.balance_floor, text.mode));
-        if recorded == Some((limits.max_hourly_rate, limits.balance_floor, limits.mode)) {
+        let is_recorded = book.ledger().limits().is_some_and(|text| {
+            let LimitsText { max_hourly_rate, balance_floor, mode, accounts } = text;
+            *max_hourly_rate == limits.max_hourly_rate
+                && *balance_floor == limits.balance_floor
+                && *mode == limits.mode
+                && *accounts == limits.accounts
+        });
+        if is_recorded {
             return true;
         }
         match book.append(now, vec![limits_in_force(limits)]) {
@@ -344,14 +357,15 @@ fn held(law: &Law) -> BTreeSet<FleetName> {
 
 /// What an edit of `[limits]` is known by.
 fn limits_digest(limits: &Limits) -> String {
-    let Limits { max_hourly_rate, balance_floor, mode: _ } = limits;
+    let Limits { max_hourly_rate, balance_floor, mode: _, accounts } = limits;
     let most = max_hourly_rate.map_or_else(|| "none".to_owned(), |most| most.to_string());
-    format!("limits: max_hourly_rate {most}, balance_floor {balance_floor}")
+    let accounts: String = accounts.iter().map(|(name, limits)| format!(", {name}: {limits}")).collect();
+    format!("limits: max_hourly_rate {most}, balance_floor {balance_floor}{accounts}")
 }
 
 fn limits_in_force(limits: &Limits) -> Record {
-    let Limits { max_hourly_rate, balance_floor, mode } = limits.clone();
-    Record::LimitsInForce { max_hourly_rate, balance_floor, mode }
+    let Limits { max_hourly_rate, balance_floor, mode, accounts } = limits.clone();
+    Record::LimitsInForce { max_hourly_rate, balance_floor, mode, accounts }
 }
 
 fn in_force(law: &Law, fleet: &FleetName) -> Option<Record> {

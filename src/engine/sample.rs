@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ledger::{
-        HostMemory, Member, Missing, Standing,
+        HostMemory, Member, Missing, Period, Spent, Standing,
         fleet::{Attempts, Fleet, Stray},
     },
     model::{
@@ -19,8 +19,8 @@ use crate::{
         time::before,
     },
     plan::{
-        AccountState, Action, Candidate, Deploy, FleetReport, FleetState, MarketState, Order, Plan, Score, Situation,
-        Verdict, {Subject, Unmet},
+        AccountState, Action, Budget, Candidate, Deploy, FleetReport, FleetState, MarketState, Order, Plan, Score,
+        Situation, Verdict, {Subject, Unmet},
     },
     policy::{
         Policy,
@@ -29,7 +29,7 @@ use crate::{
             OnDemandUse, Preference, Quantity, Revert, ScaleDown, Terms, WhenLow,
         },
     },
-    settings::Limits,
+    settings::{BalanceRule, Limits},
 };
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
@@ -251,7 +251,12 @@ fn situation() -> Situation {
     let balance = Balance { amount: Usd::from_micros(212_340_000), hourly_cost: Some(rate("5.40")) };
     Situation {
         now: now(),
-        limits: Limits { max_hourly_rate: Some(rate("40")), balance_floor: Usd::ZERO, mode: Mode::Act },
+        limits: Limits {
+            max_hourly_rate: Some(rate("40")),
+            balance_floor: Usd::ZERO,
+            mode: Mode::Act,
+            accounts: BTreeMap::new(),
+        },
         limits_held: None,
         namer: Namer { prefix: "spotscale".into(), epoch: "k3x9".into(), next_sequence: 6 },
         fleets: BTreeMap::from([
@@ -264,7 +269,15 @@ fn situation() -> Situation {
         markets: BTreeMap::from([(name("tensordock"), market)]),
         accounts: BTreeMap::from([(
             name("tensordock"),
-            AccountState { balance: Some(Dated { at: ago(1), value: balance }), foreign: rate("0.10") },
+            AccountState {
+                balance: Some(Dated { at: ago(1), value: balance }),
+                foreign: rate("0.10"),
+                spent: Spent {
+                    day: Usd::from_micros(12_345_000),
+                    month: Usd::from_micros(99_000_000),
+                    until: Some(ago(1)),
+                },
+            },
         )]),
         hosts: BTreeMap::from([((name("tensordock"), name("host-8")), HostMemory::default())]),
     }
@@ -394,6 +407,14 @@ pub(crate) fn status() -> Status {
                 unexplained: rate("0.01"),
                 runway_to_floor: Some(Duration::from_secs(108_000)),
                 runway_to_zero: Some(Duration::from_secs(141_600)),
+                balance_rule: BalanceRule::Required,
+                spent_today: Usd::from_micros(12_345_000),
+                budgets: vec![Budget {
+                    period: Period::Day,
+                    most: Usd::from_micros(500_000_000),
+                    spent: Usd::from_micros(12_345_678),
+                    renews_in: Duration::from_secs(21_600),
+                }],
             },
         )]),
         settings_faults: Vec::new(),

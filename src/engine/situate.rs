@@ -73,7 +73,8 @@ pub fn situate(known: &Known<'_>) -> Situation {
     let markets = known.inventory.markets.iter().map(|(name, view)| (name.clone(), market_state(known, name, view)));
     let accounts = known.inventory.balances.iter().map(|(name, reading)| {
         let foreign = known.foreign.get(name).copied().unwrap_or_default();
-        (name.clone(), AccountState { balance: reading.last.clone(), foreign })
+        let spent = known.ledger.spend().of_account(known.now, name);
+        (name.clone(), AccountState { balance: reading.last.clone(), foreign, spent })
     });
     Situation {
         now: known.now,

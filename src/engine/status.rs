@@ -1,9 +1,11 @@
 //! What the engine knew after a tick, as one immutable value: the window, the CLI and the metrics read only this.
 
 use crate::{
+    ledger::Period,
     model::{AccountName, FleetName, HourlyRate, MarketplaceName, Refusal, Timestamp, Usd, inventory::Dated},
-    plan::{Plan, Situation},
+    plan::{Budget, Plan, Situation},
     policy::terms::Mode,
+    settings::BalanceRule,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -85,6 +87,32 @@ pub struct AccountStatus {
     pub runway_to_floor: Option<Duration>,
     /// Until nothing is left.
     pub runway_to_zero: Option<Duration>,
+    /// What is done while nobody can read the balance.
+    pub balance_rule: BalanceRule,
+    /// What our VMs cost on the present UTC day, by our own accrual.
+    pub spent_today: Usd,
+    /// The budgets in force, and what is left of them.
+    pub budgets: Vec<Budget>,
+}
+
+impl AccountStatus {
+    /// What is left of the budget of which least is left.
+    pub fn budget_left(&self) -> Option<Usd> {
+        self.budgets.iter().map(Budget::left).min()
+    }
+
+    /// All of the budget for a period.
+    pub fn budget_of(&self, period: Period) -> Option<Usd> {
+        self.budgets.iter().find(|budget| budget.period == period).map(|budget| budget.most)
+    }
+
+    /// Whether a floor means anything: of a balance that nobody reads and nobody needs there is none.
+    pub const fn has_floor(&self) -> bool {
+        match self.balance_rule {
+            BalanceRule::Required => true,
+            BalanceRule::UnreadableOk => self.balance.is_some(),
+        }
+    }
 }
 
 /// What was known after a tick.

@@ -4,7 +4,7 @@
 //! with each process, so that a restart never shortens a wait. **Invariant:** a call that failed proves nothing, and a list
 //! that dropped something breaks the row.
 
-use super::{Holding, Ledger, record::Ending};
+use super::{Holding, Ledger, record::Ending, sights::is_listed_elsewhere};
 use crate::model::{
     Instance, InstanceId, Inventory, Lookup, MarketView, MarketplaceName, Scan, Timestamp, VmName, inventory::Dated,
     time::elapsed,
@@ -125,7 +125,7 @@ impl Evidence {
             let is_new = self.newest.get(marketplace) != Some(&list.at);
             if is_new {
                 self.newest.insert(marketplace.clone(), list.at);
-                self.count_absences(ledger, marketplace, list);
+                self.count_absences(ledger, inventory, marketplace, list);
             }
             self.note_lookups(marketplace, view);
             if is_new && self.is_complete(ledger, inventory, marketplace, patience) {
@@ -135,13 +135,21 @@ impl Evidence {
         self.forget(ledger);
     }
 
-    fn count_absences(&mut self, ledger: &Ledger, marketplace: &MarketplaceName, list: &Dated<Scan<Instance>>) {
+    /// An instance that another marketplace of the account lists now is there: the row begins anew once that one lacks it
+    /// too.
+    fn count_absences(
+        &mut self,
+        ledger: &Ledger,
+        inventory: &Inventory,
+        marketplace: &MarketplaceName,
+        list: &Dated<Scan<Instance>>,
+    ) {
         for id in followed(ledger, marketplace, list.at) {
             let key = (marketplace.clone(), id.clone());
             if lists_id(list, id) {
                 self.absences.remove(&key);
                 self.listed.insert(key);
-            } else if is_intact(list) {
+            } else if is_intact(list) && !is_listed_elsewhere(inventory, marketplace, id) {
                 let first = Absence { lists: 0, since: list.at, last: list.at, said_gone: false };
                 let absence = self.absences.entry(key).or_insert(first);
                 absence.lists = absence.lists.saturating_add(1);

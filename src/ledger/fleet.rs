@@ -214,6 +214,8 @@ pub struct Reserved {
     pub marketplace: MarketplaceName,
     /// At the most it can cost.
     pub rate: HourlyRate,
+    /// When its deploy was intended.
+    pub intended_at: Timestamp,
     /// Until the late window is over.
     pub until: Timestamp,
 }

@@ -9,73 +9,14 @@ use super::{
     fleet::{Attempts, DeleteAnswer, DeleteAttempt, Fleet, Late, Member, Reserved, Standing, Stray},
     holding::{Delete, Refused},
     settle::observed,
+    sights::{Sighting, Sights},
 };
 use crate::model::{
-    AccountName, FleetName, HourlyRate, Instance, InstanceId, Inventory, Lookup, MarketplaceName, Timestamp, VmName,
+    AccountName, FleetName, HourlyRate, InstanceId, Inventory, MarketplaceName, Timestamp, VmName,
     name::claimed_fleet,
     time::{after, before, elapsed},
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// One VM as one marketplace's newest readable list (or its answer by id) shows it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sighting<'a> {
-    pub(super) marketplace: &'a MarketplaceName,
-    pub(super) account: &'a AccountName,
-    pub(super) at: Timestamp,
-    pub(super) instance: &'a Instance,
-}
-
-/// All VMs that are seen, each once: two marketplaces of one account show the same ones.
-#[derive(Debug, Default)]
-pub(super) struct Sights<'a> {
-    by_id: BTreeMap<(&'a AccountName, &'a InstanceId), Sighting<'a>>,
-    by_name: BTreeMap<(&'a AccountName, &'a VmName), BTreeSet<&'a InstanceId>>,
-}
-
-impl<'a> Sights<'a> {
-    pub(super) fn of(inventory: &'a Inventory) -> Self {
-        let mut sights = Self::default();
-        for (marketplace, view) in &inventory.markets {
-            let Some(list) = &view.instances.last else { continue };
-            let listed = list.value.items.iter().map(|instance| (list.at, instance));
-            let looked_up = view.lookups.values().filter_map(|reading| {
-                let answer = reading.current().filter(|answer| answer.at >= list.at)?;
-                match &answer.value {
-                    Lookup::Here(instance) => Some((answer.at, instance)),
-                    Lookup::Gone => None,
-                }
-            });
-            for (at, instance) in listed.chain(looked_up) {
-                sights.add(Sighting { marketplace, account: &view.account, at, instance });
-            }
-        }
-        sights
-    }
-
-    /// The newest sighting of an instance counts.
-    fn add(&mut self, sighting: Sighting<'a>) {
-        let Sighting { account, at, instance, marketplace: _ } = sighting;
-        let known = self.by_id.entry((account, &instance.id)).or_insert(sighting);
-        if known.at < at {
-            *known = sighting;
-        }
-        self.by_name.entry((account, &instance.name)).or_default().insert(&instance.id);
-    }
-
-    pub(super) fn with_id(&self, account: &'a AccountName, id: &'a InstanceId) -> Option<Sighting<'a>> {
-        self.by_id.get(&(account, id)).copied()
-    }
-
-    pub(super) fn named(&self, account: &'a AccountName, name: &'a VmName) -> impl Iterator<Item = Sighting<'a>> {
-        let ids = self.by_name.get(&(account, name)).into_iter().flatten();
-        ids.filter_map(move |id| self.by_id.get(&(account, *id)).copied())
-    }
-
-    pub(super) fn all(&self) -> Vec<Sighting<'a>> {
-        self.by_id.values().copied().collect()
-    }
-}
 
 /// Everything as it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,6 +70,7 @@ pub fn join(
             account: intent.account.clone(),
             marketplace: intent.marketplace.clone(),
             rate: past.holding.rate_max(),
+            intended_at: past.holding.intended_at,
             until: after(past.at, patience.late_window),
         });
     }
@@ -136,7 +78,7 @@ pub fn join(
     let mut foreign: BTreeMap<AccountName, HourlyRate> =
         inventory.markets.values().map(|view| (view.account.clone(), HourlyRate::ZERO)).collect();
     let claimants: BTreeSet<&FleetName> = known.iter().chain(ledger.fleets()).collect();
-    for Sighting { marketplace, account, instance, at: _ } in sights.all() {
+    for Sighting { marketplace, account, instance, .. } in sights.all() {
         if is_known(ledger, account, &instance.name) {
             continue;
         }
@@ -166,7 +108,10 @@ fn is_known(ledger: &Ledger, account: &AccountName, name: &VmName) -> bool {
 
 fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Timestamp, patience: Patience) -> Member {
     let intent = &holding.intent;
-    let sighting = holding.id.as_ref().and_then(|id| sights.with_id(&intent.account, id));
+    let own = |id| sights.own(&intent.marketplace, &intent.account, id);
+    let any = |id| sights.any(&intent.marketplace, &intent.account, id);
+    // How it stands is for the marketplace that rented it to say; that it is there, for every one of the account.
+    let (sighting, shown) = (holding.id.as_ref().and_then(own), holding.id.as_ref().and_then(any));
     let standing = match holding.phase {
         Phase::Intended | Phase::InDoubt => Standing::InDoubt,
         Phase::Leaving => Standing::Leaving,
@@ -196,10 +141,10 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
         intended_at: holding.intended_at,
         running_since: holding.running_since.or(runs_now),
         replaces: intent.replaces.clone(),
-        write_in_doubt: is_write_in_doubt(holding, sighting, now, patience),
+        write_in_doubt: is_write_in_doubt(holding, sighting, shown, now, patience),
         rebid_accepted_at: holding.rebid_accepted_at,
         attempts: Attempts {
-            delete: delete_attempt(holding.delete.as_ref(), holding.delete_refused, sighting, now, patience),
+            delete: delete_attempt(holding.delete.as_ref(), holding.delete_refused, shown, now, patience),
             stop_refused: holding.stop_refused,
             start: holding.start_intended_at,
             stop: stopping(holding, sighting, standing),
@@ -239,9 +184,15 @@ fn stopping(holding: &Holding, sighting: Option<Sighting<'_>>, standing: Standin
 
 /// A delete is in doubt until it is acknowledged, and again when the VM is still listed a settle grace later: both are for
 /// sending it again. What else was written is in doubt until a later list shows what became of it.
-fn is_write_in_doubt(holding: &Holding, sighting: Option<Sighting<'_>>, now: Timestamp, patience: Patience) -> bool {
+fn is_write_in_doubt(
+    holding: &Holding,
+    sighting: Option<Sighting<'_>>,
+    shown: Option<Sighting<'_>>,
+    now: Timestamp,
+    patience: Patience,
+) -> bool {
     match &holding.delete {
-        Some(delete) => is_delete_in_doubt(delete, sighting, now, patience),
+        Some(delete) => is_delete_in_doubt(delete, shown, now, patience),
         None => {
             holding.unanswered_write_at.is_some_and(|written| sighting.is_none_or(|sighting| sighting.at <= written))
         }
@@ -278,7 +229,7 @@ fn late<'a>(
     now: Timestamp,
     patience: Patience,
 ) -> Late {
-    let sighting = sights.with_id(&vm.account, id);
+    let sighting = sights.any(&vm.marketplace, &vm.account, id);
     let billed = sighting.and_then(|sighting| sighting.instance.billed()).unwrap_or_default().total();
     Late {
         name: name.clone(),

@@ -25,6 +25,7 @@ pub mod levers;
 pub mod missing;
 pub mod record;
 pub mod settle;
+mod sights;
 pub mod spend;
 pub mod text;
 
@@ -38,6 +39,8 @@ mod samples;
 mod sight_tests;
 #[cfg(test)]
 pub(crate) mod stage;
+#[cfg(test)]
+mod twin_tests;
 
 pub use evidence::{Evidence, Patience};
 pub use fleet::{Fleet, Member, Standing};
@@ -49,17 +52,18 @@ pub use levers::{Levers, Scope};
 pub use missing::Missing;
 pub use record::{Intent, Record};
 pub use settle::{interruption, settle};
-pub use spend::{Spend, accrue};
+pub use spend::{Period, Spend, Spent, accrue};
 
 use crate::{
     model::{
-        FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName,
+        AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName,
         name::{Namer, sequence_in},
         offer::BidAnswer,
         reason::Teardown,
         time::{self, elapsed},
     },
     policy::terms::Mode,
+    settings::AccountLimits,
 };
 use holding::{Delete, Protection, Refused};
 use hosts::{HostKey, Hosts};
@@ -97,7 +101,7 @@ pub struct PolicyText {
 }
 
 /// The limits over all fleets that are or were last in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitsText {
     /// Per hour.
     pub max_hourly_rate: Option<HourlyRate>,
@@ -105,6 +109,8 @@ pub struct LimitsText {
     pub balance_floor: Usd,
     /// Over every policy's own.
     pub mode: Mode,
+    /// What binds each account, where something was said.
+    pub accounts: BTreeMap<AccountName, AccountLimits>,
 }
 
 /// The fold of a journal.
@@ -215,8 +221,8 @@ impl Ledger {
     }
 
     /// The limits last in force.
-    pub const fn limits(&self) -> Option<LimitsText> {
-        self.limits
+    pub const fn limits(&self) -> Option<&LimitsText> {
+        self.limits.as_ref()
     }
 
     /// What all fleets cost so far.
@@ -371,8 +377,8 @@ impl Ledger {
                     policy.gone_since = policy.gone_since.or(Some(at));
                 }
             }
-            Record::LimitsInForce { max_hourly_rate, balance_floor, mode } => {
-                self.limits = Some(LimitsText { max_hourly_rate, balance_floor, mode });
+            Record::LimitsInForce { max_hourly_rate, balance_floor, mode, accounts } => {
+                self.limits = Some(LimitsText { max_hourly_rate, balance_floor, mode, accounts });
                 self.levers.forget_applied();
             }
 
@@ -382,7 +388,7 @@ impl Ledger {
             Record::Missing { fleet, gpus, on_demand } => {
                 self.missing.entry(fleet).or_default().note(gpus, on_demand, at);
             }
-            Record::Accrued { until, fleets } => self.spend.fold(until, fleets),
+            Record::Accrued { until, fleets, accounts } => self.spend.fold(until, fleets, accounts),
             Record::Decision { .. } | Record::Event { .. } => {}
         }
     }

@@ -12,7 +12,7 @@ use super::{
     fleet::Standing,
     levers::Scope,
     spend::Tally,
-    text::{Decimal, Line, LocationText, RatesText, ShapeText, Text},
+    text::{AccountText, Decimal, Line, LocationText, RatesText, ShapeText, Text},
 };
 use crate::{
     model::{
@@ -23,6 +23,7 @@ use crate::{
         refusal::RefusalKind,
     },
     policy::terms::Mode,
+    settings::AccountLimits,
 };
 use serde::{Deserialize, Serialize};
 use serde_with::{FromInto, serde_as};
@@ -562,6 +563,10 @@ pub enum Record {
         /// Over every policy's own.
         #[serde_as(as = "Text")]
         mode: Mode,
+        /// `[accounts]`, where there is something to say; not told by the first journals.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        #[serde_as(as = "BTreeMap<Text, FromInto<AccountText>>")]
+        accounts: BTreeMap<AccountName, AccountLimits>,
     },
 
     /// A deploy on a hostnode failed.
@@ -598,6 +603,10 @@ pub enum Record {
         /// By fleet.
         #[serde_as(as = "BTreeMap<Text, _>")]
         fleets: BTreeMap<FleetName, Tally>,
+        /// The same, by the account that pays; not told by the first journals.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        #[serde_as(as = "BTreeMap<Text, _>")]
+        accounts: BTreeMap<AccountName, Tally>,
     },
 
     /// What one tick decided, and why. Not folded.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     model::{Timestamp, VmName, offer::BidAnswer, reason::Teardown, refusal::RefusalKind},
     policy::terms::Mode,
+    settings::{AccountLimits, BalanceRule},
 };
 use std::collections::BTreeMap;
 
@@ -85,7 +86,19 @@ pub(super) fn of_each_kind(name: &VmName, id: &str, at: Timestamp) -> Vec<Record
             context: "{}".into(),
         },
         Record::PolicyGone { fleet: fleet() },
-        Record::LimitsInForce { max_hourly_rate: None, balance_floor: of("25"), mode: Mode::Act },
+        Record::LimitsInForce {
+            max_hourly_rate: None,
+            balance_floor: of("25"),
+            mode: Mode::Act,
+            accounts: BTreeMap::from([(
+                of("tensordock"),
+                AccountLimits {
+                    balance: BalanceRule::UnreadableOk,
+                    max_spend_per_day: Some(of("20")),
+                    max_spend_per_month: None,
+                },
+            )]),
+        },
         Record::HostFailed {
             account: of("tensordock"),
             hostnode: of("h1"),
@@ -93,7 +106,11 @@ pub(super) fn of_each_kind(name: &VmName, id: &str, at: Timestamp) -> Vec<Record
             cooldown_ms: 30_000,
         },
         Record::Missing { fleet: fleet(), gpus: 2, on_demand: 1 },
-        Record::Accrued { until: at, fleets: BTreeMap::from([(fleet(), tally)]) },
+        Record::Accrued {
+            until: at,
+            fleets: BTreeMap::from([(fleet(), tally.clone())]),
+            accounts: BTreeMap::from([(of("tensordock"), tally)]),
+        },
         Record::Decision {
             id: "d-1".into(),
             fleet: Some(fleet()),

@@ -8,8 +8,8 @@ use super::{
     Evidence, Holding, Ledger, Patience, Phase,
     evidence::{LISTS_BEFORE_LOOKUP, Proof, current, is_intact},
     fleet::Standing,
-    join::{Sighting, Sights},
     record::{Cause, Ending, Record},
+    sights::{Sighting, Sights},
 };
 use crate::model::{Instance, InstanceId, InstanceStatus, Inventory, VmName, offer::BidAnswer, reason::Interruption};
 use std::collections::BTreeMap;
@@ -105,20 +105,23 @@ impl<'a> Settling<'a> {
 
     /// A doubled one is adopted once: on its own marketplace before another of the account, then by id.
     fn first_named(&self, name: &'a VmName, holding: &'a Holding) -> Option<Sighting<'a>> {
-        let named = self.sights.named(&holding.intent.account, name);
+        let named = self.sights.named(&holding.intent.marketplace, &holding.intent.account, name);
         named.min_by_key(|sighting| (*sighting.marketplace != holding.intent.marketplace, &sighting.instance.id))
     }
 
     fn adopt(&mut self, name: &'a VmName, holding: &'a Holding, found: Sighting<'a>, from: Standing) {
         self.adopted.insert(name, &found.instance.id);
         self.records.push(Record::Adopted { name: name.clone(), id: found.instance.id.clone() });
-        self.records.extend(restanding(name, holding, found.instance, from));
+        if *found.marketplace == holding.intent.marketplace {
+            self.records.extend(restanding(name, holding, found.instance, from));
+        }
     }
 
-    /// One that has an id: is it there, and how does it stand?
+    /// One that has an id: is it there, and how does it stand? Where only another marketplace of the account shows it, it is
+    /// there, and stands as it last stood.
     fn follow(&mut self, name: &'a VmName, id: &'a InstanceId, holding: &'a Holding) {
-        if let Some(sighting) = self.sights.with_id(&holding.intent.account, id) {
-            if holding.phase == Phase::Live {
+        if let Some(sighting) = self.sights.any(&holding.intent.marketplace, &holding.intent.account, id) {
+            if holding.phase == Phase::Live && *sighting.marketplace == holding.intent.marketplace {
                 self.records.extend(read_back(name, holding, sighting));
                 self.records.extend(restanding(name, holding, sighting.instance, holding.standing));
             }
@@ -159,7 +162,7 @@ impl<'a> Settling<'a> {
     /// What is listed under a name that was given up, or beside the one that has it.
     fn report_late(&mut self) {
         for sighting in self.sights.all() {
-            let Sighting { marketplace, account, at, instance } = sighting;
+            let Sighting { account, at, instance, .. } = sighting;
             let (name, id) = (&instance.name, &instance.id);
             // On its way out already, or reported.
             if instance.status == InstanceStatus::Leaving
@@ -175,6 +178,9 @@ impl<'a> Settling<'a> {
                 self.ledger.past(name).filter(|past| past.at < at).map(|past| &past.holding)
             };
             let Some(holding) = holding.filter(|holding| holding.intent.account == *account) else { continue };
+            // Where the marketplace that was to rent it shows it, it is deleted there.
+            let own = self.sights.own(&holding.intent.marketplace, account, id);
+            let Sighting { marketplace, instance, .. } = own.unwrap_or(sighting);
             let billed = instance.billed().unwrap_or_default().total();
             self.records.push(Record::Late {
                 name: name.clone(),
@@ -194,7 +200,7 @@ impl<'a> Settling<'a> {
             let marketplace = &late.marketplace;
             let Some(view) = self.inventory.markets.get(marketplace) else { continue };
             let Some(list) = current(view) else { continue };
-            if self.sights.with_id(&late.account, id).is_some() {
+            if self.sights.any(marketplace, &late.account, id).is_some() {
                 continue;
             }
             let acked_at = late.delete.as_ref().and_then(|delete| delete.acked_at);

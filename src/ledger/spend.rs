@@ -1,4 +1,4 @@
-//! What the fleets cost, as we count it ourselves.
+//! What the fleets cost, as we count it ourselves: by fleet, and by the account that pays.
 //!
 //! Counted is what is billed: a VM that runs in full, one that is outbid or whose GPU was given back its storage only. What
 //! is in doubt is counted once it is found, and then from its beginning. A record holds *totals*, so that the newest one
@@ -14,7 +14,7 @@ use super::{
     text::{Decimal, Text},
 };
 use crate::model::{
-    FleetName, HourlyRate, Timestamp, Usd, VmName,
+    AccountName, FleetName, HourlyRate, Timestamp, Usd, VmName,
     offer::Rates,
     time::{before, elapsed},
 };
@@ -32,7 +32,7 @@ const DAYS_MAX: usize = 62;
 /// Months that are kept in memory.
 const MONTHS_MAX: usize = 25;
 
-/// What one fleet cost so far.
+/// What one fleet, or the fleets' VMs on one account, cost so far.
 #[serde_as]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
@@ -62,13 +62,79 @@ impl Tally {
     }
 }
 
+labels! {
+    /// What a budget is for.
+    pub enum Period {
+        /// A UTC day.
+        Day = "day",
+        /// A UTC month.
+        Month = "month",
+    }
+}
+
+impl Period {
+    /// When the one that a moment is in began.
+    pub fn began(self, at: Timestamp) -> Timestamp {
+        let day = day_of(at);
+        let first = match self {
+            Self::Day => day,
+            Self::Month => day.first_of_month(),
+        };
+        midnight(first).unwrap_or(Timestamp::MIN)
+    }
+
+    /// When the next one begins.
+    pub fn ends(self, at: Timestamp) -> Timestamp {
+        let day = day_of(at);
+        let last = match self {
+            Self::Day => day,
+            Self::Month => day.last_of_month(),
+        };
+        midnight_after(last).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// What the fleets' VMs on one account cost in the present day and month.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Since midnight UTC.
+    pub day: Usd,
+    /// In the UTC month.
+    pub month: Usd,
+    /// Up to when it is counted; `None`: nothing was counted yet.
+    pub until: Option<Timestamp>,
+}
+
+impl Spent {
+    /// In the present period.
+    pub const fn within(&self, period: Period) -> Usd {
+        match period {
+            Period::Day => self.day,
+            Period::Month => self.month,
+        }
+    }
+}
+
+/// Totals by whoever has them: fleets, or accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Totals<K> {
+    tallies: BTreeMap<K, Tally>,
+    days: BTreeMap<Date, BTreeMap<K, Usd>>,
+    months: BTreeMap<Date, BTreeMap<K, Usd>>,
+}
+
+impl<K> Default for Totals<K> {
+    fn default() -> Self {
+        Self { tallies: BTreeMap::new(), days: BTreeMap::new(), months: BTreeMap::new() }
+    }
+}
+
 /// What all fleets cost so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spend {
     until: Option<Timestamp>,
-    fleets: BTreeMap<FleetName, Tally>,
-    days: BTreeMap<Date, BTreeMap<FleetName, Usd>>,
-    months: BTreeMap<Date, BTreeMap<FleetName, Usd>>,
+    fleets: Totals<FleetName>,
+    accounts: Totals<AccountName>,
 }
 
 /// The UTC day of a moment.
@@ -76,42 +142,28 @@ pub fn day_of(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
-fn spent(by_date: &BTreeMap<Date, BTreeMap<FleetName, Usd>>, date: Date, fleet: &FleetName) -> Usd {
-    by_date.get(&date).and_then(|fleets| fleets.get(fleet)).copied().unwrap_or_default()
+fn midnight(day: Date) -> Option<Timestamp> {
+    Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
-impl Spend {
-    /// The moment up to which it is counted.
-    pub const fn until(&self) -> Option<Timestamp> {
-        self.until
+fn midnight_after(day: Date) -> Option<Timestamp> {
+    midnight(day.tomorrow().ok()?)
+}
+
+impl<K: Ord + Clone> Totals<K> {
+    fn on(&self, day: Date, of: &K) -> Usd {
+        self.days.get(&day).and_then(|all| all.get(of)).copied().unwrap_or_default()
     }
 
-    /// By fleet, since the journal began.
-    pub const fn fleets(&self) -> &BTreeMap<FleetName, Tally> {
-        &self.fleets
+    fn in_month(&self, day: Date, of: &K) -> Usd {
+        self.months.get(&day.first_of_month()).and_then(|all| all.get(of)).copied().unwrap_or_default()
     }
 
-    /// By UTC day, lately.
-    pub const fn days(&self) -> &BTreeMap<Date, BTreeMap<FleetName, Usd>> {
-        &self.days
-    }
-
-    /// A fleet's spend on the UTC day of a moment.
-    pub fn on_day_of(&self, at: Timestamp, fleet: &FleetName) -> Usd {
-        spent(&self.days, day_of(at), fleet)
-    }
-
-    /// A fleet's spend in the UTC month of a moment.
-    pub fn in_month_of(&self, at: Timestamp, fleet: &FleetName) -> Usd {
-        spent(&self.months, day_of(at).first_of_month(), fleet)
-    }
-
-    pub(super) fn fold(&mut self, until: Timestamp, fleets: BTreeMap<FleetName, Tally>) {
-        self.until = Some(until);
-        for (fleet, tally) in fleets {
-            self.days.entry(tally.day).or_default().insert(fleet.clone(), tally.day_usd);
-            self.months.entry(tally.day.first_of_month()).or_default().insert(fleet.clone(), tally.month_usd);
-            self.fleets.insert(fleet, tally);
+    fn fold(&mut self, tallies: BTreeMap<K, Tally>) {
+        for (of, tally) in tallies {
+            self.days.entry(tally.day).or_default().insert(of.clone(), tally.day_usd);
+            self.months.entry(tally.day.first_of_month()).or_default().insert(of.clone(), tally.month_usd);
+            self.tallies.insert(of, tally);
         }
         while self.days.len() > DAYS_MAX {
             self.days.pop_first();
@@ -121,8 +173,8 @@ impl Spend {
         }
     }
 
-    /// The fleet's totals as they stand at the beginning of more on this day.
-    fn opened(&self, fleet: &FleetName, day: Date) -> Tally {
+    /// The totals as they stand at the beginning of more on this day.
+    fn opened(&self, of: &K, day: Date) -> Tally {
         let none = Tally {
             usd: Usd::ZERO,
             gpu_ms: 0,
@@ -133,16 +185,74 @@ impl Spend {
         };
         Tally {
             day,
-            day_usd: spent(&self.days, day, fleet),
-            month_usd: spent(&self.months, day.first_of_month(), fleet),
-            ..self.fleets.get(fleet).cloned().unwrap_or(none)
+            day_usd: self.on(day, of),
+            month_usd: self.in_month(day, of),
+            ..self.tallies.get(of).cloned().unwrap_or(none)
         }
+    }
+
+    /// All totals with more added on this day.
+    fn with<'a>(&self, day: Date, more: impl Iterator<Item = (&'a K, &'a Charge<'a>, Duration)>) -> BTreeMap<K, Tally>
+    where
+        K: 'a,
+    {
+        let mut tallies: BTreeMap<K, Tally> =
+            self.tallies.keys().map(|of| (of.clone(), self.opened(of, day))).collect();
+        for (of, charge, lasted) in more {
+            tallies.entry(of.clone()).or_insert_with(|| self.opened(of, day)).add(charge, lasted);
+        }
+        tallies
+    }
+}
+
+impl Spend {
+    /// The moment up to which it is counted.
+    pub const fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// By fleet, since the journal began.
+    pub const fn fleets(&self) -> &BTreeMap<FleetName, Tally> {
+        &self.fleets.tallies
+    }
+
+    /// By UTC day, lately.
+    pub const fn days(&self) -> &BTreeMap<Date, BTreeMap<FleetName, Usd>> {
+        &self.fleets.days
+    }
+
+    /// A fleet's spend on the UTC day of a moment.
+    pub fn on_day_of(&self, at: Timestamp, fleet: &FleetName) -> Usd {
+        self.fleets.on(day_of(at), fleet)
+    }
+
+    /// A fleet's spend in the UTC month of a moment.
+    pub fn in_month_of(&self, at: Timestamp, fleet: &FleetName) -> Usd {
+        self.fleets.in_month(day_of(at), fleet)
+    }
+
+    /// What our VMs on an account cost on the UTC day of a moment, and in its month.
+    pub fn of_account(&self, at: Timestamp, account: &AccountName) -> Spent {
+        let day = day_of(at);
+        Spent { day: self.accounts.on(day, account), month: self.accounts.in_month(day, account), until: self.until }
+    }
+
+    pub(super) fn fold(
+        &mut self,
+        until: Timestamp,
+        fleets: BTreeMap<FleetName, Tally>,
+        accounts: BTreeMap<AccountName, Tally>,
+    ) {
+        self.until = Some(until);
+        self.fleets.fold(fleets);
+        self.accounts.fold(accounts);
     }
 }
 
 /// Something that was billed for some time.
 struct Charge<'a> {
     fleet: &'a FleetName,
+    account: &'a AccountName,
     rate: HourlyRate,
     /// Those that ran.
     gpus: u32,
@@ -155,10 +265,10 @@ struct Charge<'a> {
 /// Counts what was billed since it was last counted, one record for each UTC day that it touches. Settle first: then what
 /// was found or is gone is counted to the moment.
 pub fn accrue(ledger: &Ledger, fleets: &BTreeMap<FleetName, Fleet>, now: Timestamp) -> Vec<Record> {
-    let restart = |fleets| vec![Record::Accrued { until: now, fleets }];
+    let restart = || vec![Record::Accrued { until: now, fleets: BTreeMap::new(), accounts: BTreeMap::new() }];
     let from = match ledger.spend().until() {
-        None => return restart(BTreeMap::new()),
-        Some(until) if until > now => return restart(BTreeMap::new()),
+        None => return restart(),
+        Some(until) if until > now => return restart(),
         Some(until) => until.max(before(now, GAP_MAX)),
     };
     let charges = charges(ledger, fleets, from, now);
@@ -171,17 +281,16 @@ pub fn accrue(ledger: &Ledger, fleets: &BTreeMap<FleetName, Fleet>, now: Timesta
         }
         let day = day_of(begin);
         let end = midnight_after(day).filter(|midnight| *midnight < now).unwrap_or(now);
-        let mut tallies: BTreeMap<FleetName, Tally> =
-            spend.fleets.keys().map(|fleet| (fleet.clone(), spend.opened(fleet, day))).collect();
-        for charge in &charges {
+        let lasted = |charge: &Charge<'_>| {
             // What was found late is counted from its beginning, with the first day.
             let since = if begin == from { charge.from } else { charge.from.max(begin) };
-            let lasted = elapsed(since, charge.until.min(end)).min(GAP_MAX);
-            let tally = tallies.entry(charge.fleet.clone()).or_insert_with(|| spend.opened(charge.fleet, day));
-            tally.add(charge, lasted);
-        }
-        spend.fold(end, tallies.clone());
-        records.push(Record::Accrued { until: end, fleets: tallies });
+            elapsed(since, charge.until.min(end)).min(GAP_MAX)
+        };
+        let by_fleet = charges.iter().map(|charge| (charge.fleet, charge, lasted(charge)));
+        let by_account = charges.iter().map(|charge| (charge.account, charge, lasted(charge)));
+        let (fleets, accounts) = (spend.fleets.with(day, by_fleet), spend.accounts.with(day, by_account));
+        spend.fold(end, fleets.clone(), accounts.clone());
+        records.push(Record::Accrued { until: end, fleets, accounts });
         begin = end;
     }
     records
@@ -197,10 +306,6 @@ impl Tally {
         self.gpu_ms = self.gpu_ms.saturating_add(lasted_ms.saturating_mul(u64::from(charge.gpus)));
         self.on_demand_equivalent = self.on_demand_equivalent.plus(charge.on_demand.cost(lasted));
     }
-}
-
-fn midnight_after(day: Date) -> Option<Timestamp> {
-    Some(day.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 fn charges<'a>(
@@ -224,21 +329,26 @@ fn charges<'a>(
         };
         charges.push(charge(&past.holding, standing, None, from, past.at));
     }
-    for late in ledger.late().values() {
+    for ((name, _), late) in ledger.late() {
+        let intended = ledger.holdings().get(name).or_else(|| ledger.past(name).map(|past| &past.holding));
+        // It was billed before anybody saw it, too.
+        let began = intended.map_or(late.at, |holding| holding.intended_at.min(late.at));
         let until = late.delete.as_ref().and_then(|delete| delete.acked_at).unwrap_or(now);
         let none = HourlyRate::ZERO;
         charges.push(Charge {
             fleet: &late.fleet,
+            account: &late.account,
             rate: late.rate,
             gpus: 0,
             on_demand: none,
-            from: from.max(late.at),
+            from: if late.at > from { began } else { from },
             until,
         });
     }
     for (fleet, joined) in fleets {
         for stray in &joined.strays {
-            charges.push(Charge { fleet, rate: stray.rate(), gpus: 0, on_demand: HourlyRate::ZERO, from, until: now });
+            let (account, rate, on_demand) = (&stray.account, stray.rate(), HourlyRate::ZERO);
+            charges.push(Charge { fleet, account, rate, gpus: 0, on_demand, from, until: now });
         }
     }
     charges
@@ -259,6 +369,7 @@ fn charge(
     let is_serving = standing == Standing::Running && holding.phase == Phase::Live;
     Charge {
         fleet: &holding.intent.fleet,
+        account: &holding.intent.account,
         rate: holding.billed(standing, quoted),
         gpus: if is_serving { holding.intent.shape.gpus } else { 0 },
         on_demand: if is_serving { holding.intent.on_demand.total() } else { HourlyRate::ZERO },
@@ -393,6 +504,63 @@ mod tests {
         assert_eq!(stage.tally().usd, of("0.820001"));
         let spent = stage.ledger().spend().clone();
         assert_eq!(*stage.restarted().ledger().spend(), spent);
+    }
+
+    /// What the account of the stage spent on the day of now, and in its month.
+    fn spent(stage: &Stage) -> (Usd, Usd) {
+        let spent = stage.ledger().spend().of_account(stage.now, &of("tensordock"));
+        (spent.day, spent.month)
+    }
+
+    #[test]
+    fn the_account_that_pays_is_charged_by_day_and_month_whatever_the_fleet() {
+        let mut stage = Stage::new();
+        stage.now = of("2026-11-29T23:00:00Z");
+        let name = stage.deploy("i1");
+        let stray: VmName = of("spotscale-train-old-1");
+        let list = [instance("i1", &name, Running), instance("i9", &stray, Running)];
+        stage.list_after(0, &list, &[]);
+        stage.accrue();
+        stage.pass(3_600).accrue();
+        assert_eq!(spent(&stage), (of("0"), of("0.82")), "at midnight the day is new");
+        stage.pass(3_600).accrue();
+        assert_eq!(spent(&stage), (of("0.82"), of("1.64")));
+        assert_eq!(stage.ledger().spend().of_account(stage.now, &of("other")).day, Usd::ZERO);
+        stage.pass(24 * 3_600).accrue();
+        assert_eq!(spent(&stage), (of("0.82"), of("0.82")), "and the month");
+        let restarted = stage.restarted();
+        assert_eq!(spent(&restarted), (of("0.82"), of("0.82")));
+        assert_eq!(restarted.ledger().spend().until(), Some(stage.now));
+    }
+
+    #[test]
+    fn a_journal_that_told_nothing_of_accounts_reads_and_counts_on() {
+        let old = r#"{"kind":"accrued","until":"2026-11-20T12:00:00Z","fleets":{}}"#;
+        let mut stage = Stage::new();
+        stage.write(Record::decode(old).unwrap());
+        let name = stage.deploy("i1");
+        stage.list_after(3_600, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        assert_eq!(spent(&stage), (of("0.41"), of("0.41")));
+        assert_eq!(Record::decode(old).unwrap().encode().as_deref(), Ok(old));
+        let limits = r#"{"kind":"limits_in_force","max_hourly_rate":null,"balance_floor":"25.00","mode":"act"}"#;
+        assert_eq!(Record::decode(limits).unwrap().encode().as_deref(), Ok(limits));
+    }
+
+    #[test]
+    fn a_late_vm_is_charged_from_its_beginning_and_once() {
+        let mut stage = Stage::new();
+        stage.accrue();
+        let name = stage.intend();
+        stage.list_after(300, &[], &[]);
+        stage.list(&[]);
+        stage.accrue();
+        assert_eq!(spent(&stage).0, Usd::ZERO);
+        stage.list_after(3_270, &[instance("i1", &name, Running)], &[]);
+        stage.accrue();
+        assert_eq!(spent(&stage).0, of("0.41"), "an hour since it was asked for");
+        stage.pass(3_600).accrue();
+        assert_eq!(spent(&stage).0, of("0.82"));
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! The nouns have no serde of their own (they are values, not documents), so the journal brings the spelling: a noun is
 //! its canonical text, money is decimal text, and the few nouns with parts have a small twin here.
 
-use crate::model::{
-    GpuModel, HourlyRate, Shape, Usd,
-    money::MICROS_PER_USD,
-    offer::{Location, Rates},
+use crate::{
+    model::{
+        GpuModel, HourlyRate, Shape, Usd,
+        money::MICROS_PER_USD,
+        offer::{Location, Rates},
+    },
+    settings::{AccountLimits, BalanceRule},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_with::{DeserializeAs, DisplayFromStr, SerializeAs, serde_as};
@@ -149,6 +152,32 @@ impl From<Location> for LocationText {
 impl From<LocationText> for Location {
     fn from(LocationText { country, region, city }: LocationText) -> Self {
         Self { country, region, city }
+    }
+}
+
+/// [`AccountLimits`], as text.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
+pub struct AccountText {
+    #[serde_as(as = "Text")]
+    balance: BalanceRule,
+    #[serde_as(as = "Option<Decimal>")]
+    max_spend_per_day: Option<Usd>,
+    #[serde_as(as = "Option<Decimal>")]
+    max_spend_per_month: Option<Usd>,
+}
+
+impl From<AccountLimits> for AccountText {
+    fn from(limits: AccountLimits) -> Self {
+        let AccountLimits { balance, max_spend_per_day, max_spend_per_month } = limits;
+        Self { balance, max_spend_per_day, max_spend_per_month }
+    }
+}
+
+impl From<AccountText> for AccountLimits {
+    fn from(text: AccountText) -> Self {
+        let AccountText { balance, max_spend_per_day, max_spend_per_month } = text;
+        Self { balance, max_spend_per_day, max_spend_per_month }
     }
 }
 

@@ -99,6 +99,8 @@ labels! {
         GlobalRateLimit = "global_rate_limit",
         /// The account would be empty within `min_runway`.
         BalanceFloor = "balance_floor",
+        /// A budget of the account would be used up before it is new.
+        Budget = "budget",
         /// The operator evacuates.
         Evacuate = "evacuate",
         /// More than the target.

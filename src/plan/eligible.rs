@@ -62,7 +62,7 @@ pub(super) fn eligible(
             } else {
                 let place = Place { situation, state, marketplace, account: &market.account, closed: closed.as_ref() };
                 admits(situation, state, market, hostnode)
-                    .and_then(|()| place.sizes(&stock.left(&market.account, hostnode), gpus_max))
+                    .and_then(|()| place.sizes(&stock.left(marketplace, &market.account, hostnode), gpus_max))
             };
             match fitting {
                 Ok(found) => offers.extend(found),

@@ -369,7 +369,8 @@ impl<'a> Growth<'_, 'a> {
         let Some(market) = situation.markets.get(&offer.marketplace) else { return false };
         let Some(hostnode) = situation.hostnode(&offer.marketplace, &offer.hostnode) else { return false };
         let account = &market.account;
-        let Some(ports) = self.draft.stock.ports(account, hostnode, &state.policy.instance.ports) else { return false };
+        let inside = &state.policy.instance.ports;
+        let Some(ports) = self.draft.stock.ports(&offer.marketplace, account, hostnode, inside) else { return false };
         let agreed = match (candidate.price_type, candidate.bid) {
             (PriceType::OnDemand, _) => offer.on_demand,
             (PriceType::Spot, Some(bid)) => Rates { compute: bid, storage: offer.on_demand.storage },

@@ -4,7 +4,7 @@
 //! gone, and what it starts counts at once, for every fleet of the account. What a fleet of higher priority is still
 //! asking for is held back from lower ones.
 
-use super::{FleetState, Situation};
+use super::{Budget, FleetState, Situation};
 use crate::model::{AccountName, FleetName, HourlyRate, Timestamp, Usd, reason::Blocked, time::elapsed, time::show};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,6 +13,8 @@ pub(crate) const BALANCE_AGE_MAX: Duration = Duration::from_secs(300);
 /// A start must leave the account at least this much time above the floor. Source: CONTRACT, "Floor".
 pub(crate) const RUNWAY_MIN: Duration = Duration::from_secs(3_600);
 const MILLIS_PER_HOUR: u128 = 3_600_000;
+/// See [`Headroom::room_for_bid`].
+const BID_STEP_MICROS: u64 = 10_000;
 
 /// For how long an account lasts at its present cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +126,7 @@ impl Short {
 
     /// Whether the limit is over all fleets, so that what one of them takes another lacks.
     pub const fn is_shared(&self) -> bool {
-        matches!(self.reason, Blocked::GlobalRateLimit | Blocked::BalanceFloor | Blocked::Runway)
+        matches!(self.reason, Blocked::GlobalRateLimit | Blocked::BalanceFloor | Blocked::Runway | Blocked::Budget)
     }
 }
 
@@ -225,6 +227,16 @@ impl<'a> Headroom<'a> {
         if money.0 < least.0 { money } else { least }
     }
 
+    /// The same for a bid. What burns from moment to moment is rounded down to a cent: a bid goes out if that very bid was
+    /// accepted a moment ago, and it would never be the same twice.
+    pub fn room_for_bid(&self, fleet: &FleetName, account: &AccountName) -> (HourlyRate, Short) {
+        let (room, short) = self.room(fleet, account);
+        if matches!(short.reason, Blocked::Runway | Blocked::Budget) {
+            return (HourlyRate::from_micros(room.micros() / BID_STEP_MICROS * BID_STEP_MICROS), short);
+        }
+        (room, short)
+    }
+
     /// The most by which an account's hourly cost may grow.
     fn account_room(&self, state: &FleetState, account: &AccountName) -> (HourlyRate, Short) {
         match self.payable(state, account) {
@@ -233,12 +245,40 @@ impl<'a> Headroom<'a> {
         }
     }
 
-    /// The hourly cost that (balance − burn − floor) covers for the greater of `min_runway` and one hour, and the hourly
-    /// cost that is taken.
+    /// The hourly cost that the account can pay, by its balance and by its budgets, and the hourly cost that is taken.
     fn payable(&self, state: &FleetState, account: &AccountName) -> Result<(HourlyRate, HourlyRate, Short), Short> {
+        let taken = self.accounts.get(account).copied().unwrap_or_default();
+        let cost = taken.plus(self.held(state.policy.priority, Some(account)));
+        let by_balance = match self.by_balance(state, account, cost) {
+            // The budget stands in for it.
+            Err(short) if short.reason == Blocked::BalanceUnknown && self.situation.is_unreadable_ok(account) => None,
+            known => Some(known?),
+        };
+        let by_budgets = self.situation.start_budgets(account);
+        let by_budgets = by_budgets.iter().map(|(budget, text)| by_budget(state, account, budget, *text, cost));
+        let mut least = by_balance;
+        for payable in by_budgets {
+            let payable = payable?;
+            least = Some(least.filter(|least| least.0 <= payable.0).unwrap_or(payable));
+        }
+        let nothing = || Short::new(Blocked::BalanceUnknown, format!("nothing bounds what {account} may pay"));
+        let (payable, short) = least.ok_or_else(nothing)?;
+        Ok((payable, cost, short))
+    }
+
+    /// The hourly cost that (balance − burn − floor) covers for the greater of `min_runway` and one hour.
+    fn by_balance(
+        &self,
+        state: &FleetState,
+        account: &AccountName,
+        cost: HourlyRate,
+    ) -> Result<(HourlyRate, Short), Short> {
         let unknown = |detail: String| Short::new(Blocked::BalanceUnknown, detail);
         let Some((left, read_at)) = self.situation.account_left(account) else {
-            return Err(unknown(format!("the balance of {account} could not be read")));
+            return Err(unknown(format!(
+                "the balance of {account} could not be read, and nothing is rented without it, unless [accounts.{account}] \
+                 says balance = \"unreadable-ok\" with a max_spend_per_day"
+            )));
         };
         let age = elapsed(read_at, self.situation.now);
         if age > BALANCE_AGE_MAX {
@@ -247,20 +287,18 @@ impl<'a> Headroom<'a> {
         let floor = self.situation.start_floor(state);
         let lower_floor = self.situation.floor(state);
         let span = state.start_runway().max(RUNWAY_MIN);
-        let taken = self.accounts.get(account).copied().unwrap_or_default();
-        let cost = taken.plus(self.held(state.policy.priority, Some(account)));
-        let Some(above) = u64::try_from(left.minus(floor).micros()).ok().filter(|above| *above > 0) else {
+        let above = left.minus(floor);
+        if above <= Usd::ZERO {
             let detail = format!("{account} has {left} left, at or below the floor of {floor}");
             return Err(Short::new(Blocked::BalanceFloor, detail).by(Text::held_if(left > lower_floor)));
-        };
-        let payable = u128::from(above) * MILLIS_PER_HOUR / span.as_millis().max(1);
-        let payable = HourlyRate::from_micros(u64::try_from(payable).unwrap_or(u64::MAX));
+        }
+        let payable = pays(above, span);
         let detail = format!(
             "{account} has {left} left over a floor of {floor}, which pays {payable}/h for {}; {cost}/h are taken",
             show(span)
         );
         let text = Text::held_if(floor > lower_floor || span > state.policy.min_runway.max(RUNWAY_MIN));
-        Ok((payable, cost, Short::new(Blocked::Runway, detail).by(text)))
+        Ok((payable, Short::new(Blocked::Runway, detail).by(text)))
     }
 
     /// Whether the account may start something that adds nothing to what is counted already.
@@ -304,6 +342,32 @@ impl<'a> Headroom<'a> {
         let detail = format!("{}; {}/h more would not fit", short.detail, need.rate);
         Err(Short { detail, ..short })
     }
+}
+
+/// The hourly cost that an amount covers for so long.
+fn pays(amount: Usd, span: Duration) -> HourlyRate {
+    let micros = u128::try_from(amount.micros()).unwrap_or(0) * MILLIS_PER_HOUR / span.as_millis().max(1);
+    HourlyRate::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+/// The hourly cost that what is left of a budget covers for the greater of `min_runway` and one hour, and then until
+/// nothing is shed for its sake.
+fn by_budget(
+    state: &FleetState,
+    account: &AccountName,
+    budget: &Budget,
+    text: Text,
+    cost: HourlyRate,
+) -> Result<(HourlyRate, Short), Short> {
+    if budget.left() <= Usd::ZERO {
+        let detail = format!("{account} has {budget}");
+        return Err(Short::new(Blocked::Budget, detail).by(text));
+    }
+    let runway = state.start_runway();
+    let span = runway.max(RUNWAY_MIN).saturating_add(budget.shed_span(runway));
+    let payable = pays(budget.left(), span);
+    let detail = format!("{account} has {budget}, which pays {payable}/h for {}; {cost}/h are taken", show(span));
+    Ok((payable, Short::new(Blocked::Budget, detail).by(text)))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! [`verify`](verify::verify) reads the whole with fresh eyes. Nothing that a plan lets go gives room to what it starts: a VM counts until
 //! a later list proves it gone.
 
+mod budget;
 mod draft;
 mod eligible;
 mod grow;
@@ -27,9 +28,12 @@ mod solve;
 mod stock;
 #[cfg(test)]
 mod testkit;
+#[cfg(test)]
+mod twin_tests;
 pub mod verify;
 
 pub use crate::ledger::Intent as Deploy;
+pub use budget::Budget;
 use draft::Draft;
 pub use headroom::Runway;
 pub use situation::{AccountState, Bench, FleetState, MarketState, Order, Situation, wish};
@@ -329,7 +333,7 @@ pub(crate) const fn force(reason: Teardown) -> Force {
     match reason {
         Teardown::Overbilled | Teardown::Late => Force::Safety,
         Teardown::Evacuate | Teardown::Operator => Force::Operator,
-        Teardown::RateLimit | Teardown::GlobalRateLimit | Teardown::BalanceFloor => Force::Money,
+        Teardown::RateLimit | Teardown::GlobalRateLimit | Teardown::BalanceFloor | Teardown::Budget => Force::Money,
         Teardown::Target | Teardown::Outbid | Teardown::Lost | Teardown::Replaced | Teardown::StoppedTooLong => {
             Force::Order
         }
@@ -339,7 +343,10 @@ pub(crate) const fn force(reason: Teardown) -> Force {
 #[cfg(test)]
 mod tests {
     use super::{testkit::*, *};
-    use crate::policy::terms::{BidStrategy, Mode, OnDemandUse, Preference, Quantity, ScaleDown};
+    use crate::{
+        policy::terms::{BidStrategy, Mode, OnDemandUse, Preference, Quantity, ScaleDown},
+        settings::BalanceRule,
+    };
     use proptest::prelude::*;
 
     /// A town of random hosts, members, policy, answers and money.
@@ -349,14 +356,37 @@ mod tests {
         let policy = (0u32..20, 1u32..3, 1u32..9, 0u8..3, 0u8..16, 1u32..200, 1u32..120);
         let world = (0u32..200, 0u64..330, 0u8..12, 0u8..9, 0u32..300, any::<bool>(), 0u8..32);
         let quote = (0usize..8, 1u32..5, 1u32..30, any::<bool>(), 0u64..90);
+        let account = (0u8..32, 0u32..60, 0u32..40, 0u64..99, 800_000u64..1_200_000);
         (
             proptest::collection::vec(host, 0..8),
             proptest::collection::vec(member, 0..6),
             policy,
             world,
             proptest::collection::vec(quote, 0..20),
+            account,
         )
-            .prop_map(|(hosts, members, policy, world, quotes)| build(&hosts, &members, policy, world, &quotes))
+            .prop_map(|(hosts, members, policy, world, quotes, account)| {
+                let mut town = build(&hosts, &members, policy, world, &quotes);
+                budget_and_twin(&mut town, account);
+                town
+            })
+    }
+
+    /// Perhaps a budget of the account, perhaps a balance that nobody can read, perhaps a second marketplace.
+    fn budget_and_twin(town: &mut Town, (flags, most, spent, age_s, twin_ppm): (u8, u32, u32, u64, u64)) {
+        if flags & 1 > 0 {
+            let rule = if flags & 2 > 0 { BalanceRule::UnreadableOk } else { BalanceRule::Required };
+            let month = (flags & 4 > 0).then_some("50");
+            town.budget(rule, Some(&format!("{most}.50")), month).spent(&format!("{spent}"), "41.25");
+            let counted = crate::model::time::before(town.situation.now, seconds(age_s));
+            town.account().spent.until = Some(counted);
+        }
+        if flags & 8 > 0 {
+            town.account().balance = None;
+        }
+        if flags & 16 > 0 {
+            town.twin(age_s, |host| reprice(host, twin_ppm));
+        }
     }
 
     type Host = (u32, u32, u32, bool, u32, u8);
@@ -521,6 +551,26 @@ mod tests {
                     prop_assert!(lets_go);
                 }
             }
+        }
+
+        #[test]
+        fn two_marketplaces_of_one_account_sell_each_gpu_once(
+            frees in proptest::collection::vec(0u32..6, 1..6), target in 0u32..24, dearer in any::<bool>(), age_s in 0u64..9,
+        ) {
+            let mut town = town("");
+            for (at, free) in frees.iter().enumerate() {
+                town.hosts(&format!("h{at} 1.{at}0 99% x{free}"));
+            }
+            town.policy(|terms| {
+                terms.target_gpus = target;
+                terms.on_demand.usage = OnDemandUse::Always;
+            });
+            town.twin(age_s, |host| reprice(host, if dearer { 1_100_000 } else { 900_000 }));
+            town.settle();
+            let counted = town.state().fleet.counted_gpus();
+            prop_assert_eq!(counted, target.min(frees.iter().sum()));
+            let cheaper = if dearer { "m" } else { "n" };
+            prop_assert!(town.state().fleet.members.values().all(|member| member.marketplace.as_str() == cheaper));
         }
 
         #[test]

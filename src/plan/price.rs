@@ -143,7 +143,7 @@ pub(super) fn price(
     let mut rooms = BTreeMap::new();
     let mut priced = Vec::new();
     for listed in listed {
-        let room = rooms.entry(&listed.account).or_insert_with(|| headroom.room(fleet, &listed.account));
+        let room = rooms.entry(&listed.account).or_insert_with(|| headroom.room_for_bid(fleet, &listed.account));
         if listed.on_demand {
             priced.push(on_demand(situation, state, listed));
         }

@@ -291,7 +291,7 @@ fn caps(draft: &Draft<'_>, state: &FleetState, member: &Member, from: HourlyRate
     };
     let model = &member.shape.gpu_model;
     let (in_force, start) = (most(state.max_price(model)), most(state.start_price(model)));
-    let (room, short) = draft.headroom.room(&member.fleet, &member.account);
+    let (room, short) = draft.headroom.room_for_bid(&member.fleet, &member.account);
     let in_doubt = state.fleet.members.values().filter(|member| member.standing == Standing::InDoubt);
     let staying = staying_rate(draft, state).minus(in_doubt.map(Member::committed).sum());
     let left = state.policy.max_hourly_rate.minus(staying);

@@ -12,13 +12,13 @@ use super::{
 use crate::{
     ledger::{Member, Standing},
     model::{
-        AccountName, FleetName, HourlyRate,
+        AccountName, FleetName, HourlyRate, Usd,
         reason::{Blocked, Teardown},
         time::{after, elapsed, show},
     },
     policy::terms::WhenLow,
 };
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 /// Tears down all of an evacuated fleet, what is protected too.
 pub(super) fn evacuate(draft: &mut Draft<'_>) {
@@ -65,6 +65,7 @@ pub(super) fn limits(draft: &mut Draft<'_>) {
     for account in situation.accounts.keys() {
         for name in &order {
             run_low(draft, account, &situation.fleets[*name]);
+            over_budget(draft, account, &situation.fleets[*name]);
         }
     }
 }
@@ -98,15 +99,7 @@ fn run_low(draft: &mut Draft<'_>, account: &AccountName, state: &FleetState) {
         return;
     }
     let span = state.policy.min_runway;
-    let over = |draft: &Draft<'_>| {
-        let others = situation.accounts.get(account).map(|state| state.foreign).unwrap_or_default();
-        let orphaned = situation.orphaned_staying.get(account).copied().unwrap_or_default();
-        let members = situation.fleets.values().flat_map(|state| state.fleet.members.values());
-        let ours: HourlyRate =
-            members.filter(|member| member.account == *account && !draft.is_going(member)).map(Member::committed).sum();
-        let cost = ours.plus(others).plus(orphaned);
-        if left < cost.cost(span) { cost } else { HourlyRate::ZERO }
-    };
+    let over = |draft: &Draft<'_>| uncovered(draft, account, left, span);
     shed(
         draft,
         state,
@@ -115,6 +108,34 @@ fn run_low(draft: &mut Draft<'_>, account: &AccountName, state: &FleetState) {
         over,
         |cost| format!("{account} has {left} left and costs {cost}/h: empty within {}", show(span)),
     );
+}
+
+/// What an account costs with what stays, where so much does not cover it for so long; else nothing.
+fn uncovered(draft: &Draft<'_>, account: &AccountName, left: Usd, span: Duration) -> HourlyRate {
+    let situation = draft.situation;
+    let others = situation.accounts.get(account).map(|state| state.foreign).unwrap_or_default();
+    let orphaned = situation.orphaned_staying.get(account).copied().unwrap_or_default();
+    let members = situation.fleets.values().flat_map(|state| state.fleet.members.values());
+    let ours: HourlyRate =
+        members.filter(|member| member.account == *account && !draft.is_going(member)).map(Member::committed).sum();
+    let cost = ours.plus(others).plus(orphaned);
+    if left < cost.cost(span) { cost } else { HourlyRate::ZERO }
+}
+
+/// A budget is not exceeded, whatever `when_low` says: what it does not cover for its span goes, on a list that is not
+/// complete too, for what is spent is counted by ourselves.
+fn over_budget(draft: &mut Draft<'_>, account: &AccountName, state: &FleetState) {
+    for budget in draft.situation.budgets(account) {
+        let span = budget.shed_span(state.policy.min_runway);
+        shed(
+            draft,
+            state,
+            Teardown::Budget,
+            |member| member.account == *account,
+            |draft| uncovered(draft, account, budget.left(), span),
+            |cost| format!("{account} has {budget}, and costs {cost}/h: used up within {}", show(span)),
+        );
+    }
 }
 
 /// Lets members go, in order, until nothing is over.

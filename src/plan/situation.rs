@@ -1,7 +1,7 @@
 //! All that a plan may know, `now` included.
 
 use crate::{
-    ledger::{HostMemory, Missing, fleet::Fleet},
+    ledger::{HostMemory, Missing, Spent, fleet::Fleet},
     model::{
         AccountName, FleetName, GpuModel, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Timestamp, Usd,
         inventory::{Balance, Dated},
@@ -94,6 +94,8 @@ pub struct AccountState {
     pub balance: Option<Dated<Balance>>,
     /// What VMs that are not ours cost per hour.
     pub foreign: HourlyRate,
+    /// What ours cost today and this month, by our own accrual.
+    pub spent: Spent,
 }
 
 /// All that a plan may know.

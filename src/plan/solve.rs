@@ -134,7 +134,7 @@ impl<'a> Room<'a> {
         let need = Need { fleet: self.fleet, account, gpus, rate: candidate.rate, surge_gpus: self.surge_gpus };
         self.headroom.admits(need).map_err(Refused::Short)?;
         let ports = &self.state.policy.instance.ports;
-        if !self.stock.has(account, hostnode, &offer.shape, offer.on_demand, ports) {
+        if !self.stock.has(&offer.marketplace, account, hostnode, &offer.shape, offer.on_demand, ports) {
             return Err(Refused::Taken);
         }
         Ok(())
@@ -146,7 +146,8 @@ impl<'a> Room<'a> {
         let Some(account) = self.account(candidate) else { return };
         let Some(hostnode) = self.situation.hostnode(&offer.marketplace, &offer.hostnode) else { return };
         let gpus = offer.shape.gpus;
-        let ports = self.stock.ports(account, hostnode, &self.state.policy.instance.ports).unwrap_or_default();
+        let inside = &self.state.policy.instance.ports;
+        let ports = self.stock.ports(&offer.marketplace, account, hostnode, inside).unwrap_or_default();
         self.settle(account, &offer.hostnode, &offer.location, gpus);
         let need = Need { fleet: self.fleet, account, gpus, rate: candidate.rate, surge_gpus: 0 };
         self.headroom.take(need);

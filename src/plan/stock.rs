@@ -1,11 +1,12 @@
 //! Each resource once: what a plan has taken of the machines that were listed.
 //!
-//! Machines are known by account and id, so that two APIs of one vendor never sell the same GPU twice. What was deployed
-//! after a machine was listed is taken from it too: the list cannot know.
+//! Machines are known by account and id, so that two APIs of one vendor never sell the same GPU twice: what a plan takes is
+//! taken from what each of them listed. What was deployed after a machine was listed is taken from it too, for the list
+//! cannot know; and each marketplace has its own list, of its own date.
 
 use super::Situation;
 use crate::model::{
-    AccountName, Hostnode, HostnodeId, Shape,
+    AccountName, Hostnode, HostnodeId, MarketplaceName, Shape,
     offer::{Rates, Supply},
 };
 use std::{borrow::Cow, collections::BTreeMap};
@@ -16,21 +17,33 @@ struct Taken {
     ports: Vec<u16>,
 }
 
-/// What is taken, by account and hostnode.
+impl Taken {
+    fn add(&mut self, shape: &Shape, ports: impl IntoIterator<Item = u16>) {
+        self.shapes.push(shape.clone());
+        self.ports.extend(ports);
+    }
+}
+
+/// What is taken.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stock {
-    taken: BTreeMap<(AccountName, HostnodeId), Taken>,
+    /// By the plan: from every list of the machine, by account and hostnode.
+    planned: BTreeMap<(AccountName, HostnodeId), Taken>,
+    /// Since it was listed, from one marketplace's list.
+    since: BTreeMap<(MarketplaceName, HostnodeId), Taken>,
 }
 
 impl Stock {
-    /// What was deployed after the machines were listed.
+    /// What was deployed after the machines were listed, wherever it was deployed.
     pub fn new(situation: &Situation) -> Self {
         let mut stock = Self::default();
-        let members = situation.fleets.values().flat_map(|state| state.fleet.members.values());
-        for member in members {
-            let listed_at = situation.markets.get(&member.marketplace).and_then(|market| market.hostnodes_at);
-            if listed_at.is_some_and(|listed_at| member.intended_at >= listed_at) {
-                stock.take(&member.account, &member.hostnode, &member.shape, member.ports.keys().copied());
+        for (marketplace, market) in &situation.markets {
+            let Some(listed_at) = market.hostnodes_at else { continue };
+            let members = situation.fleets.values().flat_map(|state| state.fleet.members.values());
+            let since = members.filter(|member| member.account == market.account && member.intended_at >= listed_at);
+            for member in since {
+                let taken = stock.since.entry((marketplace.clone(), member.hostnode.clone())).or_default();
+                taken.add(&member.shape, member.ports.keys().copied());
             }
         }
         stock
@@ -44,19 +57,25 @@ impl Stock {
         shape: &Shape,
         ports: impl IntoIterator<Item = u16>,
     ) {
-        let taken = self.taken.entry((account.clone(), hostnode.clone())).or_default();
-        taken.shapes.push(shape.clone());
-        taken.ports.extend(ports);
+        self.planned.entry((account.clone(), hostnode.clone())).or_default().add(shape, ports);
     }
 
-    /// What is left of a machine.
-    pub fn left<'h>(&self, account: &AccountName, hostnode: &'h Hostnode) -> Cow<'h, Hostnode> {
-        let Some(taken) = self.taken.get(&(account.clone(), hostnode.id.clone())) else {
+    /// What is left of a machine as a marketplace listed it.
+    pub fn left<'h>(
+        &self,
+        marketplace: &MarketplaceName,
+        account: &AccountName,
+        hostnode: &'h Hostnode,
+    ) -> Cow<'h, Hostnode> {
+        let planned = self.planned.get(&(account.clone(), hostnode.id.clone()));
+        let since = self.since.get(&(marketplace.clone(), hostnode.id.clone()));
+        if planned.is_none() && since.is_none() {
             return Cow::Borrowed(hostnode);
-        };
+        }
+        let taken = || planned.into_iter().chain(since);
         let mut left = hostnode.clone();
-        left.ports.without(&taken.ports);
-        for shape in &taken.shapes {
+        left.ports.without(&taken().flat_map(|taken| taken.ports.iter().copied()).collect::<Vec<_>>());
+        for shape in taken().flat_map(|taken| &taken.shapes) {
             match &mut left.supply {
                 Supply::Resources(resources) => {
                     if let Some(stock) = resources.gpus.get_mut(&shape.gpu_model) {
@@ -77,13 +96,27 @@ impl Stock {
     }
 
     /// Whether a VM of this shape is still to be had there at this on-demand price, with so many ports.
-    pub fn has(&self, account: &AccountName, hostnode: &Hostnode, shape: &Shape, price: Rates, ports: &[u16]) -> bool {
-        let left = self.left(account, hostnode);
+    pub fn has(
+        &self,
+        marketplace: &MarketplaceName,
+        account: &AccountName,
+        hostnode: &Hostnode,
+        shape: &Shape,
+        price: Rates,
+        ports: &[u16],
+    ) -> bool {
+        let left = self.left(marketplace, account, hostnode);
         left.ports.may_serve(ports) && left.price(shape).is_ok_and(|(sold, rates)| sold == *shape && rates == price)
     }
 
     /// An outside port for each inside one, as [`Ports::choose`](crate::model::offer::Ports::choose) says.
-    pub fn ports(&self, account: &AccountName, hostnode: &Hostnode, inside: &[u16]) -> Option<BTreeMap<u16, u16>> {
-        self.left(account, hostnode).ports.choose(inside)
+    pub fn ports(
+        &self,
+        marketplace: &MarketplaceName,
+        account: &AccountName,
+        hostnode: &Hostnode,
+        inside: &[u16],
+    ) -> Option<BTreeMap<u16, u16>> {
+        self.left(marketplace, account, hostnode).ports.choose(inside)
     }
 }

@@ -18,11 +18,11 @@ use crate::model::{
 };
 use crate::{
     ledger::{
-        Member, Missing,
+        Member, Missing, Spent,
         fleet::{Attempts, DeleteAnswer, DeleteAttempt, Fleet, Late, Stray},
     },
     model::{
-        GpuModel, Hostnode, Instance, InstanceStatus, Timestamp,
+        AccountName, GpuModel, Hostnode, Instance, InstanceStatus, Timestamp,
         inventory::{Balance, Dated},
         name::Namer,
         offer::{BidAnswer, Bounds, Ports, PriceRule, Quote, Resources, SpotTerms, Stock, Supply},
@@ -35,7 +35,7 @@ use crate::{
             OnDemandUse, Preference, Quantity, Revert, ScaleDown, WhenLow,
         },
     },
-    settings::Limits,
+    settings::{AccountLimits, BalanceRule, Limits},
 };
 
 #[derive(Clone, Debug)]
@@ -113,6 +113,13 @@ pub(super) const fn tried(at: Timestamp, answer: DeleteAnswer) -> DeleteAttempt 
     DeleteAttempt { at, reason: Teardown::Target, answer }
 }
 
+/// Makes a machine's GPUs cost this share of what they cost, in millionths.
+pub(super) fn reprice(host: &mut Hostnode, ppm: u64) {
+    if let Supply::Resources(resources) = &mut host.supply {
+        resources.gpus.values_mut().for_each(|stock| stock.price = stock.price.share_ppm(ppm));
+    }
+}
+
 fn state(terms: Terms) -> FleetState {
     FleetState {
         order: Order::Hold(terms.target_gpus),
@@ -129,7 +136,11 @@ fn state(terms: Terms) -> FleetState {
 pub(super) fn town(members: &str) -> Town {
     let now = after(Timestamp::UNIX_EPOCH, seconds(1_000_000_000));
     let balance = Balance { amount: "1000".parse().unwrap(), hourly_cost: None };
-    let account = AccountState { balance: Some(Dated { at: now, value: balance }), foreign: HourlyRate::ZERO };
+    let account = AccountState {
+        balance: Some(Dated { at: now, value: balance }),
+        foreign: HourlyRate::ZERO,
+        spent: Spent { until: Some(now), ..Spent::default() },
+    };
     let market = MarketState {
         account: "acc".parse().unwrap(),
         bench: None,
@@ -143,7 +154,12 @@ pub(super) fn town(members: &str) -> Town {
     let situation = Situation {
         now,
         quote_age_max: seconds(60),
-        limits: Limits { max_hourly_rate: None, balance_floor: "0".parse().unwrap(), mode: Mode::Act },
+        limits: Limits {
+            max_hourly_rate: None,
+            balance_floor: "0".parse().unwrap(),
+            mode: Mode::Act,
+            accounts: BTreeMap::new(),
+        },
         limits_held: None,
         namer: Namer { prefix: "spotscale".into(), epoch: "e".into(), next_sequence: 100 },
         fleets: BTreeMap::from([("f".parse().unwrap(), state(terms("f")))]),
@@ -237,11 +253,56 @@ impl Town {
         self
     }
 
+    pub fn payer(&self) -> AccountName {
+        "acc".parse().unwrap()
+    }
+
+    pub fn account(&mut self) -> &mut AccountState {
+        let payer = self.payer();
+        self.situation.accounts.get_mut(&payer).unwrap()
+    }
+
+    /// Moves the clock, and all that was seen just now with it.
+    pub fn at(&mut self, now: &str) -> &mut Self {
+        self.situation.now = now.parse().unwrap();
+        let now = self.situation.now;
+        self.situation.markets.values_mut().for_each(|market| market.hostnodes_at = Some(now));
+        self
+    }
+
+    /// `[accounts.acc]`.
+    pub fn budget(&mut self, balance: BalanceRule, day: Option<&str>, month: Option<&str>) -> &mut Self {
+        let usd = |text: &str| text.parse().unwrap();
+        let limits = AccountLimits { balance, max_spend_per_day: day.map(usd), max_spend_per_month: month.map(usd) };
+        self.situation.limits.accounts.insert(self.payer(), limits);
+        self
+    }
+
+    /// So much was spent today and this month, counted just now.
+    pub fn spent(&mut self, day: &str, month: &str) -> &mut Self {
+        let until = Some(self.situation.now);
+        self.account().spent = Spent { day: day.parse().unwrap(), month: month.parse().unwrap(), until };
+        self
+    }
+
     pub fn hosts(&mut self, text: &str) -> &mut Self {
         for line in text.split("   ").filter(|line| !line.trim().is_empty()) {
             let host = self.host(line);
             self.market().hostnodes.push(host);
         }
+        self
+    }
+
+    /// Another marketplace, `n`, of the same account: it shows the same machines as `m`, listed so long ago, on demand only.
+    pub fn twin(&mut self, listed_s_ago: u64, edit: impl Fn(&mut Hostnode)) -> &mut Self {
+        let mut twin = self.market().clone();
+        twin.hostnodes_at = Some(before(self.situation.now, seconds(listed_s_ago)));
+        twin.quotes.clear();
+        for host in &mut twin.hostnodes {
+            host.spot = SpotTerms::None;
+            edit(host);
+        }
+        self.situation.markets.insert("n".parse().unwrap(), twin);
         self
     }
 
@@ -462,30 +523,33 @@ impl Town {
             self.apply(action);
         }
         self.situation.now = after(self.situation.now, seconds(1));
-        self.market().hostnodes_at = Some(self.situation.now);
         let now = self.situation.now;
+        self.situation.markets.values_mut().for_each(|market| market.hostnodes_at = Some(now));
         self.situation.accounts.values_mut().for_each(|account| {
             account.balance.iter_mut().for_each(|balance| balance.at = now);
         });
         plan.actions.len()
     }
 
+    /// On every list that shows the machine.
     fn free(&mut self, hostnode: &HostnodeId, shape: &Shape, freed: bool, ports: &BTreeMap<u16, u16>) {
-        let Some(host) = self.market().hostnodes.iter_mut().find(|host| host.id == *hostnode) else { return };
-        let Supply::Resources(resources) = &mut host.supply else { return };
-        let Some(stock) = resources.gpus.get_mut(&shape.gpu_model) else { return };
-        let sum = |free: u32, count: u32| if freed { free + count } else { free - count };
-        stock.free = sum(stock.free, shape.gpus);
-        resources.vcpus.free = sum(resources.vcpus.free, shape.vcpus);
-        resources.ram_gb.free = sum(resources.ram_gb.free, shape.ram_gb);
-        resources.storage_gb.free = sum(resources.storage_gb.free, shape.storage_gb);
-        let mut free = host.ports.free().to_vec();
-        if freed {
-            free.extend(ports.keys());
-        } else {
-            free.retain(|port| !ports.contains_key(port));
+        let listed = self.situation.markets.values_mut().flat_map(|market| &mut market.hostnodes);
+        for host in listed.filter(|host| host.id == *hostnode) {
+            let Supply::Resources(resources) = &mut host.supply else { continue };
+            let Some(stock) = resources.gpus.get_mut(&shape.gpu_model) else { continue };
+            let sum = |free: u32, count: u32| if freed { free + count } else { free - count };
+            stock.free = sum(stock.free, shape.gpus);
+            resources.vcpus.free = sum(resources.vcpus.free, shape.vcpus);
+            resources.ram_gb.free = sum(resources.ram_gb.free, shape.ram_gb);
+            resources.storage_gb.free = sum(resources.storage_gb.free, shape.storage_gb);
+            let mut free = host.ports.free().to_vec();
+            if freed {
+                free.extend(ports.keys());
+            } else {
+                free.retain(|port| !ports.contains_key(port));
+            }
+            host.ports = Ports::Free(free);
         }
-        host.ports = Ports::Free(free);
     }
 
     fn accepts(&mut self, bid: &Bid) -> BidAnswer {

@@ -5,6 +5,8 @@
 //! the cure is never forbidden. It shares the counting table with the planner and nothing else: every sum is made here
 //! anew, action by action, in the order of the plan.
 
+mod money;
+
 use super::{Action, Deploy, FleetState, Order, Plan, Situation, Subject, force, permitted, wish};
 use crate::{
     ledger::{Member, Standing},
@@ -17,10 +19,7 @@ use crate::{
     },
     policy::terms::{OnDemandUse, PPM, Quantity},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 labels! {
     /// What an action would break.
@@ -39,6 +38,8 @@ labels! {
         GlobalRate = "global_rate",
         /// The account stays above its floor for its runway.
         Floor = "floor",
+        /// What is left of an account's budgets covers what it costs for the runway.
+        Budget = "budget",
         /// A bid goes out only if that very bid was accepted less than a minute ago.
         Quote = "quote",
         /// A bid and a price stay within `max_price` and the on-demand price.
@@ -72,11 +73,6 @@ pub struct Violation {
     /// The figures, one line.
     pub detail: String,
 }
-
-/// The age up to which a balance may start anything. Source: CONTRACT, "Floor".
-const BALANCE_AGE_S_MAX: u64 = 300;
-/// The least time that the account must last above its floor. Source: CONTRACT, "Floor".
-const RUNWAY_S_MIN: u64 = 3_600;
 
 /// Every action of a plan that would break an invariant.
 pub fn verify(situation: &Situation, plan: &Plan) -> Vec<Violation> {
@@ -216,62 +212,6 @@ impl<'a> Check<'a> {
         let market = self.situation.markets.get(marketplace);
         let open = market.is_some_and(|market| market.bench.is_none() && market.list_complete);
         self.demand(open, Invariant::Bench, || format!("{marketplace} is benched or its list is not complete"));
-    }
-
-    /// That `rate` more fits under every limit on money; then counts it.
-    fn pay(&mut self, fleet: &FleetName, account: &AccountName, gpus: u64, rate: HourlyRate) {
-        let situation = self.situation;
-        let Some(state) = situation.fleets.get(fleet) else { return };
-        self.count(fleet, account, gpus, rate);
-        if !rate.is_zero() {
-            let committed = self.rates.get(fleet).copied().unwrap_or_default();
-            let held = state.held.iter().map(|held| held.max_hourly_rate);
-            let limit = held.fold(state.policy.max_hourly_rate, Ord::min);
-            self.demand(committed <= limit, Invariant::FleetRate, || {
-                format!("{fleet} would commit {committed}/h of {limit}/h")
-            });
-            let orphaned: HourlyRate = situation.orphaned.values().copied().sum();
-            let all = self.rates.values().copied().sum::<HourlyRate>().plus(orphaned);
-            let held = situation.limits_held.as_ref().and_then(|limits| limits.max_hourly_rate);
-            for limit in situation.limits.max_hourly_rate.into_iter().chain(held) {
-                self.demand(all <= limit, Invariant::GlobalRate, || {
-                    format!("all fleets would commit {all}/h of {limit}/h")
-                });
-            }
-        }
-        self.floor(fleet, account);
-    }
-
-    /// (balance − burn since it was read − floor) covers the account's whole hourly cost for the greater of `min_runway`
-    /// and one hour.
-    fn floor(&mut self, fleet: &FleetName, account: &AccountName) {
-        let situation = self.situation;
-        let Some(state) = situation.fleets.get(fleet) else { return };
-        let Some(paying) = situation.accounts.get(account) else {
-            return self.broken(Invariant::Floor, format!("account {account} is not known"));
-        };
-        let age_max = Duration::from_secs(BALANCE_AGE_S_MAX);
-        let fresh = |at| elapsed(at, situation.now) <= age_max;
-        let Some(balance) = paying.balance.as_ref().filter(|balance| fresh(balance.at)) else {
-            return self.broken(Invariant::Floor, format!("the balance of {account} is not known, or too old"));
-        };
-        let orphaned = situation.orphaned.get(account).copied().unwrap_or_default();
-        let ours = self.accounts.get(account).copied().unwrap_or_default();
-        let cost = ours.plus(orphaned).plus(paying.foreign);
-        // What burnt was there before this plan: taking the plan's cost for it errs on the side of spending less, by less
-        // than the age of a balance allows, so the planner's own sum is used: the cost before any action.
-        let burnt = situation.account_cost(account).cost(elapsed(balance.at, situation.now));
-        let in_force = state.policy.balance_floor.max(situation.limits.balance_floor);
-        let by_policy = state.held.iter().map(|held| held.balance_floor);
-        let by_limits = situation.limits_held.iter().map(|held| held.balance_floor);
-        let floor = by_policy.chain(by_limits).fold(in_force, Ord::max);
-        let above = balance.value.amount.minus(burnt).minus(floor);
-        let held = state.held.iter().map(|held| held.min_runway);
-        let span = held.fold(state.policy.min_runway, Ord::max).max(Duration::from_secs(RUNWAY_S_MIN));
-        let needed = cost.cost(span);
-        self.demand(!above.is_negative() && above >= needed, Invariant::Floor, || {
-            format!("{account} has {above} above its floor of {floor}, and {needed} are needed")
-        });
     }
 
     fn deploy(&mut self, deploy: &Deploy) {
@@ -462,7 +402,10 @@ impl<'a> Check<'a> {
         let key = (deploy.account.clone(), deploy.hostnode.clone());
         let shapes = self.hosts.entry(key.clone()).or_default();
         shapes.push(deploy.shape.clone());
-        let shapes = shapes.clone();
+        let mut shapes = shapes.clone();
+        let since = self.deployed_since_listed(deploy);
+        shapes.extend(since.iter().map(|member| member.shape.clone()));
+        let mut in_use: BTreeSet<u16> = since.iter().flat_map(|member| member.ports.keys().copied()).collect();
         let Some(hostnode) = situation.hostnode(&deploy.marketplace, &deploy.hostnode).filter(|listed| listed.online)
         else {
             return self.broken(Invariant::Resource, format!("{} is not listed", deploy.hostnode));
@@ -490,12 +433,14 @@ impl<'a> Check<'a> {
         };
         self.demand(enough, Invariant::Resource, || format!("{} has not that much free", deploy.hostnode));
         let taken = self.ports.entry(key).or_default();
+        in_use.extend(taken.iter());
+        taken.extend(deploy.ports.keys());
         let wanted = situation.fleets.get(&deploy.fleet);
         let wanted: Option<BTreeSet<u16>> = wanted.map(|state| state.policy.instance.ports.iter().copied().collect());
         let good = match &hostnode.ports {
             Ports::Free(free) => {
                 let inside: BTreeSet<u16> = deploy.ports.values().copied().collect();
-                deploy.ports.keys().all(|port| free.contains(port) && taken.insert(*port)) && wanted == Some(inside)
+                deploy.ports.keys().all(|port| free.contains(port) && !in_use.contains(port)) && wanted == Some(inside)
             }
             // The marketplace chooses, and only for SSH.
             Ports::GivenForSsh => {
@@ -506,6 +451,15 @@ impl<'a> Check<'a> {
         self.demand(good, Invariant::Resource, || {
             format!("the ports on {} are not free, or not those wanted", deploy.hostnode)
         });
+    }
+
+    /// VMs on a deploy's machine that the list which shows it as free cannot know: deployed since, by whichever marketplace
+    /// of the account.
+    fn deployed_since_listed(&self, deploy: &Deploy) -> Vec<&'a Member> {
+        let listed_at = self.situation.markets.get(&deploy.marketplace).and_then(|market| market.hostnodes_at);
+        let members = self.situation.fleets.values().flat_map(|state| state.fleet.members.values());
+        let there = members.filter(|member| member.account == deploy.account && member.hostnode == deploy.hostnode);
+        there.filter(|member| listed_at.is_none_or(|listed_at| member.intended_at >= listed_at)).collect()
     }
 
     fn rebid(&mut self, subject: &Subject, from: HourlyRate, to: HourlyRate) {
@@ -600,6 +554,7 @@ impl<'a> Check<'a> {
             | Teardown::Late
             | Teardown::RateLimit
             | Teardown::GlobalRateLimit
+            | Teardown::Budget
             | Teardown::Evacuate
             | Teardown::Operator => true,
         };
@@ -636,6 +591,7 @@ impl<'a> Check<'a> {
             Teardown::BalanceFloor => situation
                 .account_left(&member.account)
                 .is_some_and(|(left, _)| left < situation.account_cost(&member.account).cost(state.policy.min_runway)),
+            Teardown::Budget => self.is_used_up(&member.account, state.policy.min_runway),
             Teardown::Evacuate => state.order == Order::Evacuate,
             Teardown::Target => match state.order {
                 Order::Hold(target) => {

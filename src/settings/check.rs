@@ -4,7 +4,7 @@
 //! is laid over it, and what the keys say together is judged of the whole.
 
 use super::{
-    HttpSettings, Limits, MarketplaceSettings, Settings, environment,
+    AccountLimits, BalanceRule, HttpSettings, Limits, MarketplaceSettings, Settings, environment,
     raw::{self, Raw, RawMarketplace, State},
     secret::{self, SecretSource},
 };
@@ -158,7 +158,7 @@ fn settings(
         findings.missing(&raw.top, "marketplaces", "there is nowhere to rent", remedy);
     }
     let marketplaces: Vec<_> = raw.marketplaces.iter().map(|said| marketplace(said, doors, findings)).collect();
-    accounts(raw, findings);
+    let accounts = accounts(raw, findings);
     limits_make_sense(raw, findings);
     let listen = or(&raw.listen, raw::LISTEN);
     if let Some(at) = raw.listen.as_ref().filter(|_| !listen.ip().is_loopback() && !raw.has_http_token) {
@@ -187,6 +187,7 @@ fn settings(
             max_hourly_rate: raw.max_hourly_rate.as_ref().map(|rate| rate.value),
             balance_floor: or(&raw.balance_floor, Usd::ZERO),
             mode: or(&raw.mode, raw::MODE),
+            accounts,
         },
         default_ssh_key: draft.context.default_ssh_key.clone(),
         instance_defaults: draft.context.instance_defaults.clone(),
@@ -242,7 +243,7 @@ fn sends_in_clear(url: &str) -> bool {
     url.scheme() == "http" && !loopback
 }
 
-fn accounts(raw: &Raw, findings: &mut Findings) {
+fn accounts(raw: &Raw, findings: &mut Findings) -> BTreeMap<AccountName, AccountLimits> {
     let account_of = |said: &RawMarketplace| match &said.account {
         Some(account) => Some(account.value.clone()),
         None => said.name.as_str().parse().ok(),
@@ -256,33 +257,49 @@ fn accounts(raw: &Raw, findings: &mut Findings) {
             };
             findings.fault(&account.at, "is no marketplace's account", "nobody pays with it", remedy);
         }
-        if let Some(balance) = account.unreadable_ok.as_ref().filter(|balance| balance.value) {
-            if !account.has_max_spend_per_day {
-                let why = "without a readable balance only a budget bounds what is spent";
-                findings.fault(balance, "has no max_spend_per_day", why, "add it, such as max_spend_per_day = 20.00");
-            }
-            let why = "while nobody can read the balance, nothing is rented";
-            findings.warn(balance, NOT_YET, why, "nothing needs to be done");
+        let unreadable_ok = account.balance.as_ref().filter(|balance| balance.value == BalanceRule::UnreadableOk);
+        if let Some(balance) = unreadable_ok.filter(|_| !account.has_max_spend_per_day) {
+            let why = "without a readable balance only a budget bounds what is spent";
+            findings.fault(balance, "has no max_spend_per_day", why, "add it, such as max_spend_per_day = 20.00");
         }
-        budgets([&account.max_spend_per_day, &account.max_spend_per_month], findings);
+        let budgets = [&account.max_spend_per_day, &account.max_spend_per_month];
+        for budget in budgets.into_iter().flatten().filter(|budget| budget.value == Usd::ZERO) {
+            let why = "nothing would ever be rented, and all that runs would be shed";
+            findings.fault(budget, "is zero", why, "raise it, or set mode = \"observe\" in [limits]");
+        }
+        day_within_month(budgets, findings);
     }
+    let limits = raw.accounts.iter().map(|account| {
+        let limits = AccountLimits {
+            balance: or(&account.balance, BalanceRule::Required),
+            max_spend_per_day: account.max_spend_per_day.as_ref().map(|budget| budget.value),
+            max_spend_per_month: account.max_spend_per_month.as_ref().map(|budget| budget.value),
+        };
+        (account.name.clone(), limits)
+    });
+    limits.collect()
 }
 
-/// Spend budgets: their own faults, and then that they are not kept yet.
-fn budgets([day, month]: [&Option<At<Usd>>; 2], findings: &mut Findings) {
+fn day_within_month([day, month]: [&Option<At<Usd>>; 2], findings: &mut Findings) {
     if let (Some(day), Some(month)) = (day, month)
         && day.value > month.value
     {
         let fact = format!("is above {}", month.quoted());
         findings.fault(day, fact, "the day's budget could never be used", "lower it or raise the month's");
     }
-    for budget in [day, month].into_iter().flatten() {
-        findings.fault(budget, NOT_YET, "more than this could be spent", "remove it; hourly rates are kept");
+}
+
+/// Budgets over all fleets: their own faults, and then that they are not kept yet.
+fn budgets_over_all(budgets: [&Option<At<Usd>>; 2], findings: &mut Findings) {
+    day_within_month(budgets, findings);
+    for budget in budgets.into_iter().flatten() {
+        let remedy = "remove it; hourly rates and the budgets of [accounts] are kept";
+        findings.fault(budget, NOT_YET, "more than this could be spent", remedy);
     }
 }
 
 fn limits_make_sense(raw: &Raw, findings: &mut Findings) {
-    budgets([&raw.max_spend_per_day, &raw.max_spend_per_month], findings);
+    budgets_over_all([&raw.max_spend_per_day, &raw.max_spend_per_month], findings);
     if let Some(rate) = raw.max_hourly_rate.as_ref().filter(|rate| rate.value.is_zero()) {
         let why = "no GPU costs nothing, nothing would ever be rented";
         findings.fault(rate, "is zero", why, "raise it, or set mode = \"observe\"");

@@ -109,6 +109,46 @@ impl Api {
     }
 }
 
+labels! {
+    /// What is done while nobody can read an account's balance.
+    pub enum BalanceRule {
+        /// Nothing is rented.
+        Required = "required",
+        /// What is left of the day's budget stands in for it.
+        UnreadableOk = "unreadable-ok",
+    }
+}
+
+/// `[accounts.<name>]`: what binds one account, beside the floor of `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountLimits {
+    /// `UnreadableOk` only with a budget for the day.
+    pub balance: BalanceRule,
+    /// What our VMs may cost on one UTC day, by our own accrual; `None`: no such budget.
+    pub max_spend_per_day: Option<Usd>,
+    /// Likewise, in one UTC month.
+    pub max_spend_per_month: Option<Usd>,
+}
+
+impl AccountLimits {
+    /// Of an account about which nothing is said.
+    pub const UNSAID: Self =
+        Self { balance: BalanceRule::Required, max_spend_per_day: None, max_spend_per_month: None };
+}
+
+impl fmt::Display for AccountLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { balance, max_spend_per_day, max_spend_per_month } = self;
+        write!(f, "balance {balance}")?;
+        for (most, period) in [(max_spend_per_day, "day"), (max_spend_per_month, "month")] {
+            if let Some(most) = most {
+                write!(f, ", {most} USD a {period}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Over all fleets, whatever the policies say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -118,6 +158,16 @@ pub struct Limits {
     pub balance_floor: Usd,
     /// `Observe` is over every policy's own.
     pub mode: Mode,
+    /// `[accounts]`, where there is something to say. They are here because they come into force as `[limits]` do: an edit
+    /// that would tear down too much is held.
+    pub accounts: BTreeMap<AccountName, AccountLimits>,
+}
+
+impl Limits {
+    /// What binds an account.
+    pub fn account(&self, name: &AccountName) -> AccountLimits {
+        self.accounts.get(name).copied().unwrap_or(AccountLimits::UNSAID)
+    }
 }
 
 /// One configured marketplace.
@@ -326,6 +376,20 @@ mod tests {
         assert_eq!(settings.instance_defaults.ports, Some(vec![22, 8888]));
         let marketplace = &settings.marketplaces[&"tensordock".parse().unwrap()];
         assert_eq!(marketplace.key.as_ref().unwrap().expose_secret(), "hush-token");
+    }
+
+    #[test]
+    fn what_is_said_of_an_account_binds_it_and_can_be_read_again() {
+        let text =
+            format!("{SMALLEST}\n[accounts.tensordock]\nbalance = \"unreadable-ok\"\nmax_spend_per_day = 20.00\n");
+        let account: AccountName = "tensordock".parse().unwrap();
+        let limits = |settings: &Settings| settings.limits.account(&account).to_string();
+        assert_eq!(limits(&settings(SMALLEST, &[])), "balance required");
+        assert_eq!(limits(&settings(&text, &[])), "balance unreadable-ok, 20.00 USD a day");
+        let over = [("SPOTSCALE__ACCOUNTS__TENSORDOCK__MAX_SPEND_PER_DAY", "0.3")];
+        let overlaid = settings(&text, &over);
+        assert_eq!(limits(&overlaid), "balance unreadable-ok, 0.30 USD a day");
+        assert_eq!(changed_needing_restart(&settings(&text, &[]), &overlaid), Vec::<String>::new());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Every key is read alone here; what they say together, and where secrets lead, is for `check.rs`.
 
 use super::{
-    Api,
+    Api, BalanceRule,
     secret::{self, SecretSource},
 };
 use crate::{
@@ -80,13 +80,13 @@ pub struct RawAccount {
     pub at: At<()>,
     /// Its name.
     pub name: AccountName,
-    /// `balance`: `required` (default) or `unreadable-ok`.
-    pub unreadable_ok: Option<At<bool>>,
-    /// `max_spend_per_day`: USD, UTC day.
+    /// `balance`: `required` (default) or `unreadable-ok`: whether the budget stands in for a balance that nobody can read.
+    pub balance: Option<At<BalanceRule>>,
+    /// `max_spend_per_day`: USD, UTC day, by our own accrual. Unset: no such budget.
     pub max_spend_per_day: Option<At<Usd>>,
     /// `max_spend_per_day` is there, readable or not.
     pub has_max_spend_per_day: bool,
-    /// `max_spend_per_month`: USD, UTC month.
+    /// `max_spend_per_month`: USD, UTC month, by our own accrual. Unset: no such budget.
     pub max_spend_per_month: Option<At<Usd>>,
 }
 
@@ -195,14 +195,6 @@ fn base_url(node: &Node) -> Result<String, Complaint> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-fn balance(node: &Node) -> Result<bool, Complaint> {
-    match value::line(node)?.as_str() {
-        "required" => Ok(false),
-        "unreadable-ok" => Ok(true),
-        other => Err(value::unknown_word(other, &["required", "unreadable-ok"])),
-    }
-}
-
 /// The tables of a table whose keys are names.
 fn named<'t, N: std::str::FromStr>(
     top: &mut Section<'t>,
@@ -257,7 +249,7 @@ fn account(name: AccountName, mut section: Section<'_>, findings: &mut Findings)
     let raw = RawAccount {
         at: section.mark(),
         name,
-        unreadable_ok: section.read("balance", findings, balance),
+        balance: section.read("balance", findings, value::word(BalanceRule::ALL, BalanceRule::as_str)),
         max_spend_per_day: section.read("max_spend_per_day", findings, value::amount),
         has_max_spend_per_day: section.has("max_spend_per_day"),
         max_spend_per_month: section.read("max_spend_per_month", findings, value::amount),

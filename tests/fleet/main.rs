@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // tests may fail
 
+mod budget;
 mod faults;
 mod levers;
 mod market;

@@ -111,10 +111,11 @@ impl Record {
                 format!("the text of {file} is in force, sha256 {}", digest.chars().take(12).collect::<String>())
             }
             Self::PolicyGone { fleet: _ } => "its policy file is gone: the fleet stays as it is, paused".to_owned(),
-            Self::LimitsInForce { max_hourly_rate, balance_floor, mode } => {
+            Self::LimitsInForce { max_hourly_rate, balance_floor, mode, accounts } => {
                 let most =
                     max_hourly_rate.map_or_else(|| "no limit".to_owned(), |most| format!("{most} USD/h at most"));
-                format!("over all fleets {most}, a floor of {balance_floor} USD, mode {mode}")
+                let accounts: String = accounts.iter().map(|(name, limits)| format!("; {name}: {limits}")).collect();
+                format!("over all fleets {most}, a floor of {balance_floor} USD, mode {mode}{accounts}")
             }
             Self::HostFailed { account: _, hostnode, refusal, cooldown_ms } => {
                 let wait = time::show(Duration::from_millis(*cooldown_ms));
@@ -173,6 +174,16 @@ mod tests {
         check(
             r#"{"kind":"gone","name":"a-b-1","id":"vm-1","how":"deleted"}"#,
             "gone: our delete was acknowledged, and the next complete list lacks it",
+        );
+    }
+
+    #[test]
+    fn limits_are_told_with_the_budgets_of_accounts() {
+        check(
+            r#"{"kind":"limits_in_force","max_hourly_rate":"40.00","balance_floor":"25.00","mode":"act","accounts":{"v":
+                {"balance":"unreadable-ok","max_spend_per_day":"20.00","max_spend_per_month":"300.00"}}}"#,
+            "over all fleets 40.00 USD/h at most, a floor of 25.00 USD, mode act; v: balance unreadable-ok, \
+             20.00 USD a day, 300.00 USD a month",
         );
     }
 

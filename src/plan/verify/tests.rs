@@ -81,6 +81,7 @@ fn a_name_is_used_once_and_is_the_fleets_own() {
                 account: deploy.account.clone(),
                 marketplace: deploy.marketplace.clone(),
                 rate: rate("0.10"),
+                intended_at: town.situation.now,
                 until: town.situation.now,
             };
             town.state().fleet.reserved.push(reserved);

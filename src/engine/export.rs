@@ -235,6 +235,14 @@ impl crate::market::client::Observer for Metrics {
     ) {
         self.api_called(marketplace.as_str(), call, result, took);
     }
+
+    fn waited(&self, marketplace: &MarketplaceName, wait: std::time::Duration) {
+        self.api_waited(marketplace.as_str(), wait);
+    }
+
+    fn unchanged(&self, marketplace: &MarketplaceName, call: &'static str) {
+        self.api_not_modified(marketplace.as_str(), call);
+    }
 }
 
 #[cfg(test)]

@@ -30,11 +30,11 @@ use crate::{
     market::json::Json,
     model::{MarketplaceName, Refusal},
 };
+use copies::{Copies, NOT_MODIFIED};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
-use copies::{Copies, NOT_MODIFIED};
 use std::{
     fmt,
     sync::{Arc, Mutex as SyncMutex, PoisonError},
@@ -75,19 +75,19 @@ pub trait Observer: Send + Sync {
 #[derive(Debug)]
 pub struct Turn<'a> {
     client: &'a Client,
+    deadline: Duration,
     _lane: MutexGuard<'a, ()>,
 }
 
 impl Turn<'_> {
-    /// Sends once, and says what is known of it afterwards.
-    pub async fn write<T>(self, exchange: Exchange<T>) -> WriteOutcome<T> {
-        let deadline = self.client.dialect.manners().write_deadline;
-        self.write_within(exchange, deadline).await
+    /// The same, with no more than so much real time for the answer.
+    pub fn within(self, most: Duration) -> Self {
+        Self { deadline: self.deadline.min(most), ..self }
     }
 
-    /// Likewise, with no more than so much real time for its answer.
-    pub async fn write_within<T>(self, exchange: Exchange<T>, deadline: Duration) -> WriteOutcome<T> {
-        let Sent { answered, outcome, told_to_wait: _ } = self.client.exchange(&exchange, deadline).await;
+    /// Sends once, and says what is known of it afterwards.
+    pub async fn write<T>(self, exchange: Exchange<T>) -> WriteOutcome<T> {
+        let Sent { answered, outcome, told_to_wait: _ } = self.client.exchange(&exchange, self.deadline).await;
         match (outcome, answered) {
             (Ok(value), _) => WriteOutcome::Settled(Ok(value)),
             (Err(refusal), Answered::NotSent) => WriteOutcome::Settled(Err(refusal)),
@@ -251,7 +251,7 @@ impl Client {
         let wanted_at = self.clock.monotonic();
         let lane = self.lane.lock().await;
         self.slot(wanted_at).await;
-        Turn { client: self, _lane: lane }
+        Turn { client: self, deadline: self.dialect.manners().write_deadline, _lane: lane }
     }
 
     /// Waits for a turn and takes it.
@@ -336,7 +336,6 @@ impl Client {
             }
         }
     }
-
 }
 
 /// What came of one request.

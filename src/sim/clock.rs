@@ -10,8 +10,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
-    future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -120,6 +119,31 @@ impl VirtualClock {
     }
 }
 
+/// Somebody waits.
+struct Wait {
+    clock: VirtualClock,
+    until: (Duration, u64),
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.clock.state();
+        if state.passed >= self.until.0 {
+            return Poll::Ready(());
+        }
+        state.waiting.insert(self.until, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.clock.state().waiting.remove(&self.until);
+    }
+}
+
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
         time::after(self.began_at, self.monotonic())
@@ -131,21 +155,15 @@ impl Clock for VirtualClock {
 
     fn sleep(&self, duration: Duration) -> Awaited<'static, ()> {
         let clock = self.clone();
-        let (patience, until) = {
-            let mut state = self.state();
-            state.waits += 1;
-            (state.patience, (state.passed.saturating_add(duration), state.waits))
-        };
-        match patience {
+        let mut state = self.state();
+        match state.patience {
             Patience::Hurried => Box::pin(async move { clock.pass(duration) }),
-            Patience::Patient => Box::pin(poll_fn(move |context| {
-                let mut state = clock.state();
-                if state.passed >= until.0 {
-                    return Poll::Ready(());
-                }
-                state.waiting.insert(until, context.waker().clone());
-                Poll::Pending
-            })),
+            Patience::Patient => {
+                state.waits += 1;
+                let until = (state.passed.saturating_add(duration), state.waits);
+                drop(state);
+                Box::pin(Wait { clock, until })
+            }
         }
     }
 }
@@ -160,10 +178,9 @@ mod tests {
 
     #[tokio::test]
     async fn in_a_hurry_waits_add_up_and_with_patience_they_go_side_by_side() {
-        for (clock, lasted) in [
-            (VirtualClock::at(Timestamp::UNIX_EPOCH), 15),
-            (VirtualClock::patient(Timestamp::UNIX_EPOCH), 10),
-        ] {
+        for (clock, lasted) in
+            [(VirtualClock::at(Timestamp::UNIX_EPOCH), 15), (VirtualClock::patient(Timestamp::UNIX_EPOCH), 10)]
+        {
             let both = async { tokio::join!(clock.sleep(seconds(10)), clock.sleep(seconds(5))) };
             clock.run(both).await;
             assert_eq!(clock.monotonic(), seconds(lasted), "{clock:?}");

@@ -637,6 +637,23 @@ mod tests {
     }
 
     #[test]
+    fn the_request_budget_is_told_for_each_marketplace() {
+        let metrics = metrics();
+        metrics.know(&names(&[]), &names(&["tensordock"]));
+        check(&metrics, "spotscale_api_request_wait_seconds_count{marketplace=\"tensordock\"} 0", true);
+        metrics.api_waited("tensordock", Duration::from_millis(1_500));
+        metrics.api_not_modified("tensordock", "hostnodes");
+        check(&metrics, "spotscale_api_request_wait_seconds_sum{marketplace=\"tensordock\"} 1.5", true);
+        let unchanged = |call: &str, count: u32| {
+            format!("spotscale_api_not_modified_total{{call=\"{call}\",marketplace=\"tensordock\"}} {count}")
+        };
+        check(&metrics, &unchanged("hostnodes", 1), true);
+        check(&metrics, &unchanged("instances", 0), true);
+        metrics.know(&names(&[]), &names(&["other"]));
+        assert!(!metrics.text().contains("marketplace=\"tensordock\""));
+    }
+
+    #[test]
     fn the_process_says_when_it_started() {
         let text = metrics().text();
         let line = text.lines().find(|line| line.starts_with("process_start_time_seconds ")).unwrap();

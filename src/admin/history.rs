@@ -302,6 +302,22 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_decision_as_the_engine_keeps_it_says_what_blocks_and_who_is_benched() {
+        let report =
+            r#"{"blocked": [[2, "stale_market", "other: not seen"]], "benched": ["other is benched: stale_market"]}"#;
+        let record = Record::Decision {
+            id: "d1-train".into(),
+            fleet: Some("train".parse().unwrap()),
+            cause: "schedule".into(),
+            report: report.into(),
+            actions: "[]".into(),
+        };
+        let body = unfolded(serde_json::from_str(&record.encode().unwrap()).unwrap());
+        let expected = ["train: 2 GPUs blocked by stale_market: other: not seen", "other is benched: stale_market"];
+        assert_eq!(lines("decision", &body), expected);
+    }
+
+    #[test]
     fn a_ticks_decision_is_found_under_each_fleet_it_is_about() {
         assert_eq!(wanted(|wanted| wanted.fleet = Some("train".into())).len(), 2);
         assert_eq!(wanted(|wanted| wanted.fleet = Some("serve".into())).len(), 1);

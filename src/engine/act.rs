@@ -166,14 +166,21 @@ pub async fn write(
             if hands.clock.monotonic() > hands.until {
                 break;
             }
+            let patience = patience(hands, client);
+            if client.held_for() > patience {
+                kept_waiting.insert(marketplace.clone());
+                brake(hands).hung(&marketplace);
+                break;
+            }
             // The turn may be long in coming: what the write rests on is looked at when it has come.
             let turn = tokio::select! {
                 biased;
                 () = hands.stopping.cancelled() => break,
                 () = hands.waiting.some() => break,
                 turn = client.turn() => turn,
-                () = hands.clock.sleep(patience(hands, client)) => {
+                () = hands.clock.sleep(patience) => {
                     kept_waiting.insert(marketplace.clone());
+                    brake(hands).hung(&marketplace);
                     break;
                 }
             };

@@ -45,7 +45,7 @@ impl Brake {
         refused.extend(instance.cloned());
     }
 
-    /// Takes note of a marketplace that let us wait for an answer in vain: whatever else is written there waits as well, or
+    /// Takes note of a marketplace that let us wait in vain, for an answer or for leave to write: whatever else is written there waits as well, or
     /// the other marketplaces would wait for it.
     pub fn hung(&mut self, marketplace: &MarketplaceName) {
         self.marketplaces.insert(marketplace.clone());

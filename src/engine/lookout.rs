@@ -21,7 +21,7 @@
 use super::observe::Clients;
 use crate::{
     io::{Awaited, clock::Clock},
-    market::client::{BACKOFF_MAX, Client, READ_ATTEMPTS_MAX},
+    market::client::{BACKOFF_MAX, Client, Effort, READ_ATTEMPTS_MAX},
     model::{
         AccountName, Balance, Hostnode, Instance, MarketplaceName, Refusal, Scan, Timestamp,
         time::{self, after},
@@ -197,14 +197,15 @@ impl Lookouts {
     }
 
     /// When a marketplace that fails is asked for its lists again, by the wall clock; `None` where nothing fails.
-    pub fn asked_again_at(&self, marketplace: &MarketplaceName, clock: &dyn Clock) -> Option<Timestamp> {
+    pub fn asked_again_at(&self, client: &Client, clock: &dyn Clock) -> Option<Timestamp> {
+        let marketplace = client.marketplace();
         let (now, wall) = (clock.monotonic(), clock.now());
         let post = self.post();
         let lists = [Part::Instances, Part::Hostnodes].map(|part| post.lookouts.get(&(marketplace.clone(), part)));
         let failing = lists.into_iter().flatten().filter(|lookout| lookout.failures > 0 || lookout.under_way.is_some());
         let waits = failing.map(|lookout| match lookout.under_way {
             Some(_) => Duration::ZERO,
-            None => lookout.next.saturating_sub(now),
+            None => lookout.next.saturating_sub(now).max(client.held_for()),
         });
         waits.min().map(|wait| after(wall, wait))
     }
@@ -262,20 +263,22 @@ impl Post {
         let now = looking.clock.monotonic();
         // An answer that was not collected yet comes first.
         let is_free = lookout.under_way.is_none() && lookout.answer.is_none();
-        let gives_way = lookout.failures > 0 && looking.kept_waiting.contains(name);
-        if !is_free || gives_way || !lookout.is_due(now, looking.scan_interval) {
+        if !is_free || lookout.gives_way(looking, name, client) || !lookout.is_due(now, looking.scan_interval) {
             return;
         }
+        let is_trusted = lookout.failures == 0;
+        let hold_max = looking.clock.of_real(if is_trusted { LOOK_TIME_MAX } else { FAILING_TIME_MAX });
         lookout.asked_at = Some(Asked { monotonic: now, wall: looking.clock.now(), look: self.looks });
         let attempts_max = if lookout.failures < FAILURES_BEFORE_BACKOFF { READ_ATTEMPTS_MAX } else { 1 };
+        let effort = Effort { attempts_max, hold_max };
         let (client, clock) = (Arc::clone(client), Arc::clone(looking.clock));
         lookout.under_way = Some(Box::pin(async move {
             let dialect = client.dialect();
             let found = match part {
-                Part::Instances => Found::Instances(client.read_up_to(attempts_max, dialect.instances()).await),
-                Part::Hostnodes => Found::Hostnodes(client.read_up_to(attempts_max, dialect.hostnodes()).await),
+                Part::Instances => Found::Instances(client.read_with(effort, dialect.instances()).await),
+                Part::Hostnodes => Found::Hostnodes(client.read_with(effort, dialect.hostnodes()).await),
                 Part::Balance => Found::Balance(match dialect.balance() {
-                    Some(exchange) => client.read_up_to(attempts_max, exchange).await,
+                    Some(exchange) => client.read_with(effort, exchange).await,
                     None => Err(Refusal::Refused("it tells no balance".into())),
                 }),
             };
@@ -328,6 +331,14 @@ impl Post {
 }
 
 impl Lookout {
+    /// Whether somebody else comes first where it fails: the marketplace's wish to be left alone, and a write that waits for
+    /// the end of that, if the newest write is longer ago than the newest look.
+    fn gives_way(&self, looking: &Looking<'_>, name: &MarketplaceName, client: &Client) -> bool {
+        let looked_last = self.asked_at.is_some_and(|asked| asked.monotonic >= client.wrote_at());
+        let is_held = client.held_for() > looking.clock.of_real(FAILING_TIME_MAX);
+        self.failures > 0 && (is_held || (looked_last && looking.kept_waiting.contains(name)))
+    }
+
     /// Whether it is asked now: not while it backs off, unless the next tick would come too late for a minute between.
     fn is_due(&self, now: Duration, scan_interval: Duration) -> bool {
         let Some(asked) = self.asked_at else { return true };

@@ -116,7 +116,7 @@ impl Engine {
                 .collect(),
             in_doubt: u32::try_from(in_doubt).unwrap_or(u32::MAX),
             benched_since: self.benched.get(name).map(|(_, since)| *since),
-            asked_again_at: self.lookouts.asked_again_at(name, &*self.clock),
+            asked_again_at: self.asked_again_at(name),
             requests_per_second_milli: self
                 .settings
                 .marketplaces

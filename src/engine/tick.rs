@@ -448,10 +448,16 @@ impl Engine {
         }
     }
 
+    /// When a marketplace that fails is asked for its lists again.
+    pub(super) fn asked_again_at(&self, marketplace: &MarketplaceName) -> Option<Timestamp> {
+        let (_, client) = self.clients.get(marketplace)?;
+        self.lookouts.asked_again_at(client, &*self.clock)
+    }
+
     /// The benches for the history: which, why, since when, and when it is asked again.
     fn benched_told(&self) -> Vec<String> {
         let told = |(name, (bench, since)): (&MarketplaceName, &(Bench, Timestamp))| {
-            let again = self.lookouts.asked_again_at(name, &*self.clock);
+            let again = self.asked_again_at(name);
             let again = again.map(|again| format!(", asked again at {again:.0}")).unwrap_or_default();
             format!("{name} is benched: {bench} since {since:.0}{again}")
         };

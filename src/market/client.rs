@@ -61,6 +61,18 @@ pub enum WriteOutcome<T> {
     InDoubt(Refusal),
 }
 
+/// How long and how often a read is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// So often at most, and never more than [`READ_ATTEMPTS_MAX`]; once in any case.
+    pub attempts_max: u32,
+    /// A marketplace that wants to be left alone for longer than this, by the client's clock, is not waited for.
+    pub hold_max: Duration,
+}
+
+/// All that there is.
+const UTMOST: Effort = Effort { attempts_max: READ_ATTEMPTS_MAX, hold_max: Duration::MAX };
+
 /// Told of every request that was sent: metrics.
 pub trait Observer: Send + Sync {
     /// `result` is `ok` or a refusal's group; `took` is by the client's clock, waiting for a slot not included.
@@ -121,6 +133,8 @@ pub struct Client {
     copies: SyncMutex<Copies>,
     reading: Mutex<()>,
     lane: Mutex<()>,
+    /// When the newest write had its turn.
+    wrote_at: SyncMutex<Duration>,
     jitter: SyncMutex<ChaCha8Rng>,
 }
 
@@ -157,6 +171,7 @@ impl Client {
             copies: SyncMutex::new(Copies::new()),
             reading: Mutex::new(()),
             lane: Mutex::new(()),
+            wrote_at: SyncMutex::new(Duration::ZERO),
             jitter: SyncMutex::new(ChaCha8Rng::seed_from_u64(seed)),
         }
     }
@@ -181,6 +196,11 @@ impl Client {
         self.interval
     }
 
+    /// When the newest write had its turn, by the monotonic clock; zero before the first.
+    pub fn wrote_at(&self) -> Duration {
+        *self.wrote_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long this marketplace still wants to be left alone, never more than a minute; zero when it does not. Requests
     /// that are sent meanwhile wait by themselves.
     pub fn held_for(&self) -> Duration {
@@ -193,14 +213,14 @@ impl Client {
     /// # Errors
     /// The last refusal.
     pub async fn read<T>(&self, exchange: Exchange<T>) -> Result<T, Refusal> {
-        self.read_up_to(READ_ATTEMPTS_MAX, exchange).await
+        self.read_with(UTMOST, exchange).await
     }
 
-    /// Likewise, so many times at most; once in any case.
+    /// Likewise, with no more than so much effort.
     ///
     /// # Errors
     /// The last refusal.
-    pub async fn read_up_to<T>(&self, attempts_max: u32, exchange: Exchange<T>) -> Result<T, Refusal> {
+    pub async fn read_with<T>(&self, effort: Effort, exchange: Exchange<T>) -> Result<T, Refusal> {
         match exchange.effect {
             Effect::Reads => {}
             Effect::Writes => return Err(Refusal::Refused(format!("{} is a write; it was not sent", exchange.call))),
@@ -213,12 +233,14 @@ impl Client {
             let wanted_at = self.clock.monotonic();
             {
                 let _turn = self.reading.lock().await;
-                self.slot(wanted_at).await;
+                if let Err(held) = self.slot(wanted_at, effort.hold_max).await {
+                    return Err(Refusal::Throttled { retry_after: Some(held) });
+                }
             }
             let sent_at = self.clock.monotonic();
             let Sent { answered: _, outcome, told_to_wait } = self.exchange(&exchange, deadline).await;
             taken = taken.saturating_add(self.clock.monotonic().saturating_sub(sent_at));
-            let is_last = attempt >= attempts_max.min(READ_ATTEMPTS_MAX) || taken >= patience;
+            let is_last = attempt >= effort.attempts_max.min(READ_ATTEMPTS_MAX) || taken >= patience;
             let refusal = match outcome {
                 Ok(value) => return Ok(value),
                 Err(refusal) if !refusal.is_passing() || is_last => return Err(refusal),
@@ -250,7 +272,9 @@ impl Client {
     pub async fn turn(&self) -> Turn<'_> {
         let wanted_at = self.clock.monotonic();
         let lane = self.lane.lock().await;
-        self.slot(wanted_at).await;
+        // No hold is too long for a write: whoever does not want to wait for it drops this.
+        let _ = self.slot(wanted_at, Duration::MAX).await;
+        *self.wrote_at.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.monotonic();
         Turn { client: self, deadline: self.dialect.manners().write_deadline, _lane: lane }
     }
 
@@ -260,9 +284,10 @@ impl Client {
     }
 
     /// Waits for the account's next slot, and for as long as the marketplace asked to be left alone.
-    async fn slot(&self, wanted_at: Duration) {
-        self.pacer.slot(&*self.clock, &self.marketplace, self.interval).await;
+    async fn slot(&self, wanted_at: Duration, hold_max: Duration) -> Result<(), Duration> {
+        self.pacer.slot(&*self.clock, &self.marketplace, self.interval, hold_max).await?;
         self.observer.waited(&self.marketplace, self.clock.monotonic().saturating_sub(wanted_at));
+        Ok(())
     }
 
     /// At most a second before the first retry, two before the second, …; at least half of that.

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // tests may fail
 
+mod benched;
 mod faults;
 mod levers;
 mod market;
 mod modes;
 mod money;
 mod on_demand;
+mod pace;
 mod policies;
 mod restarts;
 mod running;

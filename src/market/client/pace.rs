@@ -59,9 +59,21 @@ impl Pacer {
     /// Waits for as long as the marketplace wants to be left alone, and then for the next slot, which it takes.
     ///
     /// What asks us to wait is the answer to a request under way, and of those there are few: the loop ends.
-    pub async fn slot(&self, clock: &dyn Clock, marketplace: &MarketplaceName, interval: Duration) {
+    ///
+    /// # Errors
+    /// How long the marketplace still wants to be left alone, where that is longer than `hold_max`; nothing was waited for.
+    pub async fn slot(
+        &self,
+        clock: &dyn Clock,
+        marketplace: &MarketplaceName,
+        interval: Duration,
+        hold_max: Duration,
+    ) -> Result<(), Duration> {
         loop {
             let held = self.held_until(marketplace).saturating_sub(clock.monotonic());
+            if held > hold_max {
+                return Err(held);
+            }
             if !held.is_zero() {
                 clock.sleep(held).await;
             }
@@ -76,7 +88,7 @@ impl Pacer {
                 continue;
             }
             *next_slot = at + interval;
-            return;
+            return Ok(());
         }
     }
 }

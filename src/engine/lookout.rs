@@ -50,14 +50,14 @@ const LISTS: u32 = 3;
 const JITTER_PPM: [u64; 2] = [700_000, 950_000];
 
 labels! {
-    /// What is looked at.
+    /// What is looked at, in the order in which it is asked for.
     pub enum Part {
         /// The account's VMs.
         Instances = "instances",
-        /// The machines.
-        Hostnodes = "hostnodes",
         /// What the account holds.
         Balance = "balance",
+        /// The machines.
+        Hostnodes = "hostnodes",
     }
 }
 

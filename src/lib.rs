@@ -57,7 +57,7 @@
 //! # One tick, and what a crash can do to it
 //!
 //! ```text
-//! inventory <- observe           all marketplaces at once, a deadline each
+//! inventory <- observe           all marketplaces at once; none waits for one that is slow or fails
 //! several times:
 //!   fleet <- join(ledger, inventory)
 //!   plan  <- plan(situation)     pure

@@ -339,6 +339,14 @@ series! {
         api_requests_total: IntCounterVec = "spotscale_api_requests_total" ["marketplace", "call", "result"],
         /// How long calls of a marketplace's API took, in seconds.
         api_request_duration_seconds: HistogramVec = "spotscale_api_request_duration_seconds" ["marketplace", "call"],
+        /// How long requests to a marketplace's API waited until they might be sent, in seconds: turns, pace and holds.
+        api_request_wait_seconds: HistogramVec = "spotscale_api_request_wait_seconds" ["marketplace"],
+        /// Reads that a marketplace answered by "nothing has changed" (HTTP 304).
+        api_not_modified_total: IntCounterVec = "spotscale_api_not_modified_total" ["marketplace", "call"],
+        /// Requests per second that a marketplace's API is sent at most, those of its account's others not included.
+        api_requests_per_second_limit: Levels = "spotscale_api_requests_per_second_limit" ["marketplace"],
+        /// Seconds for which the marketplace still wants to be left alone; 0 when it does not.
+        api_hold_seconds: Levels = "spotscale_api_hold_seconds" ["marketplace"],
         /// Seconds since the marketplace's hostnodes were last read.
         market_age_seconds: Levels = "spotscale_market_age_seconds" ["marketplace"],
         /// 1 for the reason why nothing is rented on the marketplace now, 0 for all others.
@@ -447,8 +455,10 @@ impl Metrics {
             for answer in BidAnswer::ALL {
                 self.bids_total.with_label_values(&[marketplace, answer.as_str()]);
             }
+            self.api_request_wait_seconds.with_label_values(&[marketplace]);
             for call in CALLS {
                 self.api_request_duration_seconds.with_label_values(&[marketplace, call]);
+                self.api_not_modified_total.with_label_values(&[marketplace, call]);
                 for result in results() {
                     self.api_requests_total.with_label_values(&[marketplace, call, result]);
                 }
@@ -469,6 +479,8 @@ impl Metrics {
         forget!(self.bids_total, "marketplace", marketplaces);
         forget!(self.api_requests_total, "marketplace", marketplaces);
         forget!(self.api_request_duration_seconds, "marketplace", marketplaces);
+        forget!(self.api_request_wait_seconds, "marketplace", marketplaces);
+        forget!(self.api_not_modified_total, "marketplace", marketplaces);
     }
 
     /// Says which invariants the checker knows, so that their violations are there at 0.
@@ -482,6 +494,16 @@ impl Metrics {
     pub fn api_called(&self, marketplace: &str, call: &str, result: &str, took: Duration) {
         self.api_requests_total.with_label_values(&[marketplace, call, result]).inc();
         self.api_request_duration_seconds.with_label_values(&[marketplace, call]).observe(took.as_secs_f64());
+    }
+
+    /// A request to a marketplace's API waited so long until it might be sent.
+    pub fn api_waited(&self, marketplace: &str, wait: Duration) {
+        self.api_request_wait_seconds.with_label_values(&[marketplace]).observe(wait.as_secs_f64());
+    }
+
+    /// A marketplace answered that nothing has changed since it was last asked.
+    pub fn api_not_modified(&self, marketplace: &str, call: &str) {
+        self.api_not_modified_total.with_label_values(&[marketplace, call]).inc();
     }
 
     /// A bid was answered.
@@ -616,6 +638,23 @@ mod tests {
         check(&metrics, &format!("spotscale_api_request_duration_seconds_sum{{{labels}}} 0.7"), true);
         let text = metrics.text();
         assert!(text.contains("call=\"deploy\",marketplace=\"tensordock\",result=\"unreachable\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn the_request_budget_is_told_for_each_marketplace() {
+        let metrics = metrics();
+        metrics.know(&names(&[]), &names(&["tensordock"]));
+        check(&metrics, "spotscale_api_request_wait_seconds_count{marketplace=\"tensordock\"} 0", true);
+        metrics.api_waited("tensordock", Duration::from_millis(1_500));
+        metrics.api_not_modified("tensordock", "hostnodes");
+        check(&metrics, "spotscale_api_request_wait_seconds_sum{marketplace=\"tensordock\"} 1.5", true);
+        let unchanged = |call: &str, count: u32| {
+            format!("spotscale_api_not_modified_total{{call=\"{call}\",marketplace=\"tensordock\"}} {count}")
+        };
+        check(&metrics, &unchanged("hostnodes", 1), true);
+        check(&metrics, &unchanged("instances", 0), true);
+        metrics.know(&names(&[]), &names(&["other"]));
+        assert!(!metrics.text().contains("marketplace=\"tensordock\""));
     }
 
     #[test]

@@ -159,7 +159,12 @@ fn lines(kind: &str, body: &Value) -> Vec<String> {
     let lines: Vec<String> = match kind {
         "decision" => {
             let weighed = body.get("fleets").and_then(Value::as_object).into_iter().flatten();
-            let told: Vec<String> = steps(body).map(step).chain(weighed.flat_map(blocked)).collect();
+            let fleet = word(body, "fleet").to_owned();
+            let own = body.get("report").map(|report| blocked((&fleet, report))).unwrap_or_default();
+            let benched = body.get("report").and_then(|report| report.get("benched")).and_then(Value::as_array);
+            let benched = benched.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+            let weighed = weighed.flat_map(blocked).chain(own).chain(benched);
+            let told: Vec<String> = steps(body).map(step).chain(weighed).collect();
             if told.is_empty() { vec!["nothing to do, and nothing is missing".to_owned()] } else { told }
         }
         _ => vec![[word(body, "what"), word(body, "detail")].join(": ")],
@@ -294,6 +299,22 @@ pub(crate) mod tests {
                 "train: 2 GPUs blocked by rate_limit: 5.27 of 6.00 USD/h are committed"
             ]
         );
+    }
+
+    #[test]
+    fn a_decision_as_the_engine_keeps_it_says_what_blocks_and_who_is_benched() {
+        let report =
+            r#"{"blocked": [[2, "stale_market", "other: not seen"]], "benched": ["other is benched: stale_market"]}"#;
+        let record = Record::Decision {
+            id: "d1-train".into(),
+            fleet: Some("train".parse().unwrap()),
+            cause: "schedule".into(),
+            report: report.into(),
+            actions: "[]".into(),
+        };
+        let body = unfolded(serde_json::from_str(&record.encode().unwrap()).unwrap());
+        let expected = ["train: 2 GPUs blocked by stale_market: other: not seen", "other is benched: stale_market"];
+        assert_eq!(lines("decision", &body), expected);
     }
 
     #[test]

@@ -36,8 +36,8 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("HeldView", "sha256:text effect:text"),
     (
         "MarketplaceView",
-        "marketplace:text account?:text age_s?:uint hostnodes:uint bench?:text failed?:text dropped:[text] \
-         in_doubt:uint",
+        "marketplace:text account?:text age_s?:uint hostnodes:uint bench?:text benched_since?:time asked_again_at?:time \
+         failed?:text dropped:[text] in_doubt:uint",
     ),
     ("InstancesView", "at?:time instances:[InstanceView]"),
     (

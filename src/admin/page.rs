@@ -464,11 +464,21 @@ fn markets(all: &FleetsView) -> Markup {
                         @if let Some(bench) = &market.bench { span.badge.bad { (bench.replace('_', " ")) } " " }
                         @if let Some(failed) = &market.failed { span.warn { (failed) } }
                         @else if market.bench.is_none() { span.good { "ok" } }
+                        @if let Some(since) = market.benched_since { div.quiet { "benched " (ago(since, all.now)) } }
+                        @if let Some(again) = market.asked_again_at { div.quiet { "asked again " (ahead(again, all.now)) } }
                         @for line in market.dropped.iter().take(3) { div.quiet { "dropped: " (line) } }
                     }
                 } } }
             } }
         }
+    }
+}
+
+/// When something is due, as seen from now.
+fn ahead(at: Timestamp, now: Timestamp) -> String {
+    match elapsed(now, at) {
+        left if left < Duration::from_secs(1) => "now".to_owned(),
+        left => format!("in {}", span(left)),
     }
 }
 

@@ -129,6 +129,8 @@ fn marketplaces(status: &Status, now: Timestamp) -> Vec<MarketplaceView> {
             age_s: market.hostnodes_at.map(|at| elapsed(at, now).as_secs()),
             hostnodes: state.map_or(0, |state| count(state.hostnodes.iter())),
             bench: state.and_then(|state| state.bench).map(|bench| bench.to_string()),
+            benched_since: market.benched_since,
+            asked_again_at: market.asked_again_at,
             failed: market.failed.as_ref().map(|failed| failed.value.to_string()),
             dropped: market.dropped.clone(),
             in_doubt: market.in_doubt,

@@ -195,6 +195,14 @@ views! {
         /// Why nothing may be rented there now, a word.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bench: Option<String>,
+        /// Since when.
+        #[serde_as(as = "Option<DisplayFromStr>")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        benched_since: Option<Timestamp>,
+        /// When it is asked for its lists again, while one of them fails.
+        #[serde_as(as = "Option<DisplayFromStr>")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked_again_at: Option<Timestamp>,
         /// The newest failure, while it lasts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failed: Option<String>,

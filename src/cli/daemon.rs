@@ -11,17 +11,25 @@ use crate::{
         clock::Clock,
         entropy::{Entropy, OsEntropy},
         files::Disk,
-        http::HttpNet,
+        http::HttpPool,
         store::Store,
         systemd, watch,
     },
     ledger::Journal,
-    market::{self, client::Client},
+    market::{
+        self,
+        client::{Client, Pacer},
+    },
     metrics::Metrics,
+    model::AccountName,
     policy,
     settings::Settings,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -56,22 +64,41 @@ pub struct Daemon {
     settings: Settings,
 }
 
-fn connect(settings: &Settings, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<Clients, Failure> {
-    let mut clients = Clients::new();
-    for (name, marketplace) in &settings.marketplaces {
-        let net = HttpNet::new(&marketplace.base_url)
-            .map_err(|error| Failure::failed(format!("cannot talk to {name}")).caused_by(&error))?;
-        let client = Client::new(
-            name.clone(),
-            market::dialect(marketplace.api, marketplace.key.clone(), marketplace.token.clone()),
-            Arc::new(net),
-            Arc::clone(clock),
-            marketplace.requests_per_second_milli,
-            Arc::clone(metrics) as _,
-        );
-        clients.insert(name.clone(), (marketplace.account.clone(), Arc::new(client)));
+/// What all clients share, those of a reload's settings too.
+struct Links {
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    pool: HttpPool,
+    /// One for each account.
+    pacers: Mutex<BTreeMap<AccountName, Arc<Pacer>>>,
+}
+
+impl Links {
+    fn pacer(&self, account: &AccountName) -> Arc<Pacer> {
+        let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(pacers.entry(account.clone()).or_default())
     }
-    Ok(clients)
+
+    fn connect(&self, settings: &Settings) -> Result<Clients, Failure> {
+        let mut clients = Clients::new();
+        for (name, marketplace) in &settings.marketplaces {
+            let net = self
+                .pool
+                .to(&marketplace.base_url)
+                .map_err(|error| Failure::failed(format!("cannot talk to {name}")).caused_by(&error))?;
+            let client = Client::new(
+                name.clone(),
+                market::dialect(marketplace.api, marketplace.key.clone(), marketplace.token.clone()),
+                Arc::new(net),
+                Arc::clone(&self.clock),
+                marketplace.requests_per_second_milli,
+                Arc::clone(&self.metrics) as _,
+            );
+            let client = client.paced_by(self.pacer(&marketplace.account));
+            clients.insert(name.clone(), (marketplace.account.clone(), Arc::new(client)));
+        }
+        Ok(clients)
+    }
 }
 
 /// Puts a daemon together; nothing is asked or changed yet, but that a new journal begins.
@@ -85,8 +112,10 @@ pub async fn assemble(making: Making) -> Result<Daemon, Failure> {
     let book = Journal::open(Arc::clone(&store), clock.now(), &*entropy, &settings.instance_prefix)
         .map_err(|error| Failure::failed("cannot use the state").caused_by(&error))?;
     // What cannot be made now is a failure to start; what cannot be made at a reload leaves that marketplace out.
-    connect(&settings, &clock, &metrics)?;
-    let (clock_again, metrics_again) = (Arc::clone(&clock), Arc::clone(&metrics));
+    let pool = HttpPool::new().map_err(|error| Failure::failed("cannot talk to any marketplace").caused_by(&error))?;
+    let (ticking, counting) = (Arc::clone(&clock), Arc::clone(&metrics));
+    let links = Links { clock: ticking, metrics: counting, pool, pacers: Mutex::default() };
+    links.connect(&settings)?;
     let (engine, events, handle) = Engine::new(Parts {
         settings: settings.clone(),
         role,
@@ -97,7 +126,7 @@ pub async fn assemble(making: Making) -> Result<Daemon, Failure> {
         book,
         reread,
         connect: Box::new(move |settings| {
-            connect(settings, &clock_again, &metrics_again).unwrap_or_else(|failure| {
+            links.connect(settings).unwrap_or_else(|failure| {
                 tracing::error!(%failure, "the marketplaces of the new settings cannot be used");
                 Clients::new()
             })

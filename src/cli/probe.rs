@@ -4,7 +4,7 @@
 use super::failure::Failure;
 use crate::{
     io::{
-        http::HttpNet,
+        http::HttpPool,
         net::{Net, NetError},
     },
     market,
@@ -28,8 +28,10 @@ pub struct Probed {
 /// When no HTTP client can be made at all.
 pub async fn credentials(settings: &Settings) -> Result<Vec<(MarketplaceName, Probed)>, Failure> {
     let mut questions = Vec::new();
+    let pool = HttpPool::new().map_err(|error| Failure::failed("cannot ask the marketplaces").caused_by(&error))?;
     for (name, marketplace) in &settings.marketplaces {
-        let net = HttpNet::new(&marketplace.base_url)
+        let net = pool
+            .to(&marketplace.base_url)
             .map_err(|error| Failure::failed(format!("cannot ask {name}")).caused_by(&error))?;
         questions.push(async move { (name.clone(), ask(&net, marketplace).await) });
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     admin::views::{AccountView, AccountsView, FleetView, FleetsView, MarketplaceView},
-    model::time,
+    model::{Timestamp, time},
     settings::BalanceRule,
 };
 use serde::Serialize;
@@ -96,7 +96,10 @@ fn show(terminal: &Terminal, document: &Document) -> String {
         parts.push(terminal.table(&ACCOUNTS, accounts.iter().map(account_row).collect()));
     }
     if !view.marketplaces.is_empty() {
-        parts.push(terminal.table(&MARKETPLACES, view.marketplaces.iter().map(marketplace_row).collect()));
+        parts.push(terminal.table(
+            &MARKETPLACES,
+            view.marketplaces.iter().map(|marketplace| marketplace_row(marketplace, view.now)).collect(),
+        ));
     }
     let notes = notes(view);
     if !notes.is_empty() {
@@ -188,7 +191,7 @@ const MARKETPLACES: [Column; 5] = [
     Column::Aside("STATE"),
 ];
 
-fn marketplace_row(marketplace: &MarketplaceView) -> Vec<Field> {
+fn marketplace_row(marketplace: &MarketplaceView, now: Timestamp) -> Vec<Field> {
     let (state, mood) = match (&marketplace.bench, &marketplace.failed) {
         (Some(bench), Some(failed)) if failed.starts_with(bench.as_str()) => (failed.clone(), Mood::Bad),
         (Some(bench), Some(failed)) => (format!("{bench}: {failed}"), Mood::Bad),
@@ -196,6 +199,12 @@ fn marketplace_row(marketplace: &MarketplaceView) -> Vec<Field> {
         (None, Some(failed)) => (failed.clone(), Mood::Busy),
         (None, None) => ("ok".to_owned(), Mood::Plain),
     };
+    let since = marketplace.benched_since.map(|at| format!("for {}", time::show(whole(time::elapsed(at, now)))));
+    let again = marketplace.asked_again_at.map(|at| match whole(time::elapsed(now, at)) {
+        Duration::ZERO => "asked again now".to_owned(),
+        left => format!("asked again in {}", time::show(left)),
+    });
+    let state = [Some(state), since, again].into_iter().flatten().collect::<Vec<_>>().join(", ");
     vec![
         Field::from(&marketplace.marketplace),
         marketplace.hostnodes.into(),
@@ -270,6 +279,23 @@ mod tests {
                 "held": {"sha256": "11", "effect": "tears down 6 GPUs"}}, "accounts": ["tensordock"]}],
         "marketplaces": [{"marketplace": "tensordock", "age_s": 12, "hostnodes": 87, "dropped": [], "in_doubt": 0}],
         "settings_faults": [], "troubles": []}"#;
+
+    #[test]
+    fn a_bench_says_why_for_how_long_and_when_it_may_end() {
+        let state = |more: &str| {
+            let json = format!(r#"{{"marketplace": "a", "hostnodes": 8, "dropped": [], "in_doubt": 0{more}}}"#);
+            let row = marketplace_row(&serde_json::from_str(&json).unwrap(), "2026-11-20T18:00:30Z".parse().unwrap());
+            let table = Terminal::default().table(&MARKETPLACES, vec![row]);
+            table.lines().last().unwrap().split_once("0  ").unwrap().1.to_owned()
+        };
+        let bench = r#", "bench": "unauthorized", "failed": "unauthorized: HTTP 401",
+            "benched_since": "2026-11-20T17:58:00Z", "asked_again_at": "2026-11-20T18:01:00Z""#;
+        assert_eq!(state(bench), "unauthorized: HTTP 401, for 2m30s, asked again in 30s");
+        let under_way = r#", "failed": "no answer: timed out", "asked_again_at": "2026-11-20T18:00:30Z""#;
+        assert_eq!(state(under_way), "no answer: timed out, asked again now");
+        assert_eq!(state(r#", "bench": "paused", "benched_since": "2026-11-20T17:00:30Z""#), "paused, for 1h");
+        assert_eq!(state(""), "ok");
+    }
 
     #[test]
     fn a_status_reads_at_a_glance_and_then_in_words() {

@@ -1,6 +1,8 @@
 //! Does what a plan says, and writes down what came of it.
 //!
-//! One lane of writes per marketplace, in the plan's order; the lanes run side by side. Around each write stand two
+//! One lane of writes per marketplace, in the plan's order; the lanes run side by side, and none keeps the others waiting for
+//! long: a lane ends for this tick when its turn does not come in time, or an answer does not. Where lists fail, writes are
+//! tried all the same, with less time for their answer. Around each write stand two
 //! records: the intent, durable before the first byte is sent, and the outcome. Nothing here chooses: a step whose moment
 //! has passed (a stale quote, a lever that waits, a stop) is left for the next plan.
 
@@ -27,7 +29,7 @@ use crate::{
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex as SyncMutex, PoisonError},
     time::Duration,
 };
@@ -38,6 +40,16 @@ use tokio_util::sync::CancellationToken;
 const PASSWORD_ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789";
 /// Random letters of a VM's password: 48 × 5.8 bits.
 const PASSWORD_LENGTH: usize = 48;
+
+/// A turn to write is waited for so long, in real time, beside what the pace makes of it.
+const TURN_TIME_MAX: Duration = Duration::from_secs(10);
+/// So many requests may come before a write: one read and one write of each of an account's marketplaces.
+const TURNS_AHEAD_MAX: u32 = 8;
+/// Where lists fail, the answer to a delete or stop is waited for so long, in real time: clients saw deletes take more than 12 s and went to
+/// 20 s (recorded, dstack). What is deleted without an answer is deleted again.
+const FAILING_WRITE_TIME_MAX: Duration = Duration::from_secs(20);
+/// A write whose answer was lost after so long, in real time, was let wait in vain.
+const HUNG_AFTER: Duration = Duration::from_secs(15);
 
 /// What the hands need.
 pub struct Hands<'a> {
@@ -59,18 +71,29 @@ pub struct Hands<'a> {
     pub waiting: Waiting,
     /// The daemon stops: no write is begun any more.
     pub stopping: CancellationToken,
+    /// Where the newest attempt at a list failed.
+    pub failing: BTreeSet<&'a MarketplaceName>,
     /// What was refused in this tick.
     pub brake: &'a SyncMutex<Brake>,
 }
 
-/// Writes in the plan's order, a lane for each marketplace. Returns the steps that were tried, with their outcomes, and
-/// what could not even be recorded.
+/// What was written.
+pub struct Written {
+    /// What was tried, with its outcome.
+    pub steps: Vec<Step>,
+    /// What could not even be recorded.
+    pub troubles: Vec<String>,
+    /// Where a turn did not come in time, so that something was not tried.
+    pub kept_waiting: BTreeSet<MarketplaceName>,
+}
+
+/// Writes in the plan's order, a lane for each marketplace.
 pub async fn write(
     hands: &Hands<'_>,
     actions: Vec<Action>,
     policies: &BTreeMap<crate::model::FleetName, Policy>,
     inventory: &Inventory,
-) -> (Vec<Step>, Vec<String>) {
+) -> Written {
     let mut lanes: BTreeMap<MarketplaceName, Vec<Action>> = BTreeMap::new();
     for action in actions {
         let marketplace = match &action {
@@ -84,8 +107,8 @@ pub async fn write(
         lanes.entry(marketplace.clone()).or_default().push(action);
     }
     let lanes = lanes.into_iter().map(|(marketplace, actions)| async move {
-        let mut steps = Vec::new();
-        let mut troubles = Vec::new();
+        let mut written = Written { steps: Vec::new(), troubles: Vec::new(), kept_waiting: BTreeSet::new() };
+        let Written { steps, troubles, kept_waiting } = &mut written;
         for action in actions {
             if brake(hands).stops(&action) {
                 continue;
@@ -99,13 +122,27 @@ pub async fn write(
             if hands.clock.monotonic() > hands.until {
                 break;
             }
+            let patience = patience(hands, client);
+            if client.held_for() > patience {
+                kept_waiting.insert(marketplace.clone());
+                brake(hands).hung(&marketplace);
+                break;
+            }
             // The turn may be long in coming: what the write rests on is looked at when it has come.
             let turn = tokio::select! {
                 biased;
                 () = hands.stopping.cancelled() => break,
                 () = hands.waiting.some() => break,
                 turn = client.turn() => turn,
+                () = hands.clock.sleep(patience) => {
+                    kept_waiting.insert(marketplace.clone());
+                    brake(hands).hung(&marketplace);
+                    break;
+                }
             };
+            let is_hurried = hands.failing.contains(&marketplace) && may_be_repeated(&action);
+            let turn = if is_hurried { turn.within(FAILING_WRITE_TIME_MAX) } else { turn };
+            let sent_at = hands.clock.monotonic();
             if let Action::Deploy(deploy) = &action
                 && !is_still_quoted(hands, deploy, inventory)
             {
@@ -115,6 +152,10 @@ pub async fn write(
                 Ok(done) => {
                     if let Some(kind) = done.refusal {
                         brake(hands).refused(&action, kind);
+                    }
+                    let took = hands.clock.monotonic().saturating_sub(sent_at);
+                    if done.is_in_doubt && took >= hands.clock.of_real(HUNG_AFTER) {
+                        brake(hands).hung(&marketplace);
                     }
                     step.outcome = Some(done.told);
                 }
@@ -127,10 +168,31 @@ pub async fn write(
             }
             steps.push(step);
         }
-        (steps, troubles)
+        written
     });
-    let (steps, troubles): (Vec<_>, Vec<_>) = join_all(lanes).await.into_iter().unzip();
-    (steps.concat(), troubles.concat())
+    let mut all = Written { steps: Vec::new(), troubles: Vec::new(), kept_waiting: BTreeSet::new() };
+    for Written { steps, troubles, kept_waiting } in join_all(lanes).await {
+        all.steps.extend(steps);
+        all.troubles.extend(troubles);
+        all.kept_waiting.extend(kept_waiting);
+    }
+    all
+}
+
+/// Whether nothing is lost when it is done without our knowing, and done again.
+const fn may_be_repeated(action: &Action) -> bool {
+    match action {
+        Action::Stop { .. } | Action::Delete { .. } => true,
+        Action::Ask { .. } | Action::Look { .. } | Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => {
+            false
+        }
+    }
+}
+
+/// How long a turn to write is waited for: longer than the pace alone can make of it, and not for as long as a marketplace
+/// may want to be left alone.
+fn patience(hands: &Hands<'_>, client: &Client) -> Duration {
+    hands.clock.of_real(TURN_TIME_MAX).saturating_add(client.interval().saturating_mul(TURNS_AHEAD_MAX))
 }
 
 fn brake<'a>(hands: &'a Hands<'_>) -> std::sync::MutexGuard<'a, Brake> {
@@ -153,14 +215,19 @@ fn is_still_quoted(hands: &Hands<'_>, deploy: &Deploy, inventory: &Inventory) ->
 struct Done {
     told: String,
     refusal: Option<RefusalKind>,
+    is_in_doubt: bool,
 }
 
 impl Done {
     fn of<T>(outcome: &WriteOutcome<T>) -> Self {
         match outcome {
-            WriteOutcome::Settled(Ok(_)) => Self { told: "done".into(), refusal: None },
-            WriteOutcome::Settled(Err(refusal)) => Self { told: refusal.to_string(), refusal: Some(refusal.kind()) },
-            WriteOutcome::InDoubt(refusal) => Self { told: format!("in doubt: {refusal}"), refusal: None },
+            WriteOutcome::Settled(Ok(_)) => Self { told: "done".into(), refusal: None, is_in_doubt: false },
+            WriteOutcome::Settled(Err(refusal)) => {
+                Self { told: refusal.to_string(), refusal: Some(refusal.kind()), is_in_doubt: false }
+            }
+            WriteOutcome::InDoubt(refusal) => {
+                Self { told: format!("in doubt: {refusal}"), refusal: None, is_in_doubt: true }
+            }
         }
     }
 }
@@ -179,7 +246,7 @@ async fn one(
     policies: &BTreeMap<crate::model::FleetName, Policy>,
 ) -> Result<Done, String> {
     let marketplace = client.marketplace();
-    let cannot = || Ok(Done { told: format!("{marketplace} cannot do that"), refusal: None });
+    let cannot = || Ok(Done { told: format!("{marketplace} cannot do that"), refusal: None, is_in_doubt: false });
     match action {
         Action::Ask { .. } | Action::Look { .. } => cannot(),
         Action::Deploy(deploy) => {
@@ -187,7 +254,10 @@ async fn one(
             let exchange = match client.dialect().deploy(&order(hands.entropy, deploy, policy)) {
                 Ok(exchange) => exchange,
                 // Nothing is sent, so that there is nothing to intend.
-                Err(refusal) => return Ok(Done { told: refusal.to_string(), refusal: Some(refusal.kind()) }),
+                Err(refusal) => {
+                    let (told, refusal) = (refusal.to_string(), Some(refusal.kind()));
+                    return Ok(Done { told, refusal, is_in_doubt: false });
+                }
             };
             note(hands, vec![Record::DeployIntended(deploy.clone())]).await?;
             let outcome = turn.write(exchange).await;

@@ -45,6 +45,12 @@ impl Brake {
         refused.extend(instance.cloned());
     }
 
+    /// Takes note of a marketplace that let us wait in vain, for an answer or for leave to write: whatever else is written there waits as well, or
+    /// the other marketplaces would wait for it.
+    pub fn hung(&mut self, marketplace: &MarketplaceName) {
+        self.marketplaces.insert(marketplace.clone());
+    }
+
     /// Whether an action has to wait for the next tick.
     pub fn stops(&self, action: &Action) -> bool {
         let (marketplace, instance) = about(action);

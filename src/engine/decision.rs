@@ -79,6 +79,9 @@ pub struct Weighed {
     pub rejected: BTreeMap<String, u32>,
     /// The best candidates, in order.
     pub candidates: Vec<Weighing>,
+    /// Marketplaces on which nothing could be rented, one line each: why, since when, and when they are asked again.
+    #[serde(default)]
+    pub benched: Vec<String>,
 }
 
 /// One candidate as it was weighed.
@@ -197,7 +200,7 @@ impl Step {
 }
 
 impl Weighed {
-    fn of(report: &FleetReport) -> Self {
+    fn of(report: &FleetReport, benched: &[String]) -> Self {
         let candidates = report.candidates.iter().take(CANDIDATES_MAX);
         Self {
             target_gpus: report.target_gpus,
@@ -229,19 +232,20 @@ impl Weighed {
                     },
                 })
                 .collect(),
+            benched: benched.to_vec(),
         }
     }
 }
 
 impl Decision {
     /// What a tick decided for each fleet of the report: the steps it tried, and what was weighed.
-    pub fn of(tick: &str, cause: super::Cause, steps: &[Step], plan: &Plan) -> Vec<Self> {
+    pub fn of(tick: &str, cause: super::Cause, steps: &[Step], plan: &Plan, benched: &[String]) -> Vec<Self> {
         let of = |(fleet, report): (&FleetName, &FleetReport)| Self {
             id: format!("{tick}-{fleet}"),
             fleet: fleet.to_string(),
             cause: cause.to_string(),
             actions: steps.iter().filter(|step| step.fleet == fleet.as_str()).cloned().collect(),
-            weighed: Weighed::of(report),
+            weighed: Weighed::of(report, benched),
         };
         plan.report.iter().map(of).collect()
     }

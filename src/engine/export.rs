@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 /// Micros in one: millionths as a ratio.
 const PPM: f64 = 1_000_000.0;
+/// Thousandths in one.
+const MILLI: f64 = 1_000.0;
 
 /// The word for what became of a candidate, as it is in metrics and JSON.
 pub const fn verdict_word(verdict: &Verdict) -> &'static str {
@@ -133,6 +135,11 @@ fn markets(metrics: &Metrics, status: &Status, now: Timestamp) {
     metrics
         .market_age_seconds
         .replace(rows(&status.markets, |market| Some(elapsed(market.hostnodes_at?, now).as_secs_f64())));
+    let limit = |milli: u32| f64::from(milli) / MILLI;
+    metrics
+        .api_requests_per_second_limit
+        .replace(rows(&status.markets, |market| Some(limit(market.requests_per_second_milli))));
+    metrics.api_hold_seconds.replace(rows(&status.markets, |market| Some(market.held_for.as_secs_f64())));
     let mut strays = rows(&status.markets, |_| Some(0.0));
     let fleets = status.situation.iter().flat_map(|situation| situation.fleets.values());
     for stray in fleets.flat_map(|state| &state.fleet.strays) {
@@ -241,6 +248,14 @@ impl crate::market::client::Observer for Metrics {
     ) {
         self.api_called(marketplace.as_str(), call, result, took);
     }
+
+    fn waited(&self, marketplace: &MarketplaceName, wait: std::time::Duration) {
+        self.api_waited(marketplace.as_str(), wait);
+    }
+
+    fn unchanged(&self, marketplace: &MarketplaceName, call: &'static str) {
+        self.api_not_modified(marketplace.as_str(), call);
+    }
 }
 
 #[cfg(test)]
@@ -280,6 +295,8 @@ mod tests {
             r#"spotscale_stray_instances{marketplace="tensordock"} 1"#,
             r#"spotscale_market_age_seconds{marketplace="tensordock"} 60"#,
             r#"spotscale_marketplace_benched{marketplace="tensordock",reason="overbilled"} 0"#,
+            r#"spotscale_api_requests_per_second_limit{marketplace="tensordock"} 1"#,
+            r#"spotscale_api_hold_seconds{marketplace="tensordock"} 0"#,
             r#"spotscale_plan_gap_ratio{fleet="serve"} 0.0125"#,
             r#"spotscale_limit_exceeded{limit="rate_limit"} 0"#,
             r#"spotscale_last_tick_timestamp_seconds 1795197600"#,

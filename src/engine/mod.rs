@@ -5,7 +5,7 @@
 //! nothing: `plan` does.
 //!
 //! ```text
-//! tick:  inventory <- observe                     all marketplaces at once
+//! tick:  inventory <- observe                     all marketplaces at once; nobody waits for one that hangs
 //!        up to ROUNDS_MAX times:
 //!          settle     what the look proves: adopted, gone, given up, late   -> journal
 //!          enact      edits of policies that would not tear down too much   -> journal
@@ -25,6 +25,7 @@ pub mod events;
 pub mod export;
 pub mod law;
 pub mod levers;
+pub mod lookout;
 pub mod observe;
 pub mod publish;
 pub mod reload;
@@ -46,12 +47,13 @@ use crate::{
     ledger::{Evidence, Journal, Patience, fleet::Fleet},
     metrics::Metrics,
     model::{AccountName, FleetName, HourlyRate, Inventory, MarketplaceName, Timestamp},
-    plan::{Plan, Situation, verify::Invariant},
+    plan::{Bench, Plan, Situation, verify::Invariant},
     policy::{self, Source, terms::Mode},
     settings::{Limits, Settings},
 };
 use clocks::Clocks;
 use law::Law;
+use lookout::Lookouts;
 use observe::Clients;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -123,6 +125,11 @@ pub struct Engine {
     limits_held: Option<(Limits, BTreeSet<FleetName>)>,
     evidence: Evidence,
     inventory: Inventory,
+    lookouts: Arc<Lookouts>,
+    /// Where a write did not get its turn in the newest tick.
+    kept_waiting: BTreeSet<MarketplaceName>,
+    /// Why nothing may be rented on a marketplace, and since when.
+    benched: BTreeMap<MarketplaceName, (Bench, Timestamp)>,
 
     /// The newest join.
     fleets: BTreeMap<FleetName, Fleet>,
@@ -203,6 +210,9 @@ impl Engine {
             limits,
             limits_held: None,
             evidence: Evidence::new(),
+            lookouts: Arc::new(Lookouts::new()),
+            kept_waiting: BTreeSet::new(),
+            benched: BTreeMap::new(),
             fleets: BTreeMap::new(),
             complete: BTreeMap::new(),
             foreign: BTreeMap::new(),
@@ -276,7 +286,9 @@ impl Engine {
                 }
                 rest = self.settings.scan_interval.saturating_sub(self.clock.monotonic().saturating_sub(began));
             }
-            match self.rest(&mut events, rest.max(self.clock.of_real(TICKS_APART_MIN))).await {
+            let rest = rest.max(self.clock.of_real(TICKS_APART_MIN));
+            let lookouts = Arc::clone(&self.lookouts);
+            match lookouts.beside(self.rest(&mut events, rest)).await {
                 Some(next) => cause = next,
                 None => return,
             }
@@ -365,8 +377,8 @@ impl Engine {
 const HISTORY_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// In the daemon, a tick takes no longer than about this: the world must be looked at again.
 pub const TICK_TIME_MAX: Duration = Duration::from_secs(90);
-/// No tick lasts longer than this unless something is stuck: a look that was throttled and asked again as often as it may
-/// be, asking by id likewise, and the write that is under way when the tick's time is over.
+/// No tick lasts longer than this unless something is stuck: a look at the slowest pace, asking by id, and the write that is
+/// under way when the tick's time is over.
 pub const TICK_LASTS_MAX: Duration = Duration::from_secs(540);
 /// Real time between two ticks at least, however short the scan interval and however long a tick took.
 const TICKS_APART_MIN: Duration = Duration::from_millis(20);

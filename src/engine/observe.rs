@@ -1,9 +1,13 @@
 //! One look at the world: all marketplaces at once, each part dated, what failed named.
 //!
 //! Looking never changes anything and never gives up half-way: a marketplace that does not answer leaves its last
-//! readings where they are, marked as failed, and the others go on.
+//! readings where they are, marked as failed, and the others go on. Who is asked, and for how long they are waited for, is
+//! the [`lookout`](super::lookout)'s to say.
 
-use super::details;
+use super::{
+    details,
+    lookout::{Found, Looking, Lookouts, Sight},
+};
 use crate::{
     io::clock::Clock,
     market::client::Client,
@@ -13,11 +17,7 @@ use crate::{
     },
 };
 use futures_util::future::join_all;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Quotes kept per marketplace at most; older ones are stale long before.
 const QUOTES_MAX: usize = 2_000;
@@ -52,43 +52,33 @@ pub fn nothing_seen(clients: &Clients, now: Timestamp) -> Inventory {
     }
 }
 
-/// Looks at everything once and folds what was seen into the inventory.
-pub async fn observe(clients: &Clients, clock: &dyn Clock, inventory: &mut Inventory) {
-    let mut asked_balances = BTreeSet::new();
-    let looks = clients.iter().map(|(name, (account, client))| {
-        let with_balance = client.dialect().balance().is_some() && asked_balances.insert(account.clone());
-        async move {
-            let dialect = client.dialect();
-            let balance = async {
-                match dialect.balance() {
-                    Some(exchange) if with_balance => Some((client.read(exchange).await, clock.now())),
-                    Some(_) | None => None,
-                }
-            };
-            let instances = async { (client.read(dialect.instances()).await, clock.now()) };
-            let hostnodes = async { (client.read(dialect.hostnodes()).await, clock.now()) };
-            let (instances, balance, hostnodes) = futures_util::join!(instances, balance, hostnodes);
-            (name, account, instances, balance, hostnodes)
-        }
-    });
-    for (name, account, instances, balance, hostnodes) in join_all(looks).await {
-        if let Some(view) = inventory.markets.get_mut(name) {
-            note(name, "instances", &view.instances, &instances.0);
-            note(name, "hostnodes", &view.hostnodes, &hostnodes.0);
-            view.instances.fold(instances.1, instances.0);
-            view.hostnodes.fold(hostnodes.1, hostnodes.0);
-            view.lookups.clear();
-            view.machines.clear();
-            details::fill(view);
-        }
-        if let Some((balance, at)) = balance {
-            let reading: &mut Reading<Balance> =
-                inventory.balances.entry(account.clone()).or_insert_with(Reading::never);
-            note(name, "balance", reading, &balance);
-            reading.fold(at, balance);
+/// Looks at everything that is due and folds what was seen into the inventory.
+pub async fn observe(lookouts: &Lookouts, looking: &Looking<'_>, inventory: &mut Inventory) {
+    inventory.markets.values_mut().for_each(|view| view.machines.clear());
+    for Sight { marketplace, at, found } in lookouts.look(looking).await {
+        let Some((account, _)) = looking.clients.get(&marketplace) else { continue };
+        let view = inventory.markets.get_mut(&marketplace);
+        match (found, view) {
+            (Found::Instances(instances), Some(view)) => {
+                note(&marketplace, "instances", &view.instances, &instances);
+                view.instances.fold(at, instances);
+                view.lookups.clear();
+                details::fill(view);
+            }
+            (Found::Hostnodes(hostnodes), Some(view)) => {
+                note(&marketplace, "hostnodes", &view.hostnodes, &hostnodes);
+                view.hostnodes.fold(at, hostnodes);
+            }
+            (Found::Balance(balance), _) => {
+                let reading: &mut Reading<Balance> =
+                    inventory.balances.entry(account.clone()).or_insert_with(Reading::never);
+                note(&marketplace, "balance", reading, &balance);
+                reading.fold(at, balance);
+            }
+            (Found::Instances(_) | Found::Hostnodes(_), None) => {}
         }
     }
-    inventory.at = clock.now();
+    inventory.at = looking.clock.now();
 }
 
 /// Says when a marketplace begins to fail, fails in another way, and answers again; not what it says each time.

@@ -117,6 +117,14 @@ impl Engine {
                 .take(DROPPED_MAX)
                 .collect(),
             in_doubt: u32::try_from(in_doubt).unwrap_or(u32::MAX),
+            benched_since: self.benched.get(name).map(|(_, since)| *since),
+            asked_again_at: self.asked_again_at(name),
+            requests_per_second_milli: self
+                .settings
+                .marketplaces
+                .get(name)
+                .map_or(0, |marketplace| marketplace.requests_per_second_milli),
+            held_for: self.clients.get(name).map(|(_, client)| client.held_for()).unwrap_or_default(),
         };
         (name.clone(), status)
     }

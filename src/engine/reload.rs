@@ -4,7 +4,8 @@
 //! force in the next tick, when it is known what it would tear down.
 
 use super::{
-    Engine, LeverError, Waiting, act,
+    Engine, LeverError, Waiting,
+    act::{self, Written},
     edits::{Loss, loss_by_budgets, loss_by_limit, loss_by_policy},
     law::{self, Law},
     observe,
@@ -72,6 +73,7 @@ impl Engine {
         }
         self.inventory = inventory;
         self.clients = clients;
+        self.lookouts.forget();
         self.law.recheck(&new.policy_context());
         self.settings_in_force.send_replace(std::sync::Arc::new(new.clone()));
         self.settings = new;
@@ -289,7 +291,13 @@ impl Engine {
         let action = Action::Delete { subject, reason: Teardown::Operator, why };
         let brake = std::sync::Mutex::default();
         let hands = self.hands(Duration::MAX, Waiting::default(), &brake);
-        let (steps, troubles) = act::write(&hands, vec![action], &BTreeMap::new(), &self.inventory).await;
+        let Written { steps, troubles, kept_waiting } =
+            act::write(&hands, vec![action], &BTreeMap::new(), &self.inventory).await;
+        if let Some(marketplace) = kept_waiting.into_iter().next() {
+            return Err(LeverError::Failed(format!(
+                "{name} was not deleted: {marketplace} asked us to wait; try again in a minute"
+            )));
+        }
         if let Some(trouble) = troubles.into_iter().next() {
             return Err(LeverError::Failed(trouble));
         }

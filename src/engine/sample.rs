@@ -396,7 +396,16 @@ pub(crate) fn status() -> Status {
         ]),
         markets: BTreeMap::from([(
             name("tensordock"),
-            MarketStatus { hostnodes_at: Some(ago(1)), failed: None, dropped: Vec::new(), in_doubt: 1 },
+            MarketStatus {
+                hostnodes_at: Some(ago(1)),
+                failed: None,
+                dropped: Vec::new(),
+                in_doubt: 1,
+                benched_since: None,
+                asked_again_at: None,
+                requests_per_second_milli: 1_000,
+                held_for: Duration::ZERO,
+            },
         )]),
         accounts: BTreeMap::from([(
             name("tensordock"),

@@ -182,6 +182,10 @@ fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option
             | RefusalKind::Unreachable => {}
         }
     }
+    // A list that is not current lacks whatever it lacks.
+    if view.instances.failed.is_some() {
+        return Some(Bench::Stale);
+    }
     let stale_after = known.scan_interval.saturating_mul(STALE_AFTER_SCANS).max(STALE_AFTER_MIN);
     let fresh = |dated: &crate::model::inventory::Dated<_>| time::elapsed(dated.at, known.now) <= stale_after;
     match &view.hostnodes.last {

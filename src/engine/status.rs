@@ -70,6 +70,14 @@ pub struct MarketStatus {
     pub dropped: Vec<String>,
     /// Deploys in doubt.
     pub in_doubt: u32,
+    /// Since when nothing may be rented there, for the reason that the situation says.
+    pub benched_since: Option<Timestamp>,
+    /// When it is asked for its lists again, while one of them fails.
+    pub asked_again_at: Option<Timestamp>,
+    /// Thousandths of a request per second that it is sent at most.
+    pub requests_per_second_milli: u32,
+    /// For how long it still wants to be left alone.
+    pub held_for: Duration,
 }
 
 /// One account.

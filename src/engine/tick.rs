@@ -1,22 +1,26 @@
 //! One tick: look once, then plan and act in rounds until nothing is left to do.
 
 use super::{
-    Cause, Engine, Role, Waiting, act, ask,
+    Cause, Engine, Role, Waiting,
+    act::{self, Written},
+    ask,
     brake::Brake,
     clocks::Clocks,
     decision::Step,
-    details, observe,
+    details,
+    lookout::Looking,
+    observe,
     situate::{self, Known},
 };
 use crate::{
     ledger::{Journal, Ledger, accrue, interruption, join, record::Record, settle},
     model::{FleetName, HostnodeId, MarketplaceName, PriceType, RefusalKind, Timestamp, reason::Interruption, time},
-    plan::{self, Action, Order, Plan, Situation, verify},
+    plan::{self, Action, Bench, Order, Plan, Situation, verify},
     policy::Policy,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -29,7 +33,7 @@ const SETTLINGS_MAX: usize = 4;
 const QUOTES_KEPT: u32 = 5;
 
 /// Instances that a list lacked are asked for by id for so long at most, in real time; the others wait for the next list.
-const LOOKUPS_TIME_MAX: Duration = Duration::from_secs(60);
+const LOOKUPS_TIME_MAX: Duration = Duration::from_secs(30);
 /// Writes go on for so long at least, in real time, however late the look was: a slow marketplace must not keep a fleet
 /// from being torn down.
 pub const WRITES_TIME_MIN: Duration = Duration::from_secs(20);
@@ -38,6 +42,11 @@ impl Engine {
     /// Looks, plans, acts, and publishes what it knew. `false` when it was broken off before anything was known, because
     /// the daemon stops or a lever waits.
     pub async fn tick(&mut self, cause: Cause) -> bool {
+        let lookouts = Arc::clone(&self.lookouts);
+        lookouts.beside(self.tick_once(cause)).await
+    }
+
+    async fn tick_once(&mut self, cause: Cause) -> bool {
         let began = self.clock.monotonic();
         self.troubles.clear();
         let stopping = self.stopping.clone();
@@ -98,6 +107,7 @@ impl Engine {
             }
         }
         self.accrue().await;
+        self.note_benches().await;
         self.decide(cause, &steps).await;
         self.metrics.ticked(self.clock.monotonic().saturating_sub(began));
         self.know();
@@ -137,8 +147,16 @@ impl Engine {
         if self.looked_at.replace(clocks).is_some_and(|earlier| clocks.was_set_since(earlier)) {
             tracing::warn!(now = %clocks.wall, "the clock was set: what was seen before is not trusted any more");
             self.inventory = observe::nothing_seen(&self.clients, clocks.wall);
+            self.lookouts.forget();
         }
-        observe::observe(&self.clients, &*self.clock, &mut self.inventory).await;
+        let looking = Looking {
+            clients: &self.clients,
+            clock: &self.clock,
+            scan_interval: self.settings.scan_interval,
+            kept_waiting: &self.kept_waiting,
+        };
+        observe::observe(&self.lookouts, &looking, &mut self.inventory).await;
+        self.kept_waiting.clear();
         let patience = self.patience();
         let wanted = {
             let book = self.book.lock().await;
@@ -270,6 +288,13 @@ impl Engine {
             until,
             waiting,
             stopping: self.stopping.clone(),
+            failing: self
+                .inventory
+                .markets
+                .iter()
+                .filter(|(_, view)| view.is_failing())
+                .map(|(name, _)| name)
+                .collect(),
             brake,
         }
     }
@@ -287,7 +312,7 @@ impl Engine {
             return Vec::new();
         }
         let hands = self.hands(until, self.waiting_levers(), brake);
-        let (steps, troubles) = act::write(&hands, writes, policies, &self.inventory).await;
+        let Written { steps, troubles, kept_waiting } = act::write(&hands, writes, policies, &self.inventory).await;
         for step in &steps {
             tracing::info!(
                 kind = %step.kind, fleet = %step.fleet, instance = step.instance, hostnode = step.hostnode,
@@ -295,6 +320,7 @@ impl Engine {
             );
         }
         self.troubles.extend(troubles);
+        self.kept_waiting.extend(kept_waiting);
         steps
     }
 
@@ -403,6 +429,52 @@ impl Engine {
         }
     }
 
+    /// Remembers since when which marketplaces have been benched, and tells when one is and when it is no more.
+    async fn note_benches(&mut self) {
+        let Some(situation) = &self.situation else { return };
+        let now = self.clock.now();
+        let mut records = Vec::new();
+        let mut tell = |marketplace: &MarketplaceName, what: &str, detail: String| {
+            tracing::warn!(%marketplace, what, detail);
+            let (what, subject) = (what.to_owned(), Some(marketplace.to_string()));
+            records.push(Record::Event { fleet: None, subject, what, detail });
+        };
+        for (name, market) in &situation.markets {
+            match (market.bench, self.benched.get(name).copied()) {
+                (Some(bench), before) if before.is_none_or(|(reason, _)| reason != bench) => {
+                    self.benched.insert(name.clone(), (bench, now));
+                    tell(name, "benched", format!("nothing is rented on {name}: {bench}"));
+                }
+                (None, Some((reason, since))) => {
+                    self.benched.remove(name);
+                    let lasted = time::show(time::elapsed(since, now));
+                    tell(name, "unbenched", format!("{name} may be rented on again, after {lasted} of {reason}"));
+                }
+                (Some(_) | None, _) => {}
+            }
+        }
+        self.benched.retain(|name, _| situation.markets.contains_key(name));
+        if let Err(error) = self.book.lock().await.append(now, records) {
+            self.troubles.push(error.to_string());
+        }
+    }
+
+    /// When a marketplace that fails is asked for its lists again.
+    pub(super) fn asked_again_at(&self, marketplace: &MarketplaceName) -> Option<Timestamp> {
+        let (_, client) = self.clients.get(marketplace)?;
+        self.lookouts.asked_again_at(client, &*self.clock)
+    }
+
+    /// The benches for the history: which, why, since when, and when it is asked again.
+    fn benched_told(&self) -> Vec<String> {
+        let told = |(name, (bench, since)): (&MarketplaceName, &(Bench, Timestamp))| {
+            let again = self.asked_again_at(name);
+            let again = again.map(|again| format!(", asked again at {again:.0}")).unwrap_or_default();
+            format!("{name} is benched: {bench} since {since:.0}{again}")
+        };
+        self.benched.iter().map(told).collect()
+    }
+
     /// What the fleets cost since they were last counted.
     async fn accrue(&mut self) {
         let now = self.clock.now();
@@ -419,7 +491,8 @@ impl Engine {
         let now = self.clock.now();
         let tick = format!("d{}", now.as_millisecond());
         let mut records = Vec::new();
-        for decision in super::Decision::of(&tick, cause, steps, plan) {
+        let benched = self.benched_told();
+        for decision in super::Decision::of(&tick, cause, steps, plan, &benched) {
             let blocks = decision.blocks();
             let changed = self.blocks.get(&decision.fleet) != Some(&blocks);
             if !decision.actions.is_empty() || changed {

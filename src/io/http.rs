@@ -1,5 +1,8 @@
 //! The network door's real side: HTTPS by `reqwest`, with its own trust in the system's certificates.
 //!
+//! One [`HttpPool`] of connections serves all marketplaces: those behind one host share them. Answers may come compressed;
+//! what counts against their bound is what comes out.
+//!
 //! No redirects, no proxies from the environment, no retries of its own: a request goes once to the configured place or
 //! it fails. **Invariant:** `NotSent` is said only when no connection was made. A pooled connection that dies before
 //! anything was written is told as `Lost`, because nobody can know: that errs on the side of doubt.
@@ -14,6 +17,12 @@ use std::{error::Error, time::Duration};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Shorter than a scan interval and than most servers' patience, so that few requests meet a dead connection.
 const IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// Connections, to whichever places.
+#[derive(Clone, Debug)]
+pub struct HttpPool {
+    client: reqwest::Client,
+}
 
 /// One marketplace over HTTP.
 #[derive(Clone, Debug)]
@@ -33,12 +42,32 @@ pub enum HttpError {
     Client(#[source] reqwest::Error),
 }
 
-impl HttpNet {
+impl HttpPool {
+    /// No connection is made yet.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new() -> Result<Self, HttpError> {
+        // An error means that one is installed already: there is only one in the tree.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("spotscale/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .gzip(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_DEADLINE)
+            .pool_idle_timeout(IDLE_MAX)
+            .build()
+            .map_err(HttpError::Client)?;
+        Ok(Self { client })
+    }
+
     /// Sends to `base_url`, which each request's path is put after.
     ///
     /// # Errors
-    /// When the URL is none or TLS cannot be set up.
-    pub fn new(base_url: &str) -> Result<Self, HttpError> {
+    /// When it is not the URL of a place.
+    pub fn to(&self, base_url: &str) -> Result<HttpNet, HttpError> {
         let base_url = base_url.trim_end_matches('/');
         let parsed = reqwest::Url::parse(base_url).ok();
         let fits = parsed.is_some_and(|url| {
@@ -50,18 +79,17 @@ impl HttpNet {
         if !fits {
             return Err(HttpError::BaseUrl(base_url.to_owned()));
         }
-        // An error means that one is installed already: there is only one in the tree.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("spotscale/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT_DEADLINE)
-            .pool_idle_timeout(IDLE_MAX)
-            .build()
-            .map_err(HttpError::Client)?;
-        Ok(Self { client, base_url: base_url.to_owned() })
+        Ok(HttpNet { client: self.client.clone(), base_url: base_url.to_owned() })
+    }
+}
+
+impl HttpNet {
+    /// Sends to `base_url` over connections of its own, for who talks to one place only.
+    ///
+    /// # Errors
+    /// When the URL is none or TLS cannot be set up.
+    pub fn new(base_url: &str) -> Result<Self, HttpError> {
+        HttpPool::new()?.to(base_url)
     }
 
     fn url(&self, request: &Request) -> String {
@@ -247,6 +275,69 @@ mod tests {
         let outcome = HttpNet::new(&base_url).unwrap().send(asked(), SOON).await;
         let expected = format!("the answer is larger than {BODY_BYTES_MAX} bytes");
         assert_eq!(outcome, Err(NetError::Lost(expected)));
+        served.await.unwrap();
+    }
+
+    fn gzipped(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    async fn answered_compressed(body: Vec<u8>) -> (Result<Response, NetError>, String) {
+        let (base_url, served) = serve(move |mut stream| async move {
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {length}\r\n\r\n");
+            stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        })
+        .await;
+        let outcome = HttpNet::new(&base_url).unwrap().send(asked(), SOON).await;
+        (outcome, served.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_compressed_answer_is_asked_for_and_comes_decoded() {
+        let plain = r#"{"success": true}"#.repeat(1_000);
+        let (outcome, head) = answered_compressed(gzipped(plain.as_bytes())).await;
+        let answer = outcome.unwrap();
+        assert_eq!((answer.body.as_slice(), answer.header("content-encoding")), (plain.as_bytes(), None));
+        assert!(head.to_ascii_lowercase().contains("accept-encoding: gzip"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_small_answer_that_grows_without_end_is_not_read_to_its_end() {
+        let bomb = gzipped(&vec![b' '; BODY_BYTES_MAX + 1]);
+        assert!(bomb.len() < BODY_BYTES_MAX / 500, "{}", bomb.len());
+        let (outcome, _) = answered_compressed(bomb).await;
+        assert_eq!(outcome, Err(NetError::Lost(format!("the answer is larger than {BODY_BYTES_MAX} bytes"))));
+        let (outcome, _) = answered_compressed(gzipped(&vec![b' '; BODY_BYTES_MAX])).await;
+        assert_eq!(outcome.unwrap().body.len(), BODY_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_what_it_says_it_is_is_lost() {
+        let (outcome, _) = answered_compressed(b"{\"plain\": true}".to_vec()).await;
+        assert!(matches!(outcome, Err(NetError::Lost(_))), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn marketplaces_behind_one_host_share_its_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        // One connection, and no other.
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = vec![0; 4_096];
+            for _ in 0..2 {
+                assert_ne!(stream.read(&mut read).await.unwrap(), 0);
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            }
+        });
+        let pool = HttpPool::new().unwrap();
+        for path in ["/api/v0", "/api/v2"] {
+            let net = pool.to(&format!("{base_url}{path}")).unwrap();
+            assert_eq!(net.send(asked(), SOON).await.unwrap().body, b"{}");
+        }
         served.await.unwrap();
     }
 

@@ -7,12 +7,19 @@
 //! ```
 //!
 //! Reads take turns at the pacer and writes stand in a lane, so that at any time at most one of each waits for the next
-//! slot; the pacer serves in order of arrival, so that they alternate and neither starves the other. A write holds its
-//! lane until it is answered, a read gives its turn back once it has its slot.
+//! slot; the [`Pacer`], which the marketplaces of one account share, serves in order of arrival, so that all alternate and
+//! none starves another. A write holds its lane until it is answered, a read gives its turn back once it has its slot.
+//!
+//! A list that has not changed since it was read is not sent again where the server offers that ([`copies`]).
 //!
 //! **Invariant:** a write is sent at most once. What it did is in doubt after any failure that came once its first byte
 //! was sent, any 5xx (a proxy's header included), any answer that cannot be read, and any 200 that does not say success:
 //! only a readable refusal settles it as not made.
+
+pub mod copies;
+pub mod pace;
+
+pub use pace::Pacer;
 
 use super::{Dialect, Effect, Exchange, ORIGINAL_STATUS};
 use crate::{
@@ -23,13 +30,14 @@ use crate::{
     market::json::Json,
     model::{MarketplaceName, Refusal},
 };
+use copies::{Copies, NOT_MODIFIED};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
 use std::{
     fmt,
-    sync::{Arc, Mutex as SyncMutex},
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
     time::Duration,
 };
 use tokio::sync::{Mutex, MutexGuard};
@@ -53,24 +61,45 @@ pub enum WriteOutcome<T> {
     InDoubt(Refusal),
 }
 
+/// How long and how often a read is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// So often at most, and never more than [`READ_ATTEMPTS_MAX`]; once in any case.
+    pub attempts_max: u32,
+    /// A marketplace that wants to be left alone for longer than this, by the client's clock, is not waited for.
+    pub hold_max: Duration,
+}
+
+/// All that there is.
+const UTMOST: Effort = Effort { attempts_max: READ_ATTEMPTS_MAX, hold_max: Duration::MAX };
+
 /// Told of every request that was sent: metrics.
 pub trait Observer: Send + Sync {
     /// `result` is `ok` or a refusal's group; `took` is by the client's clock, waiting for a slot not included.
     fn called(&self, marketplace: &MarketplaceName, call: &'static str, result: &'static str, took: Duration);
+    /// A request waited so long, by the client's clock, from when it was wanted until it might be sent.
+    fn waited(&self, marketplace: &MarketplaceName, wait: Duration);
+    /// A request was answered by "nothing has changed".
+    fn unchanged(&self, marketplace: &MarketplaceName, call: &'static str);
 }
 
 /// Leave to send one write now.
 #[derive(Debug)]
 pub struct Turn<'a> {
     client: &'a Client,
+    deadline: Duration,
     _lane: MutexGuard<'a, ()>,
 }
 
 impl Turn<'_> {
+    /// The same, with no more than so much real time for the answer.
+    pub fn within(self, most: Duration) -> Self {
+        Self { deadline: self.deadline.min(most), ..self }
+    }
+
     /// Sends once, and says what is known of it afterwards.
     pub async fn write<T>(self, exchange: Exchange<T>) -> WriteOutcome<T> {
-        let deadline = self.client.dialect.manners().write_deadline;
-        let (answered, outcome) = self.client.exchange(&exchange, deadline).await;
+        let Sent { answered, outcome, told_to_wait: _ } = self.client.exchange(&exchange, self.deadline).await;
         match (outcome, answered) {
             (Ok(value), _) => WriteOutcome::Settled(Ok(value)),
             (Err(refusal), Answered::NotSent) => WriteOutcome::Settled(Err(refusal)),
@@ -88,6 +117,8 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {
     fn called(&self, _: &MarketplaceName, _: &'static str, _: &'static str, _: Duration) {}
+    fn waited(&self, _: &MarketplaceName, _: Duration) {}
+    fn unchanged(&self, _: &MarketplaceName, _: &'static str) {}
 }
 
 /// One marketplace, ready to be asked.
@@ -98,12 +129,12 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
     interval: Duration,
-    /// The earliest moment, by the monotonic clock, of the next request.
-    next_slot: Mutex<Duration>,
-    /// Not before this, because the marketplace asked us to wait.
-    held_until: SyncMutex<Duration>,
+    pacer: Arc<Pacer>,
+    copies: SyncMutex<Copies>,
     reading: Mutex<()>,
     lane: Mutex<()>,
+    /// When the newest write had its turn.
+    wrote_at: SyncMutex<Duration>,
     jitter: SyncMutex<ChaCha8Rng>,
 }
 
@@ -114,7 +145,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client that sends at most `requests_per_second_milli` thousandths of a request per second.
+    /// A client that sends at most `requests_per_second_milli` thousandths of a request per second, at a pace of its own.
     pub fn new(
         marketplace: MarketplaceName,
         dialect: Arc<dyn Dialect>,
@@ -136,12 +167,18 @@ impl Client {
             clock,
             observer,
             interval,
-            next_slot: Mutex::new(Duration::ZERO),
-            held_until: SyncMutex::new(Duration::ZERO),
+            pacer: Arc::new(Pacer::new()),
+            copies: SyncMutex::new(Copies::new()),
             reading: Mutex::new(()),
             lane: Mutex::new(()),
+            wrote_at: SyncMutex::new(Duration::ZERO),
             jitter: SyncMutex::new(ChaCha8Rng::seed_from_u64(seed)),
         }
+    }
+
+    /// The same client, at the pace of its account: all that share the pacer take its slots by turns.
+    pub fn paced_by(self, pacer: Arc<Pacer>) -> Self {
+        Self { pacer, ..self }
     }
 
     /// Which marketplace.
@@ -154,48 +191,77 @@ impl Client {
         &*self.dialect
     }
 
+    /// Between two of its requests, by the client's clock.
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// When the newest write had its turn, by the monotonic clock; zero before the first.
+    pub fn wrote_at(&self) -> Duration {
+        *self.wrote_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long this marketplace still wants to be left alone, never more than a minute; zero when it does not. Requests
     /// that are sent meanwhile wait by themselves.
     pub fn held_for(&self) -> Duration {
-        let until = *self.held_until.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        until.saturating_sub(self.clock.monotonic())
+        self.pacer.held_until(&self.marketplace).saturating_sub(self.clock.monotonic())
     }
 
     /// Asks, and asks again when the failure may pass: at most [`READ_ATTEMPTS_MAX`] times. A marketplace that wants to
-    /// be left alone for more than a minute is not asked again.
+    /// be left alone for more than a minute is not asked again, nor is one that already took all the time there was.
     ///
     /// # Errors
     /// The last refusal.
     pub async fn read<T>(&self, exchange: Exchange<T>) -> Result<T, Refusal> {
+        self.read_with(UTMOST, exchange).await
+    }
+
+    /// Likewise, with no more than so much effort.
+    ///
+    /// # Errors
+    /// The last refusal.
+    pub async fn read_with<T>(&self, effort: Effort, exchange: Exchange<T>) -> Result<T, Refusal> {
         match exchange.effect {
             Effect::Reads => {}
             Effect::Writes => return Err(Refusal::Refused(format!("{} is a write; it was not sent", exchange.call))),
         }
+        let deadline = self.dialect.manners().read_deadline;
+        let patience = self.clock.of_real(deadline);
+        let mut taken = Duration::ZERO;
         let mut attempt = 1;
         loop {
+            let wanted_at = self.clock.monotonic();
             {
                 let _turn = self.reading.lock().await;
-                self.slot().await;
+                if let Err(held) = self.slot(wanted_at, effort.hold_max).await {
+                    return Err(Refusal::Throttled { retry_after: Some(held) });
+                }
             }
-            let (_, outcome) = self.exchange(&exchange, self.dialect.manners().read_deadline).await;
+            let sent_at = self.clock.monotonic();
+            let Sent { answered: _, outcome, told_to_wait } = self.exchange(&exchange, deadline).await;
+            taken = taken.saturating_add(self.clock.monotonic().saturating_sub(sent_at));
+            let is_last = attempt >= effort.attempts_max.min(READ_ATTEMPTS_MAX) || taken >= patience;
             let refusal = match outcome {
                 Ok(value) => return Ok(value),
-                Err(refusal) if !refusal.is_passing() || attempt >= READ_ATTEMPTS_MAX => return Err(refusal),
+                Err(refusal) if !refusal.is_passing() || is_last => return Err(refusal),
                 Err(refusal) => refusal,
             };
-            match refusal {
-                Refusal::Throttled { retry_after: Some(wait) } if wait > BACKOFF_MAX => return Err(refusal),
+            match (refusal, told_to_wait) {
+                (refusal, Some(wait)) if wait > BACKOFF_MAX => return Err(refusal),
                 // The pacer waits as long as we were told to.
-                Refusal::Throttled { retry_after: Some(_) } => {}
-                Refusal::Throttled { retry_after: None }
-                | Refusal::Malformed(_)
-                | Refusal::Unreachable(_)
-                | Refusal::NoCapacity(_)
-                | Refusal::BidTooLow(_)
-                | Refusal::Unauthorized(_)
-                | Refusal::Gone
-                | Refusal::Broke(_)
-                | Refusal::Refused(_) => self.clock.sleep(self.backoff(attempt)).await,
+                (Refusal::Throttled { retry_after: Some(_) }, _) => {}
+                (
+                    Refusal::Throttled { retry_after: None }
+                    | Refusal::Malformed(_)
+                    | Refusal::Unreachable(_)
+                    | Refusal::NoCapacity(_)
+                    | Refusal::BidTooLow(_)
+                    | Refusal::Unauthorized(_)
+                    | Refusal::Gone
+                    | Refusal::Broke(_)
+                    | Refusal::Refused(_),
+                    _,
+                ) => self.clock.sleep(self.backoff(attempt)).await,
             }
             attempt += 1;
         }
@@ -204,9 +270,12 @@ impl Client {
     /// Waits until a write may be sent: alone in the lane, at the pace, and not before the marketplace wants to hear of us
     /// again. What the write rests on is looked at once more by its caller when the turn has come.
     pub async fn turn(&self) -> Turn<'_> {
+        let wanted_at = self.clock.monotonic();
         let lane = self.lane.lock().await;
-        self.slot().await;
-        Turn { client: self, _lane: lane }
+        // No hold is too long for a write: whoever does not want to wait for it drops this.
+        let _ = self.slot(wanted_at, Duration::MAX).await;
+        *self.wrote_at.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.monotonic();
+        Turn { client: self, deadline: self.dialect.manners().write_deadline, _lane: lane }
     }
 
     /// Waits for a turn and takes it.
@@ -214,44 +283,56 @@ impl Client {
         self.turn().await.write(exchange).await
     }
 
-    /// Waits for the next slot of the pace, and for as long as the marketplace asked to be left alone.
-    async fn slot(&self) {
-        let mut next_slot = self.next_slot.lock().await;
-        let held_until = *self.held_until.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let now = self.clock.monotonic();
-        let at = now.max(*next_slot).max(held_until);
-        if at > now {
-            self.clock.sleep(at - now).await;
-        }
-        *next_slot = at + self.interval;
+    /// Waits for the account's next slot, and for as long as the marketplace asked to be left alone.
+    async fn slot(&self, wanted_at: Duration, hold_max: Duration) -> Result<(), Duration> {
+        self.pacer.slot(&*self.clock, &self.marketplace, self.interval, hold_max).await?;
+        self.observer.waited(&self.marketplace, self.clock.monotonic().saturating_sub(wanted_at));
+        Ok(())
     }
 
     /// At most a second before the first retry, two before the second, …; at least half of that.
     fn backoff(&self, attempt: u32) -> Duration {
         let most = BACKOFF_FIRST.saturating_mul(1 << (attempt - 1).min(6)).min(BACKOFF_MAX);
-        let draw = self.jitter.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next_u32();
+        let draw = self.jitter.lock().unwrap_or_else(PoisonError::into_inner).next_u32();
         let half_ms = u32::try_from(most.as_millis() / 2).unwrap_or(u32::MAX);
         most / 2 + Duration::from_millis(u64::from(draw % half_ms.max(1)))
     }
 
-    async fn exchange<T>(&self, exchange: &Exchange<T>, deadline: Duration) -> (Answered, Result<T, Refusal>) {
+    fn copies(&self) -> std::sync::MutexGuard<'_, Copies> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn exchange<T>(&self, exchange: &Exchange<T>, deadline: Duration) -> Sent<T> {
         let span = tracing::debug_span!("call", marketplace = %self.marketplace, call = exchange.call);
+        let request = match exchange.effect {
+            Effect::Reads => self.copies().conditional(&exchange.request),
+            Effect::Writes => exchange.request.clone(),
+        };
         let sent_at = self.clock.monotonic();
-        let sent = self.net.send(exchange.request.clone(), deadline).instrument(span.clone()).await;
+        let sent = self.net.send(request, deadline).instrument(span.clone()).await;
+        let asks_to_wait = sent.as_ref().ok().and_then(|response| pace::told_to_wait(response, self.clock.now()));
         let (answered, outcome) = match sent {
-            Ok(response) => (Answered::of(&response), (exchange.read)(&exchange.request, &response)),
+            Ok(response) => (Answered::of(&response), self.understood(exchange, response)),
             Err(NetError::NotSent(why)) => (Answered::NotSent, Err(Refusal::Unreachable(format!("not sent: {why}")))),
             Err(NetError::Lost(why)) => (Answered::Lost, Err(Refusal::Unreachable(why))),
+        };
+        let (outcome, told_to_wait) = match outcome {
+            // Not every language reads the header.
+            Err(Refusal::Throttled { retry_after: None }) => {
+                (Err(Refusal::Throttled { retry_after: asks_to_wait }), asks_to_wait)
+            }
+            Err(Refusal::Throttled { retry_after: Some(wait) }) => {
+                (Err(Refusal::Throttled { retry_after: Some(wait) }), Some(wait))
+            }
+            outcome => (outcome, asks_to_wait),
         };
         let took = self.clock.monotonic().saturating_sub(sent_at);
         let result = match &outcome {
             Ok(_) => "ok",
             Err(refusal) => refusal.kind().as_str(),
         };
-        if let Err(Refusal::Throttled { retry_after: Some(wait) }) = &outcome {
-            let until = self.clock.monotonic() + (*wait).min(BACKOFF_MAX);
-            let mut held = self.held_until.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            *held = until.max(*held);
+        if let Some(wait) = told_to_wait {
+            self.pacer.hold(&self.marketplace, self.clock.monotonic() + wait.min(BACKOFF_MAX));
         }
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         span.in_scope(|| match &outcome {
@@ -259,8 +340,35 @@ impl Client {
             Err(refusal) => tracing::debug!(result, took_ms, %refusal, "refused"),
         });
         self.observer.called(&self.marketplace, exchange.call, result, took);
-        (answered, outcome)
+        Sent { answered, outcome, told_to_wait }
     }
+
+    /// What an answer says; of one that says that nothing has changed, what our copy says.
+    fn understood<T>(&self, exchange: &Exchange<T>, response: Response) -> Result<T, Refusal> {
+        let Exchange { call, request, effect, read } = exchange;
+        match effect {
+            Effect::Writes => read(request, &response),
+            Effect::Reads if response.status == NOT_MODIFIED => {
+                let copy = self.copies().again(request);
+                let copy = copy.ok_or_else(|| Refusal::Malformed("HTTP 304, and nothing was read before".into()))?;
+                self.observer.unchanged(&self.marketplace, call);
+                read(request, &copy)
+            }
+            Effect::Reads => {
+                let value = read(request, &response)?;
+                self.copies().keep(request, response);
+                Ok(value)
+            }
+        }
+    }
+}
+
+/// What came of one request.
+struct Sent<T> {
+    answered: Answered,
+    outcome: Result<T, Refusal>,
+    /// For so long the marketplace wants to be left alone.
+    told_to_wait: Option<Duration>,
 }
 
 /// How an answer came, as far as a refused write is concerned. One that its reader takes for success is settled however it

@@ -116,6 +116,13 @@ pub struct MarketView {
     pub machines: BTreeMap<HostnodeId, Dated<Lookup<Hostnode>>>,
 }
 
+impl MarketView {
+    /// Whether the newest attempt at one of its lists failed.
+    pub const fn is_failing(&self) -> bool {
+        self.instances.failed.is_some() || self.hostnodes.failed.is_some()
+    }
+}
+
 /// One look at the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory {

@@ -146,12 +146,13 @@ pub struct Faults {
     seed: Seed,
     dice: BTreeMap<Call, Dice>,
     script: BTreeMap<Call, VecDeque<Fault>>,
+    lasting: BTreeMap<Call, Fault>,
 }
 
 impl Faults {
     /// From a seed.
     pub const fn new(seed: u64, severity: Severity) -> Self {
-        Self { severity, seed: Seed(seed), dice: BTreeMap::new(), script: BTreeMap::new() }
+        Self { severity, seed: Seed(seed), dice: BTreeMap::new(), script: BTreeMap::new(), lasting: BTreeMap::new() }
     }
 
     /// Nothing goes wrong, unless it is scripted.
@@ -172,10 +173,21 @@ impl Faults {
         }
     }
 
+    /// From now on this goes wrong with every call of that kind that has nothing scripted; `None`: no more.
+    pub fn last(&mut self, call: Call, fault: Option<Fault>) {
+        match fault {
+            Some(fault) => drop(self.lasting.insert(call, fault)),
+            None => drop(self.lasting.remove(&call)),
+        }
+    }
+
     /// What goes wrong with this call. The draws are the same whatever the severity.
     pub fn decide(&mut self, call: Call) -> Fault {
         if let Some(fault) = self.script.get_mut(&call).and_then(VecDeque::pop_front) {
             return fault;
+        }
+        if let Some(fault) = self.lasting.get(&call) {
+            return *fault;
         }
         let seed = self.seed;
         let dice = self.dice.entry(call).or_insert_with(|| seed.dice(&format!("faults/{call}")));
@@ -280,12 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn a_script_comes_first_and_in_order() {
+    fn a_script_comes_first_and_in_order_and_then_what_lasts() {
         let mut faults = Faults::none();
         faults.script(Call::Deploy, Fault::None);
         faults.script(Call::Deploy, Fault::LostAnswer);
         assert_eq!(faults.decide(Call::Instances), Fault::None);
+        faults.last(Call::Deploy, Some(Fault::Refused));
         let drawn = [faults.decide(Call::Deploy), faults.decide(Call::Deploy), faults.decide(Call::Deploy)];
-        assert_eq!(drawn, [Fault::None, Fault::LostAnswer, Fault::None]);
+        assert_eq!(drawn, [Fault::None, Fault::LostAnswer, Fault::Refused]);
+        faults.last(Call::Deploy, None);
+        assert_eq!(faults.decide(Call::Deploy), Fault::None);
     }
 }

@@ -3,6 +3,8 @@
 //! A [`Market`] takes a request as data and says how it reacts, as data: what is answered, how much of it arrives, and
 //! after how long. It does no IO, so the same thing stands behind a real socket ([`super::serve`]) and behind the
 //! daemon's own network door in one process ([`super::doors`]).
+//!
+//! Lists that are asked for with GET carry an `ETag`, and who names it again is told whether anything has changed.
 
 use super::{
     faults::{Effected, Fault, Faults},
@@ -10,11 +12,12 @@ use super::{
     world::World,
 };
 use crate::{
-    io::net::{Request, Response},
+    io::net::{Method, Request, Response},
     market::{Backend, Call, Fake, fake},
     model::{InstanceId, Timestamp},
     settings::{Api, Vendor},
 };
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// What older versions of the API sent instead of JSON.
@@ -164,9 +167,38 @@ impl Market {
             delay: if let Fault::LateVm(delay) = fault { Some(delay) } else { None },
         };
         let delay = if let Fault::Slow(delay) = fault { delay } else { Duration::ZERO };
-        let answer = spoil(fault, || counter.fake.serve(&mut veil as &mut dyn Backend, request));
+        let answer = spoil(fault, || {
+            let answer = counter.fake.serve(&mut veil as &mut dyn Backend, request);
+            // An answer that arrives in part has parts.
+            let arrives = !matches!(fault, Fault::HalfJson | Fault::CutAnswer);
+            if call.is_list() && request.method == Method::Get && arrives {
+                unless_known(request, answer)
+            } else {
+                answer
+            }
+        });
         Reaction { call, fault, delay, answer }
     }
+}
+
+/// Letters of an `ETag`, of the 64 that a digest has.
+const ETAG_LETTERS: usize = 32;
+
+/// A good answer with its `ETag`; 304 and no body for who has it already.
+fn unless_known(request: &Request, mut answer: Response) -> Response {
+    if answer.status != 200 {
+        return answer;
+    }
+    let digest: String = Sha256::digest(&answer.body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let etag = format!("\"{}\"", digest.get(..ETAG_LETTERS).unwrap_or(&digest));
+    let known = request.header("if-none-match").unwrap_or_default();
+    if known.split(',').any(|known| known.trim().trim_start_matches("W/") == etag) {
+        answer.status = 304;
+        answer.body.clear();
+        answer.headers.retain(|(name, _)| name != "content-type");
+    }
+    answer.headers.push(("etag".to_owned(), etag));
+    answer
 }
 
 /// Serves a request and makes the fault happen. What had no effect is not served.
@@ -416,6 +448,33 @@ mod tests {
             stand.market.faults.script(Call::Instances, fault);
             assert_eq!(stand.listed().unwrap().len(), shown);
         }
+    }
+
+    #[test]
+    fn a_list_that_has_not_changed_is_not_told_again() {
+        let mut stand = Stand::new();
+        let mut request = stand.dialect.hostnodes().request;
+        let mut ask = |request: &Request| match stand.market.handle(at(0), request).answer {
+            Answer::Whole(response) => response,
+            other => panic!("{other:?}"),
+        };
+        let first = ask(&request);
+        let etag = first.header("etag").unwrap().to_owned();
+        request.headers.push(("if-none-match".to_owned(), format!("\"other\", W/{etag}")));
+        let again = ask(&request);
+        assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(etag.as_str())));
+        let id = stand.deploy("a").unwrap();
+        let mut ask = |request: &Request| match stand.market.handle(at(0), request).answer {
+            Answer::Whole(response) => response,
+            other => panic!("{other:?}"),
+        };
+        let changed = ask(&request);
+        assert!(changed.status == 200 && changed.header("etag") != Some(etag.as_str()), "{id} took of a machine");
+        // What is POSTed has none.
+        assert_eq!(
+            ask(&dialect(Api::TensordockV0, Some("k".into()), "t".into()).instances().request).header("etag"),
+            None
+        );
     }
 
     #[test]

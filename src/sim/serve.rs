@@ -1,7 +1,8 @@
 //! The simulated marketplace on a socket.
 //!
 //! Turns HTTP into requests as data, asks the [`Market`] under its lock, and makes the reaction real: an answer that is
-//! lost is a connection that closes, an answer that is cut has a promised length it never reaches. Bodies, connections
+//! lost is a connection that closes, an answer that is cut has a promised length it never reaches. Long answers are
+//! compressed for who takes that. Bodies, connections
 //! and waits are bounded. What is logged has no body, no query and no header in it: those carry credentials.
 
 use super::marketplace::{Answer, Market, Reaction};
@@ -9,6 +10,7 @@ use crate::io::{
     clock::Clock,
     net::{Method, Request, Response},
 };
+use flate2::{Compression, write::GzEncoder};
 use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     StatusCode,
@@ -20,6 +22,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
+    io::Write as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -34,6 +37,9 @@ const CONNECTIONS_MAX: usize = 256;
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 /// After a failed accept (too many open files) so long until the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A shorter answer is not worth compressing.
+const COMPRESSED_BYTES_MIN: usize = 1_024;
 
 /// How long after the first half of an answer its connection is dropped.
 const CUT_PAUSE: Duration = Duration::from_millis(20);
@@ -112,6 +118,7 @@ async fn respond(
         tokio::time::sleep(delay).await;
     }
     match answer {
+        Answer::Whole(response) if takes_gzip(&request) => whole(compressed(response)),
         Answer::Whole(response) => whole(response),
         Answer::Cut(response) => cut(response),
         Answer::Nothing => Err(Dropped),
@@ -139,6 +146,29 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, u16> {
         headers: headers.collect(),
         body: body.to_vec(),
     })
+}
+
+/// Whether the client takes gzip. A quality of zero is a no.
+fn takes_gzip(request: &Request) -> bool {
+    let codings = request.header("accept-encoding").unwrap_or_default().split(',');
+    codings.map(|coding| coding.split_once(';').unwrap_or((coding, ""))).any(|(name, parameters)| {
+        let quality = parameters.trim().strip_prefix("q=").map_or(Ok(1.0), str::parse::<f32>);
+        name.trim().eq_ignore_ascii_case("gzip") && quality.is_ok_and(|quality| quality > 0.0)
+    })
+}
+
+/// A long answer, compressed; any other, or one that will not be, as it is.
+fn compressed(mut response: Response) -> Response {
+    if response.body.len() < COMPRESSED_BYTES_MIN {
+        return response;
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    if let Ok(body) = encoder.write_all(&response.body).and_then(|()| encoder.finish()) {
+        response.body = body;
+        let about = [("content-encoding", "gzip"), ("vary", "accept-encoding")];
+        response.headers.extend(about.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    response
 }
 
 fn head(response: &Response) -> hyper::Response<()> {
@@ -229,6 +259,29 @@ mod tests {
         assert!(bad[0].starts_with("HTTP/1.1 401"), "{bad:?}");
         let query = "GET /api/v0/auth/test?api_key=k&api_token=t HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
         assert!(answers(query, &[Fault::None]).await[0].contains("200 OK"));
+    }
+
+    #[test]
+    fn a_long_answer_is_compressed_for_who_takes_that() {
+        let asked = |accepted: &str| {
+            let headers = vec![("accept-encoding".to_owned(), accepted.to_owned())];
+            takes_gzip(&Request { headers, ..Request::get("/") })
+        };
+        for yes in ["gzip", "br, GZIP", "deflate, gzip;q=0.5"] {
+            assert!(asked(yes), "{yes}");
+        }
+        for no in ["", "br", "identity", "gzip;q=0", "gzip;q=0.0", "gzip;q=odd", "xgzip"] {
+            assert!(!asked(no), "{no}");
+        }
+        let long = Response::json(200, "[1]".repeat(COMPRESSED_BYTES_MIN));
+        let (plain, sent) = (long.body.clone(), compressed(long));
+        assert_eq!(sent.header("content-encoding"), Some("gzip"));
+        assert!(sent.body.len() < plain.len() / 10);
+        let mut read = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(sent.body.as_slice()), &mut read).unwrap();
+        assert_eq!(read, plain);
+        let short = Response::json(200, "{}");
+        assert_eq!(compressed(short.clone()), short);
     }
 
     #[tokio::test]

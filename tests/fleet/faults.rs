@@ -250,14 +250,15 @@ async fn nothing_is_rented_while_the_list_of_vms_cannot_be_read_and_all_is_rente
     for fault in ANSWERS.into_iter().chain([Fault::Throttled]) {
         let mut stage = Stage::new(&[("train", TRAIN)]).await;
         stage.story = format!("{fault:?}");
+        stage.market().faults.last(Call::Instances, Some(fault));
         for _ in 0..3 {
-            stage.break_read(Call::Instances, fault);
             stage.tick().await;
             assert_eq!(stage.calls(Call::Deploy), 0, "{fault:?}");
             let expected = if fault == Fault::Throttled { "throttled" } else { "stale_market" };
             assert_eq!(stage.blocked("train"), [(expected.to_owned(), 8)].into(), "{fault:?}");
         }
-        stage.ticks(4).await;
+        stage.market().faults.last(Call::Instances, None);
+        stage.ticks(5).await;
         assert_eq!((stage.gpus_alive("train"), stage.deleted()), (8, 0), "{fault:?}");
     }
 }
@@ -268,13 +269,14 @@ async fn nothing_is_rented_while_the_machines_or_the_balance_cannot_be_read() {
         for fault in ANSWERS {
             let mut stage = Stage::new(&[("train", TRAIN)]).await;
             stage.story = format!("{call} {fault:?}");
+            stage.market().faults.last(call, Some(fault));
             for _ in 0..3 {
-                stage.break_read(call, fault);
                 stage.tick().await;
                 assert_eq!(stage.calls(Call::Deploy), 0, "{call} {fault:?}");
                 assert_eq!(stage.blocked("train"), [(reason.to_owned(), 8)].into(), "{call} {fault:?}");
             }
-            stage.ticks(4).await;
+            stage.market().faults.last(call, None);
+            stage.ticks(5).await;
             assert_eq!((stage.gpus_alive("train"), stage.deleted()), (8, 0), "{call} {fault:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // tests may fail
 
+mod benched;
 mod budget;
 mod faults;
 mod levers;
@@ -9,6 +10,7 @@ mod market;
 mod modes;
 mod money;
 mod on_demand;
+mod pace;
 mod policies;
 mod restarts;
 mod running;

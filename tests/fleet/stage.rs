@@ -8,18 +8,20 @@ use super::truth::Watch;
 use spotscale::{
     engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status},
     io::{
+        Awaited,
         clock::Clock,
         entropy::Entropy,
         files::Files,
+        net::{Net, NetError, Request, Response},
         store::{MemoryStore, NewRow, Query, Row, Store, StoreError, memory::Mishap},
     },
     ledger::{Journal, Standing, fleet::Member},
     market::{
         self, WorldOrder,
-        client::{Client, Unobserved},
+        client::{Client, Pacer, Unobserved},
     },
     metrics::Metrics,
-    model::{FleetName, InstanceId, PriceType, Refusal, Shape, Timestamp},
+    model::{AccountName, FleetName, InstanceId, MarketplaceName, PriceType, Refusal, Shape, Timestamp},
     plan::{Action, FleetReport},
     settings::{self, Settings},
     sim::{
@@ -159,6 +161,54 @@ impl Store for Disk {
     }
 }
 
+/// What it is like at a marketplace's door, whatever stands behind it.
+#[derive(Clone, Debug)]
+pub enum Weather {
+    /// Every request is answered so.
+    Says(Response),
+    /// No request is ever answered.
+    Hangs,
+    /// Every answer takes so long.
+    Slow(Duration),
+}
+
+/// Marketplaces with a market of their own, and what it is like there.
+#[derive(Clone, Default)]
+pub struct Doors {
+    /// All others are doors to the stage's one market.
+    pub elsewhere: BTreeMap<MarketplaceName, Arc<Mutex<Market>>>,
+    weather: Arc<Mutex<BTreeMap<MarketplaceName, Weather>>>,
+    /// What was sent to which, and how it was asked for.
+    sent: Arc<Mutex<Vec<(MarketplaceName, Duration, String)>>>,
+}
+
+/// The door of one marketplace.
+struct Door {
+    name: MarketplaceName,
+    doors: Doors,
+    inner: InProcess,
+}
+
+impl Net for Door {
+    fn send(&self, request: Request, deadline: Duration) -> Awaited<'_, Result<Response, NetError>> {
+        let weather = self.doors.weather.lock().unwrap().get(&self.name).cloned();
+        let sent = (self.name.clone(), self.inner.clock.monotonic(), request.path.clone());
+        self.doors.sent.lock().unwrap().push(sent);
+        match weather {
+            None => self.inner.send(request, deadline),
+            Some(Weather::Says(response)) => Box::pin(std::future::ready(Ok(response))),
+            Some(Weather::Slow(delay)) => Box::pin(async move {
+                self.inner.clock.sleep(delay).await;
+                self.inner.send(request, deadline).await
+            }),
+            Some(Weather::Hangs) => Box::pin(async move {
+                self.inner.clock.sleep(deadline).await;
+                Err(NetError::Lost("timed out".to_owned()))
+            }),
+        }
+    }
+}
+
 /// An engine, and what it is told through.
 struct Daemon {
     engine: Engine,
@@ -174,6 +224,7 @@ pub struct Stage {
     pub disk: Arc<Disk>,
     pub watch: Watch,
     market: Arc<Mutex<Market>>,
+    doors: Doors,
     folder: Arc<Folder>,
     settings: Arc<Mutex<Settings>>,
     role: Role,
@@ -198,14 +249,15 @@ async fn daemon(
     settings: &Arc<Mutex<Settings>>,
     role: Role,
     clock: &VirtualClock,
-    market: &Arc<Mutex<Market>>,
+    (market, doors): (&Arc<Mutex<Market>>, &Doors),
     disk: &Arc<Disk>,
     folder: &Arc<Folder>,
 ) -> Daemon {
     let store = Arc::clone(disk) as Arc<dyn Store>;
     let entropy: Arc<dyn Entropy> = Arc::new(Counting(Mutex::new(disk.life)));
     let now = clock.now();
-    let net = InProcess { market: Arc::clone(market), clock: Arc::new(clock.clone()) };
+    let inner = InProcess { market: Arc::clone(market), clock: Arc::new(clock.clone()) };
+    let (doors, pacers) = (doors.clone(), Mutex::new(BTreeMap::<AccountName, Arc<Pacer>>::new()));
     let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
     let connected = Arc::clone(&ticking);
     let (on_disk, first) = (Arc::clone(settings), settings.lock().unwrap().clone());
@@ -221,9 +273,13 @@ async fn daemon(
         connect: Box::new(move |settings| {
             let clients = settings.marketplaces.iter().map(|(name, market)| {
                 let dialect = market::dialect(market.api, market.key.clone(), market.token.clone());
-                let (net, clock) = (Arc::new(net.clone()), Arc::clone(&connected));
-                let pace = market.requests_per_second_milli;
+                let behind = doors.elsewhere.get(name).unwrap_or(&inner.market);
+                let inner = InProcess { market: Arc::clone(behind), clock: Arc::clone(&inner.clock) };
+                let net = Arc::new(Door { name: name.clone(), doors: doors.clone(), inner });
+                let (clock, pace) = (Arc::clone(&connected), market.requests_per_second_milli);
+                let pacer = Arc::clone(pacers.lock().unwrap().entry(market.account.clone()).or_default());
                 let client = Client::new(name.clone(), dialect, net, clock, pace, Arc::new(Unobserved));
+                let client = client.paced_by(pacer);
                 (name.clone(), (market.account.clone(), Arc::new(client)))
             });
             clients.collect()
@@ -248,7 +304,27 @@ impl Stage {
 
     /// These policies in this world, under these settings, in this role.
     pub async fn with(world: World, text: &str, role: Role, policies: &[(&str, &str)]) -> Self {
-        let clock = VirtualClock::at(opening());
+        Self::behind(VirtualClock::at(opening()), Doors::default(), world, text, role, policies).await
+    }
+
+    /// Two marketplaces, `tensordock` in this world and `other` in another that is just like it, by a clock on which
+    /// several can wait at the same time.
+    pub async fn of_two(text: &str, policies: &[(&str, &str)]) -> Self {
+        let clock = VirtualClock::patient(opening());
+        let other = Market::of_all_dialects(still("500"), Faults::none(), Some("k"), Some("t"));
+        let elsewhere = [("other".parse().unwrap(), Arc::new(Mutex::new(other)))].into();
+        let doors = Doors { elsewhere, ..Doors::default() };
+        Self::behind(clock, doors, still("500"), text, Role::AsConfigured, policies).await
+    }
+
+    async fn behind(
+        clock: VirtualClock,
+        doors: Doors,
+        world: World,
+        text: &str,
+        role: Role,
+        policies: &[(&str, &str)],
+    ) -> Self {
         let market = Arc::new(Mutex::new(Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"))));
         let disk = Disk::on(MemoryStore::default(), 3);
         let folder = Arc::new(Folder::default());
@@ -256,9 +332,9 @@ impl Stage {
             folder.0.lock().unwrap().insert(file(name), (*text).to_owned());
         }
         let settings = Arc::new(Mutex::new(checked(text)));
-        let daemon = daemon(&settings, role, &clock, &market, &disk, &folder).await;
+        let daemon = daemon(&settings, role, &clock, (&market, &doors), &disk, &folder).await;
         let (watch, story) = (Watch::default(), String::new());
-        Self { clock, disk, watch, market, folder, settings, role, daemon, story, ticks: 0 }
+        Self { clock, disk, watch, market, doors, folder, settings, role, daemon, story, ticks: 0 }
     }
 
     /// Lets the engine run by itself. What is left to hold is the market, the door, and the engine's end.
@@ -279,7 +355,8 @@ impl Stage {
 
     async fn start_on(&mut self, store: MemoryStore) {
         self.disk = Disk::on(store, self.disk.life.wrapping_add(50));
-        self.daemon = daemon(&self.settings, self.role, &self.clock, &self.market, &self.disk, &self.folder).await;
+        let (market, doors) = (&self.market, &self.doors);
+        self.daemon = daemon(&self.settings, self.role, &self.clock, (market, doors), &self.disk, &self.folder).await;
     }
 
     /// One scan interval goes by, and a tick; then everything must hold.
@@ -297,7 +374,7 @@ impl Stage {
         self.clock.pass(interval);
         self.ticks += 1;
         // A task's turn ends after so many awaits, which in virtual time would look like waiting.
-        tokio::task::unconstrained(self.daemon.engine.tick(Cause::Schedule)).await;
+        tokio::task::unconstrained(self.clock.run(self.daemon.engine.tick(Cause::Schedule))).await;
     }
 
     pub async fn ticks(&mut self, count: usize) -> Arc<Status> {
@@ -392,7 +469,28 @@ impl Stage {
 
     /// A lever is pulled; the tick that follows is the caller's.
     pub async fn pull(&mut self, lever: Lever) -> Result<String, LeverError> {
-        self.daemon.engine.pull(lever).await
+        self.clock.run(self.daemon.engine.pull(lever)).await
+    }
+
+    /// From now on it is so at a marketplace's door; `None`: all is well.
+    pub fn weather(&self, marketplace: &str, weather: Option<Weather>) {
+        let (name, mut all) = (marketplace.parse().unwrap(), self.doors.weather.lock().unwrap());
+        match weather {
+            Some(weather) => drop(all.insert(name, weather)),
+            None => drop(all.remove(&name)),
+        }
+    }
+
+    /// When a marketplace was sent requests whose path ends so.
+    pub fn sent(&self, marketplace: &str, path: &str) -> Vec<Duration> {
+        let sent = self.doors.sent.lock().unwrap();
+        let of_it = sent.iter().filter(|(name, _, to)| name.as_str() == marketplace && to.ends_with(path));
+        of_it.map(|(_, at, _)| *at).collect()
+    }
+
+    /// The market of a marketplace that has one of its own.
+    pub fn elsewhere(&self, marketplace: &str) -> MutexGuard<'_, Market> {
+        self.doors.elsewhere[&marketplace.parse::<MarketplaceName>().unwrap()].lock().unwrap()
     }
 
     /// What must be true after every step, by the world's own truth.

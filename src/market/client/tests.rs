@@ -68,6 +68,12 @@ impl Observer for Heard {
     fn called(&self, marketplace: &MarketplaceName, call: &'static str, result: &'static str, _: Duration) {
         self.0.lock().unwrap().push(format!("{marketplace} {call} {result}"));
     }
+
+    fn waited(&self, _: &MarketplaceName, _: Duration) {}
+
+    fn unchanged(&self, marketplace: &MarketplaceName, call: &'static str) {
+        self.0.lock().unwrap().push(format!("{marketplace} {call} unchanged"));
+    }
 }
 
 struct Bench {

@@ -228,8 +228,13 @@ async fn one(
         Action::Ask { .. } => cannot(),
         Action::Deploy(deploy) => {
             let Some(policy) = policies.get(&deploy.fleet) else { return cannot() };
+            let exchange = match client.dialect().deploy(&order(hands.entropy, deploy, policy)) {
+                Ok(exchange) => exchange,
+                // Nothing is sent, so that there is nothing to intend.
+                Err(refusal) => return Ok(Done { told: refusal.to_string(), refusal: Some(refusal.kind()) }),
+            };
             note(hands, vec![Record::DeployIntended(deploy.clone())]).await?;
-            let outcome = turn.write(client.dialect().deploy(&order(hands.entropy, deploy, policy))).await;
+            let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             let name = deploy.name.clone();
             let (records, result) = match outcome {

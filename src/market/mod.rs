@@ -20,7 +20,7 @@ use crate::{
     model::{
         Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, Lookup, PriceType, Refusal, Scan, Shape, Usd, VmName,
         inventory::Balance,
-        offer::{Bid, BidAnswer, Rates},
+        offer::{Bid, BidAnswer, PriceRule, Rates},
     },
     settings::Api,
 };
@@ -170,7 +170,11 @@ pub trait Dialect: Send + Sync {
     /// Asks about a bid for an *existing* VM: a **write**, for it may move the bid.
     fn rebid(&self, id: &InstanceId, price: HourlyRate) -> Option<Exchange<BidAnswer>>;
     /// Makes a VM.
-    fn deploy(&self, order: &Order) -> Exchange<Deployed>;
+    ///
+    /// # Errors
+    /// What of the order cannot be said in this language. Then nothing is sent: a VM that lacks what was ordered is worse
+    /// than none.
+    fn deploy(&self, order: &Order) -> Result<Exchange<Deployed>, Refusal>;
     /// Starts a stopped or outbid VM.
     fn start(&self, id: &InstanceId) -> Option<Exchange<()>>;
     /// Stops a VM.
@@ -213,6 +217,8 @@ pub struct WorldOrder {
     pub image: String,
     /// Outside port to inside port.
     pub ports: BTreeMap<u16, u16>,
+    /// How its price is put together: each API of a vendor has its own rounding.
+    pub rule: PriceRule,
 }
 
 /// What the account of the simulated world paid and got in one month.

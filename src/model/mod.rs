@@ -10,6 +10,7 @@
 pub mod label;
 pub mod catalogue;
 pub mod gpu;
+pub mod image;
 pub mod instance;
 pub mod inventory;
 

@@ -109,9 +109,11 @@ impl PriceRule {
         wanted.div_ceil(self.size_step).saturating_mul(self.size_step)
     }
 
-    /// How far a bill may be off the agreed rate by rounding alone: half a step for each of four terms.
+    /// How far a bill may be off the agreed rate by rounding alone: half a step for each of four terms. No step is finer
+    /// than a micro, which is what we count in.
     pub const fn tolerance(self) -> HourlyRate {
-        HourlyRate::from_micros(self.term_step_micros * 2)
+        let step_micros = if self.term_step_micros == 0 { 1 } else { self.term_step_micros };
+        HourlyRate::from_micros(step_micros * 2)
     }
 }
 
@@ -486,6 +488,12 @@ mod tests {
         let unsaid = Lot { sizes: Sizes::Unsaid, ..lot("c", "0.3") };
         assert_eq!(unsaid.sells(&shape(1, 4, 16, 900)), Some(shape(1, 4, 16, 900)));
         assert_eq!(unsaid.sells(&shape(2, 4, 16, 900)), None);
+    }
+
+    #[test]
+    fn an_unrounded_price_may_still_be_off_by_what_we_count_in() {
+        let rule = |term_step_micros| PriceRule { term_step_micros, size_step: 2, storage_gb_min: 0 };
+        assert_eq!([rule(0), rule(1_000)].map(|rule| rule.tolerance().micros()), [2, 2_000]);
     }
 
     #[test]

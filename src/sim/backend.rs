@@ -4,7 +4,7 @@
 //! limits of the hostnode hold, a VM that is running cannot be started.
 
 use super::{
-    host::{Absence, Host},
+    host::{Absence, Host, RULE},
     vm::{Ended, Origin, Vm, VmState},
     world::{Challenger, Who, World},
 };
@@ -13,7 +13,7 @@ use crate::{
     model::{
         Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, InstanceStatus, PriceType, Refusal, Shape, Timestamp,
         Usd,
-        offer::{Bid, BidAnswer, Misfit, Rates},
+        offer::{Bid, BidAnswer, Misfit, PriceRule, Rates, Supply},
     },
 };
 
@@ -72,8 +72,11 @@ impl World {
 
     /// What a shape costs on a host on demand, and whether there is disk for it. GPUs, vCPUs and memory are left to the
     /// contest.
-    fn priced(&self, host: &Host, shape: &Shape) -> Result<Rates, Refusal> {
-        let whole = host.listed(&super::host::Usage::default());
+    fn priced(&self, host: &Host, shape: &Shape, rule: PriceRule) -> Result<Rates, Refusal> {
+        let mut whole = host.listed(&super::host::Usage::default());
+        if let Supply::Resources(resources) = &mut whole.supply {
+            resources.rule = rule;
+        }
         let (sold, rates) = whole.price(shape).map_err(|misfit| match misfit {
             Misfit::Gpus | Misfit::Resources => lost(PriceType::OnDemand, false),
             Misfit::Restricted => Refusal::Refused("the resources are outside of the hostnode's limits".to_owned()),
@@ -94,7 +97,7 @@ impl World {
     /// The least bid that would be accepted for a new VM now, if any is. For tests: the API does not tell.
     pub fn least_bid(&self, hostnode: &HostnodeId, shape: &Shape) -> Option<HourlyRate> {
         let host = self.host_for(hostnode).ok()?;
-        self.priced(host, shape).ok()?;
+        self.priced(host, shape, RULE).ok()?;
         let wins = |micros: u64| {
             let pays = HourlyRate::from_micros(micros);
             let challenger = Challenger { shape, price_type: PriceType::Spot, pays };
@@ -124,9 +127,9 @@ impl World {
     }
 
     fn make(&mut self, order: WorldOrder, origin: Origin) -> Result<Vm, Refusal> {
-        let WorldOrder { name, hostnode, shape, price_type, bid, image, ports } = order;
+        let WorldOrder { name, hostnode, shape, price_type, bid, image, ports, rule } = order;
         let host = self.host_for(&hostnode)?;
-        let on_demand = self.priced(host, &shape)?;
+        let on_demand = self.priced(host, &shape, rule)?;
         let free = host.ports.difference(&self.usage(host).ports).copied().collect::<std::collections::BTreeSet<_>>();
         if ports.len() > PORTS_MAX {
             return Err(Refusal::Refused(format!("at most {PORTS_MAX} ports can be forwarded")));
@@ -163,6 +166,7 @@ impl World {
             image,
             address,
             ports,
+            rule,
             made_at: self.now,
             state: VmState::Starting,
             outbids: 0,
@@ -255,7 +259,7 @@ impl Backend for World {
     fn validate(&mut self, bid: &Bid) -> BidAnswer {
         let Bid { hostnode, shape, price } = bid;
         let accepted = self.host_for(hostnode).and_then(|host| {
-            self.priced(host, shape)?;
+            self.priced(host, shape, RULE)?;
             let challenger = Challenger { shape, price_type: PriceType::Spot, pays: *price };
             Ok(self.contest(host, Some(&challenger), None).won(&Who::Challenger))
         });
@@ -346,16 +350,17 @@ impl Backend for World {
         }
         // What it has itself is free for it: it is judged as a newcomer, with itself out of the way.
         self.vms.remove(id);
-        let judged = self.host_for(&vm.hostnode).and_then(|host| self.priced(host, &shape)).and_then(|on_demand| {
-            let compute = match vm.price_type {
-                PriceType::Spot => vm.agreed.compute,
-                PriceType::OnDemand => on_demand.compute,
-            };
-            if vm.holds() {
-                self.would_win(&vm.hostnode, &shape, vm.price_type, compute)?;
-            }
-            Ok((on_demand, Rates { compute, storage: on_demand.storage }))
-        });
+        let judged =
+            self.host_for(&vm.hostnode).and_then(|host| self.priced(host, &shape, vm.rule)).and_then(|on_demand| {
+                let compute = match vm.price_type {
+                    PriceType::Spot => vm.agreed.compute,
+                    PriceType::OnDemand => on_demand.compute,
+                };
+                if vm.holds() {
+                    self.would_win(&vm.hostnode, &shape, vm.price_type, compute)?;
+                }
+                Ok((on_demand, Rates { compute, storage: on_demand.storage }))
+            });
         let outcome = judged.map(|(on_demand, agreed)| {
             vm.on_demand = on_demand;
             vm.agreed = agreed;
@@ -413,6 +418,7 @@ mod tests {
             bid: bid.map(rate),
             image: "Ubuntu 22.04 LTS".to_owned(),
             ports: BTreeMap::new(),
+            rule: RULE,
         }
     }
 

@@ -134,6 +134,7 @@ mod tests {
             bid: bid.map(|bid| bid.parse().unwrap()),
             image: "Ubuntu 22.04 LTS".into(),
             ports: BTreeMap::new(),
+            rule: super::super::host::RULE,
         };
         world.deploy(order).unwrap().instance.id
     }

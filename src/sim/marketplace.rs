@@ -263,7 +263,7 @@ mod tests {
                 password: "Passw0rd-of-a-test".into(),
             };
             let order = Order { ports: self.free_port().map(|port| (port, 22)).into_iter().collect(), ..order };
-            let exchange = self.dialect.deploy(&order);
+            let exchange = self.dialect.deploy(&order)?;
             self.ask(&exchange).map(|deployed| deployed.id)
         }
 

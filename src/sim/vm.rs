@@ -3,7 +3,7 @@
 use super::{books::Billed, host::Millis, wallet::Grains};
 use crate::model::{
     HostnodeId, HourlyRate, InstanceId, PriceType, Shape, Usd, VmName,
-    offer::{Location, Rates},
+    offer::{Location, PriceRule, Rates},
 };
 use std::{collections::BTreeMap, fmt};
 
@@ -81,6 +81,8 @@ pub struct Vm {
     pub address: String,
     /// Outside port to inside port.
     pub ports: BTreeMap<u16, u16>,
+    /// How its price is put together.
+    pub rule: PriceRule,
     /// When it was made.
     pub made_at: Millis,
     /// What it is doing, or was last.

@@ -506,7 +506,8 @@ mod tests {
                 };
                 let image = "Ubuntu 22.04 LTS".to_owned();
                 let ports = ports.into_iter().collect();
-                world.deploy(WorldOrder { name, hostnode: host.clone(), shape, price_type, bid, image, ports }).is_ok()
+                let (hostnode, rule) = (host.clone(), super::super::host::RULE);
+                world.deploy(WorldOrder { name, hostnode, shape, price_type, bid, image, ports, rule }).is_ok()
             }
             (4, Some(id)) => world.terminate(&id).is_ok(),
             (5, Some(id)) => world.stop(&id, Stop::KeepGpu).is_ok(),

@@ -509,6 +509,7 @@ impl Stage {
             bid: bid.map(|bid| bid.parse().unwrap()),
             image: "Ubuntu 22.04 LTS".to_owned(),
             ports: BTreeMap::new(),
+            rule: spotscale::market::tensordock_v0::wire::RULE,
         };
         self.market().world.deploy_foreign(order)
     }

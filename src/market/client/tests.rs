@@ -230,7 +230,7 @@ async fn deploy(answer: Result<Response, NetError>) -> WriteOutcome<Deployed> {
         cloud_init: None,
         password: "Sup3r-random".into(),
     };
-    let outcome = bench.client.write(bench.client.dialect().deploy(&order)).await;
+    let outcome = bench.client.write(bench.client.dialect().deploy(&order).unwrap()).await;
     assert_eq!(bench.sent().len(), 1, "a write is never sent twice");
     assert_eq!(bench.heard().len(), 1);
     outcome

@@ -99,7 +99,7 @@ impl Backend for TinyWorld {
         Ok(BidAnswer::Accepted)
     }
     fn deploy(&mut self, order: WorldOrder) -> Result<WorldVm, Refusal> {
-        let WorldOrder { name, hostnode, shape, price_type, bid, image, ports } = order;
+        let WorldOrder { name, hostnode, shape, price_type, bid, image, ports, rule: _ } = order;
         if bid.is_some_and(|bid| bid < floor()) {
             return Err(Refusal::BidTooLow("others pay more".into()));
         }
@@ -194,7 +194,7 @@ fn a_vms_whole_life_reads_back_as_the_world_has_it() {
     assert_eq!(found, Ok(Lookup::Here(world.hosts[0].clone())));
     assert_eq!(ask(&mut world, says.instances()).unwrap(), Scan::default());
 
-    let made = ask(&mut world, says.deploy(&here())).unwrap();
+    let made = ask(&mut world, says.deploy(&here()).unwrap()).unwrap();
     let vm = world.vms[&made.id].instance.clone();
     assert_eq!(made.quoted, vm.quoted);
     assert_eq!((made.address.as_deref(), &made.ports), (Some("139.28.40.249"), &here().ports));
@@ -239,7 +239,7 @@ fn a_model_that_a_policy_could_not_say_gets_a_name_of_its_own_and_is_rented_by_t
     assert_eq!((seen.free_gpus(&ours), seen.free_gpus(&listed)), (4, 0));
     let order = here();
     let shape = Shape { gpu_model: ours.clone(), ..order.shape.clone() };
-    let made = ask(&mut world, dialect().deploy(&Order { shape, ..order })).unwrap();
+    let made = ask(&mut world, dialect().deploy(&Order { shape, ..order }).unwrap()).unwrap();
     assert_eq!(world.vms[&made.id].shape.gpu_model, listed);
     assert_eq!(ask(&mut world, dialect().instances()).unwrap().items[0].gpu_model, Some(ours));
 }
@@ -247,7 +247,7 @@ fn a_model_that_a_policy_could_not_say_gets_a_name_of_its_own_and_is_rented_by_t
 #[test]
 fn every_status_survives_the_way_there_and_back() {
     let mut world = world();
-    let id = ask(&mut world, dialect().deploy(&here())).unwrap().id;
+    let id = ask(&mut world, dialect().deploy(&here()).unwrap()).unwrap().id;
     for status in [
         InstanceStatus::Starting,
         InstanceStatus::Running,
@@ -271,7 +271,7 @@ fn money_and_bids_are_answered() {
     assert_eq!(ask(&mut world, dialect().validate(&bid("0.2")).unwrap()), Ok(BidAnswer::Refused));
     assert_eq!(ask(&mut world, dialect().validate(&bid("0.25")).unwrap()), Ok(BidAnswer::Accepted));
     let low = Order { bid: Some(rate("0.2")), ..here() };
-    assert!(matches!(ask(&mut world, dialect().deploy(&low)), Err(Refusal::BidTooLow(_))));
+    assert!(matches!(ask(&mut world, dialect().deploy(&low).unwrap()), Err(Refusal::BidTooLow(_))));
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn credentials_are_needed_and_taken_from_anywhere() {
 /// Sends a deploy with some fields changed and says what came back.
 fn deploy_with(changes: &[(&str, &str)]) -> (u16, String) {
     let mut world = world();
-    let request = dialect().deploy(&here()).request;
+    let request = dialect().deploy(&here()).unwrap().request;
     let mut fields: BTreeMap<String, String> = form_urlencoded::parse(&request.body).into_owned().collect();
     for (name, value) in changes {
         fields.insert((*name).into(), (*value).into());
@@ -435,7 +435,7 @@ pub(super) fn has_fields_of(pattern: &Value, answer: &Value, path: &str) {
 #[test]
 fn the_fakes_answers_have_every_field_of_the_documents_examples() {
     let mut world = world();
-    let made = ask(&mut world, dialect().deploy(&here())).unwrap();
+    let made = ask(&mut world, dialect().deploy(&here()).unwrap()).unwrap();
     let says = dialect();
     let requests = [
         ("auth_test.json", says.whoami().request),
@@ -454,7 +454,7 @@ fn the_fakes_answers_have_every_field_of_the_documents_examples() {
         ("delete.json", says.terminate(&made.id).request),
         ("delete_gone.json", says.terminate(&made.id).request),
         ("get_gone.json", says.instance(&made.id).unwrap().request),
-        ("deploy.json", says.deploy(&Order { ports: [(30_117, 22), (30_118, 80)].into(), ..here() }).request),
+        ("deploy.json", says.deploy(&Order { ports: [(30_117, 22), (30_118, 80)].into(), ..here() }).unwrap().request),
     ];
     for (file, request) in requests {
         let pattern: Value = serde_json::from_slice(&fixture(file)).unwrap();

@@ -140,7 +140,7 @@ fn read(case: &Case) -> String {
         }),
         "validate" => told(dialect.validate(&bid()).unwrap(), &response, |answer| answer.to_string()),
         "rebid" => told(dialect.rebid(&vm(), bid().price).unwrap(), &response, |answer| answer.to_string()),
-        "deploy" => told(dialect.deploy(&order()), &response, |made| {
+        "deploy" => told(dialect.deploy(&order()).unwrap(), &response, |made| {
             let Deployed { id, quoted, address, ports } = made;
             format!("made {id} {} at {} ports {ports:?}", rates(quoted), address.as_deref().unwrap_or("-"))
         }),
@@ -332,7 +332,7 @@ mod mutated {
                     let _ = (exchange.read)(&exchange.request, &response);
                 }
                 "deploy" => {
-                    let exchange = dialect.deploy(&order());
+                    let exchange = dialect.deploy(&order()).unwrap();
                     let _ = (exchange.read)(&exchange.request, &response);
                 }
                 call if !crate::market::CALLS.contains(&call) => {

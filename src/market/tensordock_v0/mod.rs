@@ -116,15 +116,15 @@ impl Dialect for TensordockV0 {
         Some(writes("rebid", self.calls.validate_existing(id, price), read_bid))
     }
 
-    fn deploy(&self, order: &Order) -> Exchange<Deployed> {
-        writes("deploy", self.calls.deploy(order), |request, response| {
+    fn deploy(&self, order: &Order) -> Result<Exchange<Deployed>, Refusal> {
+        Ok(writes("deploy", self.calls.deploy(order), |request, response| {
             match Answer::read(request, response).done() {
                 Ok(object) => wire::deployed(&object),
                 // What is gone when one deploys is the machine.
                 Err(Refusal::Gone) => Err(Refusal::NoCapacity("the hostnode is gone".into())),
                 Err(refusal) => Err(refusal),
             }
-        })
+        }))
     }
 
     fn start(&self, id: &InstanceId) -> Option<Exchange<()>> {

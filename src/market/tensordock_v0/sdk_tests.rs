@@ -130,7 +130,7 @@ fn all_typed() -> Vec<(&'static str, Request)> {
         ("auth-list", says.authorizations().request),
         ("hostnodes", says.hostnodes_with(filters).request),
         ("hostnode", says.hostnode(&host).unwrap().request),
-        ("deploy", says.deploy(&order).request),
+        ("deploy", says.deploy(&order).unwrap().request),
         ("validate-new", says.validate(&bid).unwrap().request),
         ("validate-existing", says.rebid(&vm, rate("0.25")).unwrap().request),
         ("list", says.instances().request),
@@ -284,7 +284,7 @@ fn machines_can_be_asked_for_by_what_they_have() {
 #[test]
 fn a_stopped_vm_gets_another_size_and_another_price() {
     let mut world = world();
-    let id = ask(&mut world, dialect().deploy(&here())).unwrap().id;
+    let id = ask(&mut world, dialect().deploy(&here()).unwrap()).unwrap().id;
     let says = dialect();
     let refused = Refusal::Refused("Machine is running, therefore it cannot be modified".into());
     assert_eq!(ask(&mut world, says.modify(&id, &larger())), Err(refused));
@@ -338,7 +338,7 @@ fn containers_are_no_longer_supported() {
 #[test]
 fn a_months_account_is_what_the_wallet_paid() {
     let mut world = world();
-    let id = ask(&mut world, dialect().deploy(&here())).unwrap().id;
+    let id = ask(&mut world, dialect().deploy(&here()).unwrap()).unwrap().id;
     let summary = ask(&mut world, dialect().monthly_summary(january())).unwrap();
     assert_eq!((summary.from, summary.to), (Some(january()), Month::new(2024, 2)));
     assert_eq!(summary.expenses, "2.04".parse().unwrap());
@@ -358,7 +358,7 @@ fn a_months_account_is_what_the_wallet_paid() {
 #[test]
 fn the_fakes_answers_have_every_field_of_the_documents_examples() {
     let mut world = world();
-    let id = ask(&mut world, dialect().deploy(&here())).unwrap().id;
+    let id = ask(&mut world, dialect().deploy(&here()).unwrap()).unwrap().id;
     ask(&mut world, dialect().stop(&id, Stop::KeepGpu).unwrap()).unwrap();
     let offers = ask(&mut world, dialect().instant_vms()).unwrap().offers;
     let says = dialect();

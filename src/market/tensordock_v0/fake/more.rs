@@ -138,6 +138,7 @@ pub fn deploy_instant(backend: &mut dyn Backend, form: &Form) -> Result<Reply, R
         bid: None,
         image: INSTANT_IMAGE.to_owned(),
         ports: order::default_ports(host),
+        rule: super::super::wire::RULE,
     };
     let vm = backend.deploy(order).map_err(|refusal| refused("deployed", refusal))?;
     Ok(Reply::ok(json!({"success": true, "vm": vm.instance.id.as_str()})))

@@ -4,7 +4,7 @@
 //! the texts are ours. The world decides what is free and what a bid is worth; here it is only whether an order makes
 //! sense at all and is of a size that the machine sells.
 
-use super::form::Form;
+use super::{super::wire::RULE, form::Form};
 use crate::{
     market::WorldOrder,
     model::{
@@ -170,6 +170,7 @@ pub fn order(form: &Form, hostnodes: &[Hostnode]) -> Result<WorldOrder, String> 
         price_type,
         bid,
         image: image.to_owned(),
+        rule: RULE,
     })
 }
 

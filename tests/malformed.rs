@@ -45,6 +45,7 @@ fn context() -> Context {
             marketplace("vast", SpotOffered::Yes),
             marketplace("plain", SpotOffered::No),
         ]),
+        vocabularies: BTreeMap::new(),
         catalogue_edition: catalogue::EDITION,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         offer::{Lot, Supply},
         reason::Rejected,
     },
-    plan::{Candidate, FleetReport, FleetState, MarketState, Plan, Situation, Verdict},
+    plan::{Candidate, FleetReport, FleetState, MarketState, Plan, Situation, Verdict, wish},
 };
 
 /// Why nothing is rented on a hostnode: what each fleet's newest plan made of it.
@@ -44,7 +44,7 @@ pub fn why_not(situation: &Situation, plan: &Plan, hostnode: &HostnodeId) -> Why
             (None, Some(((marketplace, _), reason))) => (
                 Some(marketplace.to_string()),
                 reason.to_string(),
-                format!("turned down before it was priced: {}", needs(situation, name, *reason)),
+                format!("turned down before it was priced: {}", needs(situation, name, marketplace, *reason)),
             ),
             (None, None) if listed_by.is_empty() => {
                 (None, "not_listed".to_owned(), "no marketplace lists a hostnode of this id now".to_owned())
@@ -103,7 +103,7 @@ fn as_listed(node: &Hostnode) -> String {
 }
 
 /// What the policy asks for that the machine has not.
-fn needs(situation: &Situation, fleet: &FleetName, reason: Rejected) -> String {
+fn needs(situation: &Situation, fleet: &FleetName, marketplace: &MarketplaceName, reason: Rejected) -> String {
     let Some(policy) = situation.fleets.get(fleet).map(|state| &state.policy) else { return reason.to_string() };
     let instance = &policy.instance;
     let asked = match reason {
@@ -131,6 +131,11 @@ fn needs(situation: &Situation, fleet: &FleetName, reason: Rejected) -> String {
         Rejected::HostnodeFull => "max_gpus_per_hostnode are there already".to_owned(),
         Rejected::LocationFull => "max_share_per_location is there already".to_owned(),
         Rejected::MarketplaceNotWanted => "its marketplace is not one of the policy's".to_owned(),
+        Rejected::InstanceNotOffered => {
+            let market = situation.markets.get(marketplace);
+            let why = market.and_then(|market| market.ability.unable(&wish(policy)));
+            why.unwrap_or_else(|| "its marketplace makes no VMs as [instance] wants them".to_owned())
+        }
     };
     format!("{reason}: {asked}")
 }

@@ -280,6 +280,7 @@ mod tests {
             ),
             instance_defaults: InstanceDefaults::default(),
             marketplaces: BTreeMap::from([("tensordock".parse().unwrap(), SpotOffered::Yes)]),
+            vocabularies: BTreeMap::new(),
             catalogue_edition: crate::model::catalogue::EDITION,
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     market::client::Client,
     model::{
         AccountName, InstanceId, Inventory, MarketView, MarketplaceName, Reading, Refusal, Timestamp,
-        inventory::Balance,
+        inventory::Balance, wish::Ability,
     },
 };
 use futures_util::future::join_all;
@@ -23,6 +23,11 @@ const QUOTES_MAX: usize = 2_000;
 
 /// The marketplaces of a daemon, each with who pays there.
 pub type Clients = BTreeMap<MarketplaceName, (AccountName, Arc<Client>)>;
+
+/// What VMs each marketplace can make.
+pub fn abilities(clients: &Clients) -> BTreeMap<MarketplaceName, Ability> {
+    clients.iter().map(|(name, (_, client))| (name.clone(), client.dialect().ability())).collect()
+}
 
 /// An inventory in which nothing was looked at yet.
 pub fn nothing_seen(clients: &Clients, now: Timestamp) -> Inventory {

@@ -244,6 +244,7 @@ fn situation() -> Situation {
         list_complete: true,
         quotes: Vec::new(),
         unanswered: Default::default(),
+        ability: crate::model::wish::Ability::ANY,
     };
     let balance = Balance { amount: Usd::from_micros(212_340_000), hourly_cost: Some(rate("5.40")) };
     Situation {

@@ -5,7 +5,7 @@ use crate::{
     ledger::{Ledger, Standing, fleet::Fleet},
     model::{
         AccountName, FleetName, HostnodeId, HourlyRate, Inventory, MarketView, MarketplaceName, RefusalKind, Timestamp,
-        time,
+        time, wish::Ability,
     },
     plan::{AccountState, Bench, FleetState, MarketState, Order, Situation},
     policy::StartLimits,
@@ -47,6 +47,8 @@ pub struct Known<'a> {
     pub inventory: &'a Inventory,
     /// Hostnodes about which nothing could be asked in this tick.
     pub unanswered: &'a BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>,
+    /// What VMs each marketplace can make; one that is not here makes any.
+    pub abilities: &'a BTreeMap<MarketplaceName, Ability>,
 }
 
 /// The effective order: the first that applies.
@@ -135,6 +137,7 @@ fn market_state(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) ->
         list_complete: known.complete.get(name).copied().unwrap_or(false),
         quotes: view.quotes.clone(),
         unanswered: known.unanswered.get(name).cloned().unwrap_or_default(),
+        ability: known.abilities.get(name).copied().unwrap_or(Ability::ANY),
     }
 }
 
@@ -203,6 +206,7 @@ mod tests {
             foreign: &joined.foreign,
             inventory: &stage.inventory,
             unanswered: &BTreeMap::new(),
+            abilities: &BTreeMap::new(),
         })
     }
 
@@ -216,6 +220,7 @@ mod tests {
             default_ssh_key: None,
             instance_defaults: InstanceDefaults::default(),
             marketplaces: BTreeMap::new(),
+            vocabularies: BTreeMap::new(),
             catalogue_edition: crate::model::catalogue::EDITION,
         };
         Text { source, policy: Policy::vouched(terms), digest: String::new(), context }

@@ -225,6 +225,7 @@ impl Engine {
             foreign: &self.foreign,
             inventory: &self.inventory,
             unanswered,
+            abilities: &observe::abilities(&self.clients),
         })
     }
 

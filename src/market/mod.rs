@@ -12,7 +12,9 @@ pub mod client;
 pub mod json;
 pub mod raw;
 pub mod tensordock_v0;
+pub mod tensordock_v2;
 
+pub use crate::model::wish::{Ability, Stop, Wish};
 pub use call::Call;
 
 use crate::{
@@ -59,6 +61,7 @@ pub struct Language {
 pub const fn language(api: Api) -> &'static Language {
     match api {
         Api::TensordockV0 => &tensordock_v0::LANGUAGE,
+        Api::TensordockV2 => &tensordock_v2::LANGUAGE,
     }
 }
 
@@ -140,15 +143,6 @@ pub struct Deployed {
     pub ports: BTreeMap<u16, u16>,
 }
 
-/// How a stopped VM is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// GPU kept and billed.
-    KeepGpu,
-    /// GPU given back; only storage is billed.
-    ReleaseGpu,
-}
-
 /// How one marketplace says the verbs the engine needs. What it cannot say it answers with `None`.
 pub trait Dialect: Send + Sync {
     /// Deadlines.
@@ -169,6 +163,10 @@ pub trait Dialect: Send + Sync {
     fn validate(&self, bid: &Bid) -> Option<Exchange<BidAnswer>>;
     /// Asks about a bid for an *existing* VM: a **write**, for it may move the bid.
     fn rebid(&self, id: &InstanceId, price: HourlyRate) -> Option<Exchange<BidAnswer>>;
+    /// Whether VMs can be had here as a fleet wants them. Where they cannot, nothing is rented here for that fleet.
+    fn ability(&self) -> Ability {
+        Ability::ANY
+    }
     /// Makes a VM.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ pub mod offer;
 pub mod reason;
 pub mod refusal;
 pub mod time;
+pub mod wish;
 
 pub use gpu::GpuModel;
 pub use instance::{Instance, InstanceStatus};

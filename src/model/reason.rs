@@ -79,6 +79,8 @@ labels! {
         LocationFull = "location_full",
         /// The marketplace is not one of the policy's.
         MarketplaceNotWanted = "marketplace_not_wanted",
+        /// The marketplace makes no VMs as the policy's `[instance]` wants them.
+        InstanceNotOffered = "instance_not_offered",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which machines will do: each hostnode of each marketplace becomes offers in every size that fits, or is turned down
 //! for one reason that is counted.
 
-use super::{FleetState, Situation, draft::Notes, headroom::Short, stock::Stock};
+use super::{FleetState, Situation, draft::Notes, headroom::Short, situation::wish, stock::Stock};
 use crate::{
     ledger::Member,
     model::{
@@ -46,13 +46,16 @@ pub(super) fn eligible(
     for (marketplace, market) in &situation.markets {
         let wanted = state.policy.marketplaces.as_ref().is_none_or(|wanted| wanted.contains(marketplace));
         let closed = closed(marketplace);
+        let offers_instance = market.ability.unable(&wish(&state.policy)).is_none();
         for hostnode in &market.hostnodes {
-            let fitting = if wanted {
+            let fitting = if !wanted {
+                Err(Rejected::MarketplaceNotWanted)
+            } else if !offers_instance {
+                Err(Rejected::InstanceNotOffered)
+            } else {
                 let place = Place { situation, state, marketplace, account: &market.account, closed: closed.as_ref() };
                 admits(situation, state, &market.account, hostnode)
                     .and_then(|()| place.sizes(&stock.left(&market.account, hostnode), gpus_max))
-            } else {
-                Err(Rejected::MarketplaceNotWanted)
             };
             match fitting {
                 Ok(found) => offers.extend(found),
@@ -239,8 +242,18 @@ pub(super) fn counted(turned_down: &BTreeMap<HostKey, Rejected>) -> BTreeMap<Rej
 
 #[cfg(test)]
 mod tests {
-    use crate::ledger::HostMemory;
-    use crate::{model::reason::Rejected, plan::testkit::*, plan::*, policy::Terms, policy::terms::OnDemandUse};
+    use crate::{
+        ledger::HostMemory,
+        model::{
+            reason::Rejected,
+            wish::{Ability, Stop, Wish},
+        },
+        plan::{testkit::*, *},
+        policy::{
+            Terms,
+            terms::{OnDemandUse, ScaleDown},
+        },
+    };
 
     /// One hostnode, and why it is turned down; "" when it is not.
     #[track_caller]
@@ -294,6 +307,28 @@ mod tests {
             |terms| terms.marketplaces = Some(vec!["elsewhere".parse().unwrap()]),
             "marketplace_not_wanted",
         );
+    }
+
+    #[test]
+    fn a_marketplace_that_cannot_make_such_vms_is_not_rented_from() {
+        let rejected = |ssh_key: Option<&str>, scale_down: ScaleDown| {
+            let mut town = town("");
+            town.policy(|terms| {
+                terms.instance.ssh_key = ssh_key.map(str::to_owned);
+                terms.instance.scale_down = scale_down;
+            });
+            town.hosts("a 1.00 99%");
+            let unable: fn(&Wish<'_>) -> Option<String> = |wish| {
+                let is_kept = wish.stop == Some(Stop::ReleaseGpu);
+                (wish.ssh_key.is_none() || is_kept).then(|| "not so".to_owned())
+            };
+            town.market().ability = Ability::new(unable);
+            let report = plan(&town.situation).report.remove(&town.fleet()).unwrap();
+            report.rejected.keys().map(|reason| reason.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(rejected(Some("ssh-ed25519 A"), ScaleDown::Delete), Vec::<&str>::new());
+        assert_eq!(rejected(None, ScaleDown::Delete), ["instance_not_offered"]);
+        assert_eq!(rejected(Some("ssh-ed25519 A"), ScaleDown::Stop), ["instance_not_offered"]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub mod verify;
 pub use crate::ledger::Intent as Deploy;
 use draft::Draft;
 pub use headroom::Runway;
-pub use situation::{AccountState, Bench, FleetState, MarketState, Order, Situation};
+pub use situation::{AccountState, Bench, FleetState, MarketState, Order, Situation, wish};
 
 use crate::{
     ledger::Standing,

@@ -7,10 +7,11 @@ use crate::{
         inventory::{Balance, Dated},
         name::Namer,
         offer::Quote,
+        wish::{Ability, Stop, Wish},
     },
     policy::{
         Policy, StartLimits,
-        terms::{Mode, Quantity},
+        terms::{Mode, Quantity, ScaleDown},
     },
     settings::Limits,
 };
@@ -82,6 +83,8 @@ pub struct MarketState {
     pub quotes: Vec<Quote>,
     /// Bids whose answer could not be had in this tick: not asked again before the next.
     pub unanswered: BTreeSet<HostnodeId>,
+    /// Whether VMs can be had there as a policy wants them.
+    pub ability: Ability,
 }
 
 /// One account.
@@ -118,6 +121,21 @@ pub struct Situation {
     pub accounts: BTreeMap<AccountName, AccountState>,
     /// By account and id.
     pub hosts: BTreeMap<(AccountName, HostnodeId), HostMemory>,
+}
+
+/// What a policy wants of every VM.
+pub fn wish(policy: &Policy) -> Wish<'_> {
+    let instance = &policy.instance;
+    Wish {
+        image: &instance.image,
+        ports: &instance.ports,
+        ssh_key: instance.ssh_key.as_deref(),
+        cloud_init: instance.cloud_init.as_deref(),
+        stop: match instance.scale_down {
+            ScaleDown::Stop => Some(Stop::ReleaseGpu),
+            ScaleDown::Delete => None,
+        },
+    }
 }
 
 impl FleetState {

@@ -138,6 +138,7 @@ pub(super) fn town(members: &str) -> Town {
         list_complete: true,
         quotes: vec![],
         unanswered: Default::default(),
+        ability: crate::model::wish::Ability::ANY,
     };
     let situation = Situation {
         now,

@@ -15,7 +15,7 @@ use super::{
     },
     value::listed,
 };
-use crate::model::{FleetName, MarketplaceName, name::VM_NAME_BYTES_MAX, offer::Bounds};
+use crate::model::{FleetName, MarketplaceName, catalogue::Vocabulary, image, name::VM_NAME_BYTES_MAX, offer::Bounds};
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 use std::{collections::BTreeMap, time::Duration};
@@ -77,6 +77,10 @@ pub struct Context {
     /// All that are configured.
     #[serde_as(as = "BTreeMap<DisplayFromStr, _>")]
     pub marketplaces: BTreeMap<MarketplaceName, SpotOffered>,
+    /// Whose words for images each of them takes; one that is not here, as in texts kept before it was asked, takes any.
+    #[serde_as(as = "BTreeMap<DisplayFromStr, DisplayFromStr>")]
+    #[serde(default)]
+    pub vocabularies: BTreeMap<MarketplaceName, Vocabulary>,
     /// Which edition of the catalogue tells what a short name of a model means; 0 is that of texts kept before there was
     /// one: every name means itself.
     #[serde(default)]
@@ -284,12 +288,14 @@ fn instance(source: &Source, context: &Context, raw: &Raw, findings: &mut Findin
         let why = "with scale_down = \"delete\" no VM is kept stopped";
         findings.warn(age, "has no effect", why, "set scale_down = \"stop\", or remove it");
     }
+    let image = or(&said.image, defaults.image.clone().unwrap_or_else(|| raw::IMAGE.to_owned()));
+    image_is_spelt(raw, context, &image, findings);
     InstanceTerms {
         gpus,
         vcpus_per_gpu: or(&said.vcpus_per_gpu, defaults.vcpus_per_gpu.unwrap_or(raw::VCPUS_PER_GPU)),
         ram_gb_per_gpu: or(&said.ram_gb_per_gpu, defaults.ram_gb_per_gpu.unwrap_or(raw::RAM_GB_PER_GPU)),
         storage_gb: or(&said.storage_gb, defaults.storage_gb.unwrap_or(raw::STORAGE_GB)),
-        image: or(&said.image, defaults.image.clone().unwrap_or_else(|| raw::IMAGE.to_owned())),
+        image,
         ssh_key,
         ports: or(&said.ports, defaults.ports.clone().unwrap_or_else(|| raw::PORTS.to_vec())),
         cloud_init,
@@ -494,6 +500,29 @@ fn spot_is_offered(raw: &Raw, context: &Context, findings: &mut Findings) {
     }
 }
 
+/// Marketplaces of the policy that are not known to have the image.
+fn image_is_spelt(raw: &Raw, context: &Context, image: &str, findings: &mut Findings) {
+    let is_ours = |name: &MarketplaceName| match &raw.marketplaces {
+        Some(named) => named.value.iter().any(|one| one.value == *name),
+        None => true,
+    };
+    let without = context.vocabularies.iter().filter(|(name, words)| is_ours(name) && !image::is_spelt(**words, image));
+    let without: Vec<&str> = without.map(|(name, _)| name.as_str()).collect();
+    if without.is_empty() {
+        return;
+    }
+    let fact = match &raw.instance.image {
+        Some(_) => format!("is not known to be offered by {}", without.join(", ")),
+        None => format!("is \"{image}\", which is not known to be offered by {}", without.join(", ")),
+    };
+    let why = "it is sent there as it is, and a deploy may be refused";
+    let remedy = "name an image that all of them have, or leave them out of marketplaces";
+    match &raw.instance.image {
+        Some(at) => findings.warn(at, fact, why, remedy),
+        None => findings.warn_at(&raw.top, "instance.image", Complaint::new(fact, why, remedy)),
+    }
+}
+
 fn disruption_leaves_a_way(raw: &Raw, findings: &mut Findings) {
     let nothing = |quantity: &At<Quantity>| matches!(quantity.value, Quantity::Count(0) | Quantity::SharePpm(0));
     let stuck = raw.disruption.max_unavailable.as_ref().filter(|most| nothing(most));
@@ -548,12 +577,44 @@ models          = ["h100-sxm5-80gb", "a100-sxm4-80gb", "geforcertx4090-pcie-24gb
             default_ssh_key: None,
             instance_defaults: InstanceDefaults::default(),
             marketplaces: BTreeMap::from([("tensordock".parse().unwrap(), SpotOffered::Yes)]),
+            vocabularies: BTreeMap::new(),
             catalogue_edition: catalogue::EDITION,
         }
     }
 
     fn checked(text: &str, context: &Context) -> Checked {
         check(&gather("train.toml", text, &mut |_| Err("no such file".into())), context)
+    }
+
+    #[test]
+    fn an_image_that_a_marketplace_has_no_word_for_is_warned_of_where_it_matters() {
+        let both = |vocabulary: Vocabulary| {
+            let names = ["tensordock", "other"].map(|name| name.parse().unwrap());
+            let [first, second] = names;
+            Context {
+                vocabularies: [(first, Vocabulary::TensordockV0), (second, vocabulary)].into(),
+                ..context("spotscale")
+            }
+        };
+        let warned = |text: &str, context: &Context| {
+            let found = checked(text, context).warnings;
+            found
+                .into_iter()
+                .filter(|warning| warning.key == "instance.image")
+                .map(|warning| warning.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(warned(SMALLEST, &both(Vocabulary::TensordockV2)), Vec::<String>::new());
+        let told = warned(SMALLEST, &both(Vocabulary::Vectordash));
+        assert!(told.len() == 1 && told[0].contains("offered by other;"), "{told:?}");
+        let said = format!("{SMALLEST}[instance]\nimage = \"debian13\"\n");
+        let told = warned(&said, &both(Vocabulary::TensordockV2));
+        assert!(
+            told.len() == 1 && told[0].contains("\"debian13\" is not known to be offered by other, tensordock;"),
+            "{told:?}"
+        );
+        let named = format!("marketplaces = [\"tensordock\"]\n{SMALLEST}");
+        assert_eq!(warned(&named, &both(Vocabulary::Vectordash)), Vec::<String>::new());
     }
 
     #[test]

@@ -94,6 +94,7 @@ mod tests {
             default_ssh_key: None,
             instance_defaults: InstanceDefaults::default(),
             marketplaces: BTreeMap::new(),
+            vocabularies: BTreeMap::new(),
             catalogue_edition: catalogue::EDITION,
         };
         check(&gather("f", &format!("fleet = \"train\"\n{text}"), &mut |_| Err("none".into())), &context)

@@ -129,6 +129,10 @@ fn draft(raw: &Raw, doors: &mut Doors<'_>, findings: &mut Findings) -> Draft {
         Some(SaidApi::Now(api)) => api.spot_offered(),
         Some(SaidApi::Later(_)) | None => SpotOffered::Yes,
     };
+    let vocabulary = |said: &RawMarketplace| match said.api.as_ref()?.value {
+        SaidApi::Now(api) => Some(api.vocabulary()),
+        SaidApi::Later(_) => None,
+    };
     Draft {
         policies: doors.folder.join(or(&raw.policies, raw::POLICIES.to_owned())),
         context: Context {
@@ -136,6 +140,11 @@ fn draft(raw: &Raw, doors: &mut Doors<'_>, findings: &mut Findings) -> Draft {
             default_ssh_key,
             instance_defaults,
             marketplaces: raw.marketplaces.iter().map(|said| (said.name.clone(), spot_offered(said))).collect(),
+            vocabularies: raw
+                .marketplaces
+                .iter()
+                .filter_map(|said| Some((said.name.clone(), vocabulary(said)?)))
+                .collect(),
             catalogue_edition: catalogue::EDITION,
         },
     }
@@ -208,6 +217,12 @@ fn marketplace(raw: &RawMarketplace, doors: &mut Doors<'_>, findings: &mut Findi
             }
             Api::TensordockV0
         }
+        SaidApi::Now(Api::TensordockV2) => {
+            if let Some(key) = key {
+                findings.fault(key, "is not needed", "tensordock-v2 takes only a token", "remove it");
+            }
+            Api::TensordockV2
+        }
         SaidApi::Later(later) => {
             if let Some(key) = key {
                 findings.fault(key, "is not needed", format!("{later} takes only a token"), "remove it");
@@ -216,6 +231,12 @@ fn marketplace(raw: &RawMarketplace, doors: &mut Doors<'_>, findings: &mut Findi
             return None;
         }
     };
+    if let (Some(pace), Some(most)) = (requests_per_second_milli, api_value.requests_per_minute_max())
+        && pace.value.saturating_mul(60) > u64::from(most) * 1_000
+    {
+        let fact = format!("is more than the {most} requests a minute that {api_value} takes");
+        findings.warn(pace, fact, "the rest would be turned away", "lower it; 1 leaves room for others");
+    }
     let empty = || SecretString::from(String::new());
     Some(MarketplaceSettings {
         api: api_value,

@@ -22,7 +22,10 @@ pub use change::changed_needing_restart;
 pub use check::{Checked, Draft, check};
 
 use crate::{
-    model::{AccountName, HourlyRate, MarketplaceName, Usd, catalogue},
+    model::{
+        AccountName, HourlyRate, MarketplaceName, Usd,
+        catalogue::{self, Vocabulary},
+    },
     policy::{Context, InstanceDefaults, SpotOffered, terms::Mode},
 };
 use secrecy::SecretString;
@@ -33,6 +36,8 @@ labels! {
     pub enum Api {
         /// TensorDock's first API: bids and on demand.
         TensordockV0 = "tensordock-v0",
+        /// TensorDock's second API: on demand only.
+        TensordockV2 = "tensordock-v2",
     }
 }
 
@@ -48,7 +53,25 @@ impl Api {
     /// Whose market it opens.
     pub const fn vendor(self) -> Vendor {
         match self {
-            Self::TensordockV0 => Vendor::Tensordock,
+            Self::TensordockV0 | Self::TensordockV2 => Vendor::Tensordock,
+        }
+    }
+
+    /// Whose words for GPU models and images it takes.
+    pub const fn vocabulary(self) -> Vocabulary {
+        match self {
+            Self::TensordockV0 => Vocabulary::TensordockV0,
+            Self::TensordockV2 => Vocabulary::TensordockV2,
+        }
+    }
+
+    /// The most requests that it takes of one account in a minute; more are turned away. `None`: it names no number.
+    pub const fn requests_per_minute_max(self) -> Option<u32> {
+        match self {
+            // "We do not rate limit, but please keep API requests reasonable (e.g. 1 request per second)" (documented).
+            Self::TensordockV0 => None,
+            // The vendor's page getting-started (documented).
+            Self::TensordockV2 => Some(100),
         }
     }
 
@@ -56,7 +79,7 @@ impl Api {
     pub const fn default_base_url(self) -> &'static str {
         match self {
             // The vendor's dashboard host (documented).
-            Self::TensordockV0 => "https://dashboard.tensordock.com",
+            Self::TensordockV0 | Self::TensordockV2 => "https://dashboard.tensordock.com",
         }
     }
 
@@ -64,6 +87,7 @@ impl Api {
     pub const fn spot_offered(self) -> SpotOffered {
         match self {
             Self::TensordockV0 => SpotOffered::Yes,
+            Self::TensordockV2 => SpotOffered::No,
         }
     }
 }
@@ -168,6 +192,11 @@ impl Settings {
                 .iter()
                 .map(|(name, marketplace)| (name.clone(), marketplace.api.spot_offered()))
                 .collect(),
+            vocabularies: self
+                .marketplaces
+                .iter()
+                .map(|(name, marketplace)| (name.clone(), marketplace.api.vocabulary()))
+                .collect(),
             catalogue_edition: catalogue::EDITION,
         }
     }
@@ -218,6 +247,22 @@ mod tests {
         assert_eq!(marketplace.account.as_str(), "tensordock");
         assert_eq!(marketplace.requests_per_second_milli, 1_000);
         assert_eq!(marketplace.key.as_ref().unwrap().expose_secret(), "hush-key");
+    }
+
+    #[test]
+    fn tensordock_v2_needs_a_token_alone_and_its_pace_is_held_against_what_it_takes() {
+        let text = SMALLEST.replace("tensordock-v0", "tensordock-v2").replace("key = { credential = \"key\" }", "");
+        let settings = settings(&text, &[]);
+        let marketplace = &settings.marketplaces[&"tensordock".parse().unwrap()];
+        assert_eq!((marketplace.api, marketplace.key.is_none()), (Api::TensordockV2, true));
+        assert_eq!(marketplace.base_url, "https://dashboard.tensordock.com");
+        assert_eq!(settings.policy_context().marketplaces.values().collect::<Vec<_>>(), [&SpotOffered::No]);
+        let warned = |pace: &str| {
+            let checked = checked(&format!("{text}\nrequests_per_second = {pace}"), &[]);
+            assert_eq!(checked.faults, vec![]);
+            checked.warnings.len()
+        };
+        assert_eq!([warned("1.666"), warned("1.667")], [0, 1]);
     }
 
     #[test]

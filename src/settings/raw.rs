@@ -186,7 +186,7 @@ fn listen(node: &Node) -> Result<SocketAddr, Complaint> {
 }
 
 fn api(node: &Node) -> Result<SaidApi, Complaint> {
-    const LATER: [&str; 2] = ["tensordock-v2", "vectordash"];
+    const LATER: [&str; 1] = ["vectordash"];
     let text = value::line(node)?;
     if let Ok(api) = text.parse() {
         return Ok(SaidApi::Now(api));

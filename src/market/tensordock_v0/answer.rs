@@ -178,7 +178,7 @@ impl<'a> Answer<'a> {
 }
 
 /// An error as text: a string, or what stands in an object or in an array's first element.
-fn error_text(error: Json<'_>) -> Option<String> {
+pub(in crate::market) fn error_text(error: Json<'_>) -> Option<String> {
     let nested = || {
         let object = error.object().or_else(|| error.array()?.first()?.object())?;
         object.text("message").or_else(|| object.text("error"))
@@ -188,7 +188,7 @@ fn error_text(error: Json<'_>) -> Option<String> {
 
 /// The group a refusal's text belongs to. Only `already terminated`, `therefore it cannot be …` and `need at least $X`
 /// are recorded; the other words are assumed.
-fn sorted(text: &str) -> Refusal {
+pub(in crate::market) fn sorted(text: &str) -> Refusal {
     const THROTTLED: &[&str] = &["too many requests", "rate limit"];
     const UNAUTHORIZED: &[&str] = &[
         "unauthorized",
@@ -255,7 +255,7 @@ fn sorted(text: &str) -> Refusal {
 }
 
 /// `Retry-After`: seconds, or a date, which is told against the answer's own `Date`.
-fn retry_after(response: &Response) -> Option<Duration> {
+pub(in crate::market) fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.header("retry-after")?.trim();
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -272,16 +272,25 @@ fn without_secrets(request: &Request, mut text: String) -> String {
     let form = form_urlencoded::parse(&request.body).into_owned();
     for (name, value) in form.chain(request.query.iter().cloned()) {
         let secret = matches!(name.as_str(), "api_key" | "api_token" | "password");
-        if secret && value.chars().count() >= SECRET_CHARS_MIN {
-            let value = shown(&value);
-            text = text.replace(&value, "***");
-            // What is told of an error ends after some letters, and that may be within a secret.
-            let begun = value.char_indices().skip(SECRET_CHARS_MIN).map(|(at, _)| &value[..at]);
-            if let Some(begun) = begun.filter(|begun| text.ends_with(begun)).last() {
-                text.truncate(text.len() - begun.len());
-                text.push_str("***");
-            }
+        if secret {
+            text = without(text, &value);
         }
+    }
+    text
+}
+
+/// A text that is to be shown, without a secret that may be quoted in it.
+pub(in crate::market) fn without(mut text: String, secret: &str) -> String {
+    if secret.chars().count() < SECRET_CHARS_MIN {
+        return text;
+    }
+    let secret = shown(secret);
+    text = text.replace(&secret, "***");
+    // What is told of an error ends after some letters, and that may be within a secret.
+    let begun = secret.char_indices().skip(SECRET_CHARS_MIN).map(|(at, _)| &secret[..at]);
+    if let Some(begun) = begun.filter(|begun| text.ends_with(begun)).last() {
+        text.truncate(text.len() - begun.len());
+        text.push_str("***");
     }
     text
 }

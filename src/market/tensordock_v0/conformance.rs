@@ -17,24 +17,24 @@ use crate::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-pub(super) const HOST: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
+pub(in crate::market) const HOST: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
 
 /// The least accepted bid, by S1's one data point: 0.20 fails, 0.25 passes.
 fn floor() -> HourlyRate {
     "0.25".parse().unwrap()
 }
 
-pub(super) struct TinyWorld {
-    hosts: Vec<Hostnode>,
-    pub(super) vms: BTreeMap<InstanceId, WorldVm>,
+pub(in crate::market) struct TinyWorld {
+    pub(in crate::market) hosts: Vec<Hostnode>,
+    pub(in crate::market) vms: BTreeMap<InstanceId, WorldVm>,
     made: u32,
 }
 
-pub(super) fn rate(text: &str) -> HourlyRate {
+pub(in crate::market) fn rate(text: &str) -> HourlyRate {
     text.parse().unwrap()
 }
 
-pub(super) fn world() -> TinyWorld {
+pub(in crate::market) fn world() -> TinyWorld {
     let size = Restriction {
         vcpus: Bounds { min: 2, max: 64 },
         ram_gb: Bounds { min: 4, max: 256 },
@@ -61,7 +61,7 @@ pub(super) fn world() -> TinyWorld {
 }
 
 impl TinyWorld {
-    fn status(&mut self, id: &InstanceId, status: InstanceStatus) -> Result<(), Refusal> {
+    pub(in crate::market) fn status(&mut self, id: &InstanceId, status: InstanceStatus) -> Result<(), Refusal> {
         self.vms.get_mut(id).ok_or(Refusal::Gone)?.instance.status = status;
         Ok(())
     }
@@ -99,11 +99,15 @@ impl Backend for TinyWorld {
         Ok(BidAnswer::Accepted)
     }
     fn deploy(&mut self, order: WorldOrder) -> Result<WorldVm, Refusal> {
-        let WorldOrder { name, hostnode, shape, price_type, bid, image, ports, rule: _ } = order;
+        let WorldOrder { name, hostnode, shape, price_type, bid, image, ports, rule } = order;
         if bid.is_some_and(|bid| bid < floor()) {
             return Err(Refusal::BidTooLow("others pay more".into()));
         }
-        let (_, listed) = self.hosts[0].price(&shape).map_err(|_| Refusal::NoCapacity("others have it".into()))?;
+        let mut host = self.hosts[0].clone();
+        if let Supply::Resources(resources) = &mut host.supply {
+            resources.rule = rule;
+        }
+        let (_, listed) = host.price(&shape).map_err(|_| Refusal::NoCapacity("others have it".into()))?;
         self.made += 1;
         let id: InstanceId = format!("00000000-0000-4000-8000-{:012}", self.made).parse().unwrap();
         let instance = Instance {

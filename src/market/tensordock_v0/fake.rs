@@ -10,6 +10,8 @@ mod more;
 pub mod order;
 mod views;
 
+pub use views::uuid_of;
+
 use crate::{
     io::net::{Method, Request, Response},
     market::{Backend, Call, Fake, ORIGINAL_STATUS, Stop, WorldVm},

@@ -19,7 +19,7 @@ pub mod sdk;
 pub mod wire;
 
 #[cfg(test)]
-mod conformance;
+pub(in crate::market) mod conformance;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

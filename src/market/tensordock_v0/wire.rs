@@ -26,13 +26,13 @@ const WORDS: Vocabulary = Vocabulary::TensordockV0;
 /// A list with more items than this is not believed.
 const ITEMS_MAX: usize = 100_000;
 /// No machine has more GPUs than this.
-pub(super) const GPUS_MAX: u32 = 1_024;
+pub(in crate::market) const GPUS_MAX: u32 = 1_024;
 /// No machine has more vCPUs, or GB of memory or disk, than this.
-pub(super) const SIZE_MAX: u32 = 100_000_000;
+pub(in crate::market) const SIZE_MAX: u32 = 100_000_000;
 /// No VM has more forwards than this; up to 64 are documented.
 const FORWARDS_MAX: usize = 1_000;
 /// No machine lists more free ports than there are.
-pub(super) const PORTS_MAX: usize = 65_536;
+pub(in crate::market) const PORTS_MAX: usize = 65_536;
 /// A word for a status is not longer than this.
 const STATUS_CHARS_MAX: usize = 40;
 
@@ -62,7 +62,7 @@ pub(super) fn items<'a>(list: Json<'a>, what: &str) -> Result<Vec<(Option<String
 }
 
 /// Reads each item and keeps what is understood, once per id.
-pub(super) fn scan<'a, T>(
+pub(in crate::market) fn scan<'a, T>(
     items: Vec<(Option<String>, Json<'a>)>,
     read: impl Fn(&str, Json<'a>, &mut Vec<Dropped>) -> Result<T, String>,
 ) -> Scan<T> {
@@ -155,7 +155,7 @@ fn hostnode_of(id: &str, node: &Object<'_>, dropped: &mut Vec<Dropped>) -> Resul
     })
 }
 
-fn location(place: &Object<'_>, region: &str) -> Location {
+pub(in crate::market) fn location(place: &Object<'_>, region: &str) -> Location {
     let text = |key: &str| place.text(key).map(|text| text.trim().to_owned()).unwrap_or_default();
     Location { country: text("country"), region: text(region), city: text("city") }
 }
@@ -263,12 +263,16 @@ fn restrictions(specs: &Object<'_>) -> Result<BTreeMap<u32, Restriction>, String
     Ok(restrictions)
 }
 
-fn port(port: Json<'_>) -> Option<u16> {
+pub(in crate::market) fn port(port: Json<'_>) -> Option<u16> {
     port.literal()?.trim().parse().ok().filter(|port| *port != 0)
 }
 
 fn free_ports(networking: Option<&Object<'_>>) -> Vec<u16> {
-    let listed = networking.and_then(|networking| networking.get("ports")).and_then(Json::array).unwrap_or_default();
+    distinct_ports(networking.and_then(|networking| networking.get("ports")).and_then(Json::array).unwrap_or_default())
+}
+
+/// Those that are ports, each once.
+pub(in crate::market) fn distinct_ports(listed: Vec<Json<'_>>) -> Vec<u16> {
     let mut seen = std::collections::BTreeSet::new();
     listed.into_iter().take(PORTS_MAX).filter_map(port).filter(|port| seen.insert(*port)).collect()
 }
@@ -325,7 +329,7 @@ fn instance(id: &str, vm: &Object<'_>) -> Result<Instance, String> {
 
 /// Our own VMs are found by name, so a VM without one is not understood. One whose name we could never have given is
 /// not ours: it is kept, with its name made fit to be shown.
-fn vm_name(vm: &Object<'_>) -> Result<VmName, String> {
+pub(in crate::market) fn vm_name(vm: &Object<'_>) -> Result<VmName, String> {
     let name = vm.get("name").and_then(Json::string).filter(|name| !name.is_empty()).ok_or("it has no name")?;
     if let Ok(name) = name.parse() {
         return Ok(name);
@@ -338,7 +342,7 @@ fn vm_name(vm: &Object<'_>) -> Result<VmName, String> {
 }
 
 /// The status, whatever its case. A word that is not known, and none at all, count as not running.
-fn vm_status(status: Option<Json<'_>>) -> InstanceStatus {
+pub(in crate::market) fn vm_status(status: Option<Json<'_>>) -> InstanceStatus {
     let Some(word) = status.and_then(Json::text) else { return InstanceStatus::Unknown("unsaid".into()) };
     let plain: String = word.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
     match plain.as_str() {
@@ -410,14 +414,16 @@ fn quoted(vm: &Object<'_>) -> Result<Option<Rates>, String> {
     Ok(Some(Rates { compute, storage }))
 }
 
+/// Whether a text can be an address or a host's name, and nothing that a command line would take for more.
+pub(in crate::market) fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 253
+        && !text.starts_with('-')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'_'))
+}
+
 /// The first of its addresses that is not its id: lists show the id as `hostname` (documented, S1).
 fn address(id: &str, vm: &Object<'_>) -> Option<String> {
-    let is_host = |text: &str| {
-        !text.is_empty()
-            && text.len() <= 253
-            && !text.starts_with('-')
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'_'))
-    };
     ["ip", "ip_address", "hostname", "dedicated_ip_address"]
         .into_iter()
         .filter_map(|key| vm.text(key))
@@ -426,7 +432,7 @@ fn address(id: &str, vm: &Object<'_>) -> Option<String> {
 }
 
 /// `{"30118": "22"}` or `{"30118": 22}`, outside to inside; or v2's array of pairs.
-fn forwards(forwards: Option<Json<'_>>) -> BTreeMap<u16, u16> {
+pub(in crate::market) fn forwards(forwards: Option<Json<'_>>) -> BTreeMap<u16, u16> {
     let Some(forwards) = forwards else { return BTreeMap::new() };
     if let Some(object) = forwards.object() {
         let pair = |(outside, inside): (&str, Json<'_>)| {
@@ -442,7 +448,7 @@ fn forwards(forwards: Option<Json<'_>>) -> BTreeMap<u16, u16> {
 }
 
 /// `Sat, 10 Dec 2022 21:38:19 GMT`, or RFC 3339, or a date and time in UTC.
-pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
+pub(in crate::market) fn timestamp(text: &str) -> Option<Timestamp> {
     let rfc2822 = || jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
     let civil = || {
         let civil: jiff::civil::DateTime = text.parse().ok()?;

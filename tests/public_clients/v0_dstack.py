@@ -82,7 +82,9 @@ for name, offer in (("dstack-one", offers[0]), ("dstack-pair", pairs[0])):
     host = api.get_hostnode(offer.instance_name)
     vm = api.deploy_single(name, machine(offer), cloudinit)
     # The highest free port, by number or by text: it has been both.
-    equal({int(inside): int(port) for port, inside in vm["port_forwards"].items()}, {22: max(host["networking"]["ports"])})
+    equal(
+        {int(inside): int(port) for port, inside in vm["port_forwards"].items()}, {22: max(host["networking"]["ports"])}
+    )
     assert vm["ip"], vm
     # What gpuhunt composed is what is billed: the vendor rounds each of four parts to a tenth of a cent.
     close(vm["cost"]["total_price"], offer.price, 0.002)

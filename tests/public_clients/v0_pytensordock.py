@@ -82,10 +82,20 @@ order = {
 }
 spot = api.deploy_machine(**order, price_type="spot", price=0.25, cloudinit_script="packages:\\n  - curl\\n")
 equal(spot["cost"], {"compute_price": 0.25, "storage_price": 0.01, "total_price": 0.26})
-equal({int(port): int(inside) for port, inside in spot["port_forwards"].items()}, dict(zip(order["external_ports"], (22, 80))))
+equal(
+    {int(port): int(inside) for port, inside in spot["port_forwards"].items()},
+    dict(zip(order["external_ports"], (22, 80))),
+)
 
 # One on demand, as it sends it: with a price that is no number.
-size = {"gpu_count": 1, "gpu_model": "geforcertx3080-pcie-10gb", "vcpus": 8, "hostnode": WINNIPEG, "ram": 32, "storage": 100}
+size = {
+    "gpu_count": 1,
+    "gpu_model": "geforcertx3080-pcie-10gb",
+    "vcpus": 8,
+    "hostnode": WINNIPEG,
+    "ram": 32,
+    "storage": 100,
+}
 ports = hosts[WINNIPEG]["networking"]["ports"][:1]
 ondemand = api.deploy_machine(**{**order, **size, "name": "wrapped", "external_ports": ports, "internal_ports": [22]})
 equal(ondemand["cost"], {"compute_price": 0.238, "storage_price": 0.005, "total_price": 0.243})
@@ -93,7 +103,10 @@ fails(400, api.deploy_machine, **{**order, **size, "vcpus": 7})
 
 # Both are listed and described.
 listed = api.list_virtual_machines()["virtualmachines"]
-equal({vm["name"]: (vm["status"], vm["hostnode"]) for vm in listed.values()}, {"wrapped-spot": ("Running", SPOT), "wrapped": ("Running", WINNIPEG)})
+equal(
+    {vm["name"]: (vm["status"], vm["hostnode"]) for vm in listed.values()},
+    {"wrapped-spot": ("Running", SPOT), "wrapped": ("Running", WINNIPEG)},
+)
 details = {vm: api.get_vm_details(vm)["virtualmachine"] for vm in listed}
 equal([details[vm["server"]]["type"] for vm in (spot, ondemand)], ["spot", "ondem"])
 equal(api.retrieve_balance()["hourly_cost"], 0.503)

@@ -7,7 +7,16 @@ use super::{
     probe,
     say::say,
 };
-use crate::{engine::law, io::files::Disk, model::RefusalKind, policy::Fault};
+use crate::{
+    engine::law,
+    io::files::Disk,
+    market,
+    model::{MarketplaceName, RefusalKind},
+    plan,
+    policy::{Fault, Policy},
+    settings::{MarketplaceSettings, Settings},
+};
+use secrecy::SecretString;
 
 /// Reads, checks and tells.
 ///
@@ -32,7 +41,7 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
                 for (_, policy) in policies.texts {
                     faults.extend(policy.faults);
                     warnings.extend(policy.warnings);
-                    fleets.extend(policy.policy.map(|policy| policy.fleet.to_string()));
+                    fleets.extend(policy.policy);
                 }
             }
             Err(reason) => {
@@ -42,6 +51,11 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
     }
     for warning in config::lines(&warnings) {
         context.warn(&warning);
+    }
+    if let Some(settings) = checked.without_secrets() {
+        for warning in fleets.iter().flat_map(|policy| unable(settings, policy)) {
+            context.warn(&warning);
+        }
     }
     if !faults.is_empty() || !strange.is_empty() {
         let mut lines = config::lines(&faults);
@@ -65,6 +79,7 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
         }
     }
     let credentials = if online { "; every marketplace takes its credentials" } else { "" };
+    let fleets: Vec<&str> = fleets.iter().map(|policy| policy.fleet.as_str()).collect();
     match fleets.as_slice() {
         [] => say!("the settings are good; there are no policies yet{credentials}"),
         [fleet] => say!("the settings and the policy of {fleet} are good{credentials}"),
@@ -73,7 +88,50 @@ pub fn check(context: &Context, online: bool) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
+/// Marketplaces that cannot make VMs as a fleet wants them, and why.
+fn unable(settings: &Settings, policy: &Policy) -> Vec<String> {
+    let wanted = |name: &MarketplaceName| policy.marketplaces.as_ref().is_none_or(|wanted| wanted.contains(name));
+    let told = |(name, marketplace): (&MarketplaceName, &MarketplaceSettings)| {
+        let dialect = market::dialect(marketplace.api, None, SecretString::default());
+        let why = dialect.ability().unable(&plan::wish(policy))?;
+        Some(format!("fleet {}: {why}; until then nothing is rented on {name} for it", policy.fleet))
+    };
+    settings.marketplaces.iter().filter(|(name, _)| wanted(name)).filter_map(told).collect()
+}
+
 /// The same, as something that need not be wrong.
 fn doubtful(fault: &Fault) -> Fault {
     Fault { severity: crate::policy::Severity::Warning, ..fault.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{policy, settings};
+    use std::{collections::BTreeMap, path::Path};
+
+    #[test]
+    fn a_fleet_whose_vms_a_marketplace_cannot_make_is_told_so() {
+        let text = "[marketplaces.first]\napi = \"tensordock-v0\"\nkey = { env = \"T\" }\ntoken = { env = \"T\" }\n\
+                    [marketplaces.second]\napi = \"tensordock-v2\"\ntoken = { env = \"T\" }\n";
+        let environment = BTreeMap::from([("T".to_owned(), "hush".to_owned())]);
+        let mut none = |_: &Path| Err("no such file".to_owned());
+        let settings = settings::check(Path::new("s.toml"), text, &environment, &mut none).complete().unwrap();
+        let told = |more: &str| {
+            let text = format!(
+                "fleet = \"train\"\ntarget_gpus = 1\nmax_hourly_rate = 1\nbalance_floor = 1\n\
+                 models = [\"h100-sxm5-80gb\"]\non_demand.use = \"always\"\n{more}"
+            );
+            let source = policy::gather("train.toml", &text, &mut |_| Err("no such file".into()));
+            unable(&settings, &policy::check(&source, &settings.policy_context()).policy.unwrap())
+        };
+        assert_eq!(
+            told(""),
+            [
+                "fleet train: TensorDock v2 makes no VM without an SSH key; set ssh_key; until then nothing is rented on \
+              second for it"
+            ]
+        );
+        assert_eq!(told("marketplaces = [\"first\"]\n"), Vec::<String>::new());
+    }
 }

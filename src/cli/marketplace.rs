@@ -10,6 +10,7 @@ use super::{
 use crate::{
     io::clock::{Clock, SystemClock},
     model::Usd,
+    settings::Api,
     sim::{Faults, Market, Severity, World, WorldOptions, serve::serve},
 };
 use std::{
@@ -57,7 +58,8 @@ pub fn marketplace(context: &Context, arguments: &MarketplaceArguments) -> Resul
         let address = listener.local_addr().map_err(|error| Failure::failed("cannot listen").caused_by(&error))?;
         let shutdown = CancellationToken::new();
         signals::cancel_on_stop(shutdown.clone())?;
-        say!("simulated marketplace on http://{address} (tensordock-v0); stop it with Ctrl-C");
+        let spoken: Vec<&str> = Api::ALL.iter().map(|api| api.as_str()).collect();
+        say!("simulated marketplace on http://{address} ({}); stop it with Ctrl-C", spoken.join(", "));
         let _ = std::io::stdout().flush();
         serve(listener, market, clock, shutdown).await;
         Ok(Ending::Done)

@@ -206,8 +206,23 @@ for call, given in (
 ):
     refused("no longer support containers", call, **given)
 
+# All that the published package can do, in its own order.
+methods = [
+    f"{part}.{name}"
+    for part, calls in vars(api).items()
+    if hasattr(calls, "_make_request")
+    for name, call in vars(type(calls)).items()
+    if callable(call) and not name.startswith("_")
+]
+
 print(
     json.dumps(
-        {"free_gpus": free, "servers": [spot_id, ondemand["server"]], "balance": final["balance"], "requests": requests_made}
+        {
+            "free_gpus": free,
+            "servers": [spot_id, ondemand["server"]],
+            "balance": final["balance"],
+            "requests": requests_made,
+            "methods": methods,
+        }
     )
 )

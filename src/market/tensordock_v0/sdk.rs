@@ -1,7 +1,8 @@
 //! The calls of TensorDock v0 that no fleet needs: with the [`Dialect`](crate::market::Dialect) they are all 22.
 //!
 //! Whatever the public Python SDK of v0 can do stands in this table, and the two calls that it lacks; each row's tests
-//! are in this folder, and `tests/python_sdk` drives the SDK's own methods against the simulated marketplace.
+//! are in this folder, `tests/python_sdk` drives the SDK's own methods against the simulated marketplace, and
+//! `tests/public_clients` what others wrote.
 //!
 //! | Python SDK | here | `spotscale api` | test |
 //! |---|---|---|---|

@@ -236,6 +236,10 @@ fn a_create_is_judged_as_strictly_as_the_real_one() {
         |a| a["resources"]["storage_gb"] = json!(100),
         |a| a["resources"]["vcpu_count"] = json!(64),
         |a| a["port_forwards"] = json!([{"internal_port": 22}]),
+        |a| {
+            a["port_forwards"] =
+                json!([{"internal_port": 22, "external_port": 0}, {"internal_port": 80, "external_port": 0}])
+        },
         |a| a["cloud_init"] = json!({"runcmd": ["true"], "package_update": false}),
         |a| {
             a["image"] = json!("windows10");
@@ -307,6 +311,34 @@ fn an_outside_port_that_is_taken_becomes_another_and_the_vm_tells_which() {
     let id = ask(&mut world, dialect().deploy(&order).unwrap()).unwrap().id;
     let Lookup::Here(vm) = ask(&mut world, dialect().instance(&id).unwrap()).unwrap() else { panic!("it is there") };
     assert_eq!(vm.ports, [(30_117, 22), (30_118, 80)].into());
+}
+
+#[test]
+fn a_place_gives_what_it_shows() {
+    // A second machine at another price, listed before the first or after it, with fewer GPUs free and with more.
+    for (id, free, price, rented_on) in
+        [("1", 3, 0.2199, HOST), ("z", 3, 0.2199, HOST), ("1", 8, 0.9, "1"), ("z", 8, 0.9, "z")]
+    {
+        let mut world = world();
+        let mut other = world.hosts[0].clone();
+        other.id = id.parse().unwrap();
+        let crate::model::offer::Supply::Resources(own) = &mut other.supply else { panic!("it sells by resource") };
+        own.gpus.values_mut().for_each(|stock| (stock.free, stock.price) = (free, rate("0.9")));
+        world.hosts.push(other);
+        world.hosts.sort_by(|one, another| one.id.cmp(&another.id));
+        let places = fake().serve(&mut world, &Request::get("/api/v2/locations"));
+        let places: Value = serde_json::from_slice(&places.body).unwrap();
+        let place = &places["data"]["locations"][0];
+        assert_eq!(place["gpus"][0]["price_per_hr"], json!(price));
+        let mut request = dialect().deploy(&here()).unwrap().request;
+        let mut body: Value = serde_json::from_slice(&request.body).unwrap();
+        let attributes = &mut body["data"]["attributes"];
+        (attributes["hostnode_id"], attributes["location_id"]) = (Value::Null, place["id"].clone());
+        request.body = body.to_string().into();
+        assert_eq!(fake().serve(&mut world, &request).status, 201);
+        let (_, vm) = world.vms.pop_first().unwrap();
+        assert_eq!(vm.instance.hostnode, Some(rented_on.parse().unwrap()), "{id} {free}");
+    }
 }
 
 #[test]

@@ -12,11 +12,12 @@ mod views;
 use crate::{
     io::net::{Method, Request, Response},
     market::{Backend, Call, Fake, Stop, WorldOrder, WorldVm, raw::is_plain},
-    model::{HostnodeId, InstanceId, InstanceStatus, PriceType, Refusal},
+    model::{Hostnode, HostnodeId, InstanceId, InstanceStatus, PriceType, Refusal},
 };
 use order::{Site, Wanted};
 use serde_json::{Value, json};
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -249,8 +250,11 @@ impl TensordockV2Fake {
                 (host.into_iter().collect(), "Hostnode unavailable")
             }
             Site::Place(place) => {
-                let there = |host: &&crate::model::Hostnode| views::place_id(&host.location) == *place && host.online;
-                (hosts.iter().filter(there).collect(), "No available nodes found")
+                let there = |host: &&Hostnode| views::place_id(&host.location) == *place && host.online;
+                let mut sites: Vec<_> = hosts.iter().filter(there).collect();
+                // The machine that the place shows is asked first: what is shown is what one gets.
+                sites.sort_by_key(|host| Reverse(views::free_gpus(host, &wanted.shape.gpu_model)));
+                (sites, "No available nodes found")
             }
         };
         for host in sites {

@@ -21,7 +21,7 @@ use crate::{
         offer::{Bounds, Ports, PriceRule, Rates, Resources, Restriction, SpotTerms, Stock, Supply},
     },
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// GB of disk of the smallest VM (documented).
 pub const STORAGE_GB_MIN: u32 = 100;
@@ -187,10 +187,10 @@ fn gpus(id: &HostnodeId, free: &Object<'_>, dropped: &mut Vec<Dropped>) -> Resul
     for gpu in listed.array().ok_or("gpus: not an array")?.into_iter().take(GPUS_MAX as usize) {
         let gpu = gpu.object().ok_or("gpus: one is not an object")?;
         let name = gpu.text("v0Name").ok_or("gpus: one has no `v0Name`")?;
-        let mut drop =
+        let mut dropping =
             |why: &str| dropped.push(Dropped { what: format!("{id} gpu {}", shown(&name)), why: why.into() });
         let Some(model) = gpu_model(&name) else {
-            drop("it is not a GPU model");
+            dropping("it is not a GPU model");
             continue;
         };
         let named = |why: String| format!("gpu {model}: {why}");
@@ -199,10 +199,9 @@ fn gpus(id: &HostnodeId, free: &Object<'_>, dropped: &mut Vec<Dropped>) -> Resul
         let price = gpu.price("price_per_hr").map_err(named)?;
         let price = price.or((count == 0).then_some(HourlyRate::ZERO)).ok_or_else(|| named("no price".into()))?;
         // Two lines of one model cannot both be counted on: the first stands.
-        if gpus.contains_key(&model) {
-            drop("it is listed twice");
-        } else {
-            gpus.insert(model, Stock { free: count, price });
+        match gpus.entry(model) {
+            Entry::Vacant(place) => drop(place.insert(Stock { free: count, price })),
+            Entry::Occupied(_) => dropping("it is listed twice"),
         }
     }
     Ok(gpus)

@@ -209,7 +209,9 @@ fn ports(forwards: &Value) -> Result<Vec<(Option<u16>, u16)>, Reply> {
     let pairs = forwards.as_array().ok_or_else(|| Reply::wrong("port_forwards", WRONG))?;
     let pair = |pair: &Value| {
         let outside = &pair["external_port"];
-        let wished = if outside.is_null() { Some(None) } else { port(outside).map(Some) };
+        // 0 and nothing both leave it to the marketplace (recorded, skyward sends 0).
+        let any = outside.is_null() || outside.as_u64() == Some(0);
+        let wished = if any { Some(None) } else { port(outside).map(Some) };
         Some((wished?, port(&pair["internal_port"])?))
     };
     let ports: Option<Vec<_>> = pairs.iter().map(pair).collect();

@@ -8,7 +8,7 @@ use crate::{
     io::net::Request,
     market::WorldVm,
     model::{
-        Hostnode, HourlyRate, InstanceStatus,
+        GpuModel, Hostnode, HourlyRate, InstanceStatus,
         offer::{Location, Resources, Supply},
     },
 };
@@ -21,6 +21,9 @@ pub use crate::market::tensordock_v0::fake::uuid_of;
 pub const ORGANIZATION: &str = "00000000-0000-4000-8000-00000000cafe";
 /// Data centres of this tier: 3 in the vendor's examples.
 const TIER: u32 = 3;
+/// Whether a VM can have an address of its own: a create may ask for one everywhere here, so it is said everywhere. Some
+/// clients rent nowhere else (recorded, Merv).
+const DEDICATED_IPS: bool = true;
 
 /// A price as a JSON number. What a vendor shows is for reading only: binary floating point writes six decimals exactly.
 fn number(rate: HourlyRate) -> Value {
@@ -37,6 +40,11 @@ fn resources(host: &Hostnode) -> Option<&Resources> {
         Supply::Resources(resources) => Some(resources),
         Supply::Lots(_) => None,
     }
+}
+
+/// How many GPUs of a model are free on a machine.
+pub fn free_gpus(host: &Hostnode, model: &GpuModel) -> u32 {
+    resources(host).and_then(|own| own.gpus.get(model)).map_or(0, |stock| stock.free)
 }
 
 fn pricing(resources: &Resources) -> Value {
@@ -65,7 +73,7 @@ fn hostnode(host: &Hostnode) -> Option<Value> {
         "max_vcpus": vcpus.free,
         "max_ram_gb": ram_gb.free,
         "max_storage_gb": storage_gb.free,
-        "has_public_ip_available": false,
+        "has_public_ip_available": DEDICATED_IPS,
     });
     let each = |most: fn(&crate::model::offer::Restriction) -> u32| {
         restrictions.iter().filter(|(count, _)| **count > 0).map(|(count, limit)| most(limit) / count).min()
@@ -139,7 +147,7 @@ pub fn places(hosts: &[Hostnode]) -> Reply {
                 },
                 "pricing": pricing(own),
                 "network_features": {
-                    "dedicated_ip_available": false,
+                    "dedicated_ip_available": DEDICATED_IPS,
                     "port_forwarding_available": !host.ports.free().is_empty(),
                     "network_storage_available": false,
                 },

@@ -4,7 +4,7 @@
 //! anything can have reached the other side: that decides whether a write is in doubt.
 
 use super::Awaited;
-use crate::model::time;
+use crate::model::{Timestamp, time};
 use std::{fmt, time::Duration};
 
 /// No answer is read beyond this. A scan of 10,000 hostnodes pretty-printed has 18 MB (measured, CRATES).
@@ -100,15 +100,16 @@ impl Response {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// How long it asks to be left alone, at most [`RETRY_AFTER_MAX`]: `Retry-After` in seconds, or as a date, which is told
-    /// against the answer's own `Date`.
-    pub fn retry_after(&self) -> Option<Duration> {
+    /// How long it asks to be left alone, at most [`RETRY_AFTER_MAX`]: `Retry-After` in seconds, or as a date. A date is told
+    /// against the answer's own `Date`, for the server's clock may be off; where it has none, against `now`, where that is
+    /// known.
+    pub fn retry_after(&self, now: Option<Timestamp>) -> Option<Duration> {
         let value = self.header("retry-after")?.trim();
         let wait = match value.parse::<u64>() {
             Ok(seconds) => Duration::from_secs(seconds),
             Err(_) => {
                 let date = |text: &str| jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp());
-                time::elapsed(date(self.header("date")?)?, date(value)?)
+                time::elapsed(self.header("date").and_then(date).or(now)?, date(value)?)
             }
         };
         Some(wait.min(RETRY_AFTER_MAX))

@@ -11,7 +11,7 @@
 
 use crate::{
     io::{clock::Clock, net::Response},
-    model::{MarketplaceName, Timestamp, time},
+    model::{MarketplaceName, Timestamp},
 };
 use std::{
     collections::BTreeMap,
@@ -22,8 +22,6 @@ use tokio::sync::Mutex;
 
 /// The statuses with which `Retry-After` says when to come back. Source: RFC 9110, RFC 6585 (documented).
 const WAIT_STATUSES: [u16; 2] = [429, 503];
-/// A longer wait is not believed.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
 /// The slots of one account.
 #[derive(Debug, Default)]
@@ -93,24 +91,9 @@ impl Pacer {
     }
 }
 
-/// How long an answer asks us to wait, whatever else it says: `Retry-After`, in seconds or as a date. A date is told against
-/// the answer's own `Date`, for the server's clock may be off; where it has none, against ours.
-pub fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
-    let value = response.header("retry-after")?.trim();
-    let wait = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => time::elapsed(response.header("date").and_then(date).unwrap_or(now), date(value)?),
-    };
-    Some(wait.min(RETRY_AFTER_MAX))
-}
-
-/// Likewise, only where the status itself says that we are to wait.
+/// How long an answer asks us to wait, where its status itself says that we are to.
 pub fn told_to_wait(response: &Response, now: Timestamp) -> Option<Duration> {
-    if WAIT_STATUSES.contains(&response.status) { retry_after(response, now) } else { None }
-}
-
-fn date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp())
+    if WAIT_STATUSES.contains(&response.status) { response.retry_after(Some(now)) } else { None }
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl<'a> Answer<'a> {
         Self {
             status: response.status,
             original_status: response.header(ORIGINAL_STATUS).and_then(|status| status.trim().parse().ok()),
-            retry_after: response.retry_after(),
+            retry_after: response.retry_after(None),
             success,
             error: error.map(|text| without_secrets(request, text)),
             object,

@@ -69,7 +69,7 @@ impl<'a> Answer<'a> {
         let token = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
         Self {
             status: response.status,
-            retry_after: response.retry_after(),
+            retry_after: response.retry_after(None),
             inner_status,
             says_no,
             error: error.map(|text| token.map_or(text.clone(), |token| without(text, token))),

@@ -54,7 +54,7 @@ impl<'a> Answer<'a> {
         Self {
             status: response.status,
             original_status: response.header(ORIGINAL_STATUS).and_then(|status| status.trim().parse().ok()),
-            retry_after: response.retry_after(),
+            retry_after: response.retry_after(None),
             asks_only_who: request.header("authorization").is_some()
                 && request.body.is_empty()
                 && request.query.is_empty()

@@ -11,6 +11,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod changed;
+mod failures;
+mod honest;
 mod json;
 mod life;
 mod sane;

@@ -20,8 +20,20 @@ const WORD: &str = "Zorkified";
 /// Of a longer list only so many are looked into: the others are alike.
 const ITEMS: usize = 3;
 /// What stands where a value should.
-const NONSENSE: [&str; 12] =
-    ["-1", "-0.000001", "1e300", "99999999999999999999", "\"-3\"", "\"NaN\"", "null", "true", "false", "[]", "{}", "[[]]"];
+const NONSENSE: [&str; 12] = [
+    "-1",
+    "-0.000001",
+    "1e300",
+    "99999999999999999999",
+    "\"-3\"",
+    "\"NaN\"",
+    "null",
+    "true",
+    "false",
+    "[]",
+    "{}",
+    "[[]]",
+];
 
 /// The text that stands in the answer since.
 fn word_in(what: &str) -> String {

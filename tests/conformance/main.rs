@@ -12,9 +12,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod changed;
+mod exchanges;
 mod failures;
 mod honest;
 mod json;
 mod life;
+mod papers;
+mod requests;
 mod sane;
 mod stand;

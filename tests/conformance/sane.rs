@@ -3,12 +3,12 @@
 //!
 //! A [`Sane`] noun tells its own faults, as text; a good one has none.
 
+use spotscale::market::Deployed;
 use spotscale::model::{
-    Balance, Hostnode, HourlyRate, Instance, InstanceStatus, Lookup, Refusal, Scan, Usd,
+    Balance, Hostnode, HourlyRate, Instance, InstanceId, InstanceStatus, Lookup, Refusal, Scan, Usd,
     inventory::Dropped,
     offer::{BidAnswer, Location, Ports, Rates, SpotTerms, Supply},
 };
-use spotscale::market::Deployed;
 
 /// "No amount above this is believed, from anyone" (`model::money`): 10^9 USD, or that per hour.
 pub const AMOUNT_MICROS_MAX: u64 = 1_000_000_000_000_000;
@@ -27,6 +27,10 @@ const PORTS_MAX: usize = 65_536;
 pub trait Sane {
     /// All of them.
     fn faults(&self) -> Vec<String>;
+    /// The new VM that it tells of.
+    fn made(&self) -> Option<InstanceId> {
+        None
+    }
 }
 
 /// A text's faults.
@@ -82,6 +86,10 @@ impl Sane for Balance {
 }
 
 impl Sane for Deployed {
+    fn made(&self) -> Option<InstanceId> {
+        Some(self.id.clone())
+    }
+
     fn faults(&self) -> Vec<String> {
         let Self { id, quoted, address, ports } = self;
         let mut faults = text("id", id.as_str());

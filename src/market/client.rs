@@ -14,7 +14,7 @@
 //! was sent, any 5xx (a proxy's header included), any answer that cannot be read, and any 200 that does not say success:
 //! only a readable refusal settles it as not made.
 
-use super::{Dialect, Effect, Exchange, ORIGINAL_STATUS};
+use super::{Dialect, Effect, Exchange, ORIGINAL_STATUS, hush::hushed};
 use crate::{
     io::{
         clock::Clock,
@@ -243,6 +243,7 @@ impl Client {
             Err(NetError::NotSent(why)) => (Answered::NotSent, Err(Refusal::Unreachable(format!("not sent: {why}")))),
             Err(NetError::Lost(why)) => (Answered::Lost, Err(Refusal::Unreachable(why))),
         };
+        let outcome = outcome.map_err(|refusal| hushed(&exchange.request, refusal));
         let took = self.clock.monotonic().saturating_sub(sent_at);
         let result = match &outcome {
             Ok(_) => "ok",

@@ -9,6 +9,7 @@
 
 mod call;
 pub mod client;
+mod hush;
 pub mod json;
 pub mod raw;
 pub mod tensordock_v0;

@@ -61,6 +61,18 @@ pub struct Dropped {
     pub why: String,
 }
 
+/// No list names more that it dropped: whoever reads them has seen enough, and the list is not complete anyhow.
+pub const DROPPED_MAX: usize = 1_000;
+
+impl Dropped {
+    /// Names one more thing, up to [`DROPPED_MAX`].
+    pub fn name(what: impl Into<String>, why: impl Into<String>, dropped: &mut Vec<Self>) {
+        if dropped.len() < DROPPED_MAX {
+            dropped.push(Self { what: what.into(), why: why.into() });
+        }
+    }
+}
+
 /// A list as read: what was understood and what was dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan<T> {

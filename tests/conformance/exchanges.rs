@@ -4,11 +4,14 @@
 use crate::sane::Sane;
 use spotscale::{
     io::net::{Request, Response},
-    market::{Dialect, Effect, Exchange, Order, Stop},
+    market::{
+        Dialect, Effect, Exchange, Order, Stop,
+        client::{Client, WriteOutcome},
+    },
     model::{HostnodeId, InstanceId, PriceType, Refusal, Shape, offer::Bid},
     settings::Api,
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, pin::Pin};
 
 /// What a reader made of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +24,18 @@ pub struct Told {
     pub made: Option<InstanceId>,
 }
 
+/// What the client makes of an exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// Whether it is known what it did.
+    pub settled: bool,
+    /// What was read.
+    pub told: Told,
+}
+
+/// An exchange under way.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Sent> + 'a>>;
+
 /// One exchange.
 pub struct Reader {
     /// Its call.
@@ -30,19 +45,40 @@ pub struct Reader {
     /// What is sent.
     pub request: Request,
     /// What is read.
-    pub read: Box<dyn Fn(&Response) -> Told>,
+    pub read: Box<dyn Fn(&Response) -> Told + Send + Sync>,
+    /// Sends it.
+    #[allow(dead_code, reason = "the suite reads, the fuzzing sends too")]
+    pub send: Box<dyn for<'a> Fn(&'a Client) -> Sending<'a> + Send + Sync>,
+}
+
+fn told<T: Sane>(outcome: Result<T, Refusal>) -> Told {
+    let (faults, made) = (outcome.faults(), outcome.as_ref().ok().and_then(Sane::made));
+    Told { refusal: outcome.err(), faults, made }
 }
 
 /// An exchange as a reader.
 pub fn reader<T: Sane + 'static>(exchange: Exchange<T>) -> Reader {
     let Exchange { call, request, effect, read } = exchange;
     let asked = request.clone();
-    let read = move |response: &Response| {
-        let outcome = read(&asked, response);
-        let (faults, made) = (outcome.faults(), outcome.as_ref().ok().and_then(Sane::made));
-        Told { refusal: outcome.err(), faults, made }
-    };
-    Reader { call: call.to_owned(), effect, request, read: Box::new(read) }
+    let again = request.clone();
+    Reader {
+        call: call.to_owned(),
+        effect,
+        request,
+        read: Box::new(move |response| told(read(&asked, response))),
+        send: Box::new(move |client| {
+            let exchange = Exchange { call, request: again.clone(), effect, read };
+            Box::pin(async move {
+                match effect {
+                    Effect::Reads => Sent { settled: true, told: told(client.read(exchange).await) },
+                    Effect::Writes => match client.write(exchange).await {
+                        WriteOutcome::Settled(outcome) => Sent { settled: true, told: told(outcome) },
+                        WriteOutcome::InDoubt(refusal) => Sent { settled: false, told: told::<T>(Err(refusal)) },
+                    },
+                }
+            })
+        }),
+    }
 }
 
 /// A bid that any dialect can say.

@@ -6,7 +6,7 @@
 use spotscale::market::Deployed;
 use spotscale::model::{
     Balance, Hostnode, HourlyRate, Instance, InstanceId, InstanceStatus, Lookup, Refusal, Scan, Usd,
-    inventory::Dropped,
+    inventory::{DROPPED_MAX, Dropped},
     offer::{BidAnswer, Location, Ports, Rates, SpotTerms, Supply},
 };
 
@@ -18,8 +18,6 @@ pub const GPUS_MAX: u32 = 4_096;
 pub const SIZE_MAX: u32 = 100_000_000;
 /// No text of a vendor's that we keep is longer, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1_000;
-/// No list names more things that it dropped.
-pub const DROPPED_MAX: usize = 1_000;
 /// Nothing has more ports than there are.
 const PORTS_MAX: usize = 65_536;
 

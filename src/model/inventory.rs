@@ -139,6 +139,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_dropped_is_named_up_to_the_bound() {
+        let mut dropped = Vec::new();
+        (0..DROPPED_MAX + 5).for_each(|place| Dropped::name(format!("#{place}"), "it has no id", &mut dropped));
+        assert_eq!((dropped.len(), dropped[DROPPED_MAX - 1].what.as_str()), (DROPPED_MAX, "#999"));
+    }
+
+    #[test]
     fn a_failed_attempt_keeps_the_last_answer_but_is_not_current() {
         let mut reading = Reading::taken(Timestamp::UNIX_EPOCH, 7);
         assert_eq!(reading.current().map(|dated| dated.value), Some(7));

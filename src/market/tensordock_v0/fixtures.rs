@@ -1,7 +1,7 @@
 //! Every fixture goes through the dialect, and what comes out is compared with `fixtures/GOLDEN`, line by line.
 //!
-//! Each case begins a line `call [id] <- file status/original: outcome`, by which the conformance suite knows which call
-//! a fixture answers.
+//! Each case begins a line `call <- file status/original: outcome`, by which `tests/conformance` knows which call a fixture
+//! answers.
 
 use super::*;
 use crate::{
@@ -271,9 +271,8 @@ pub(super) fn order() -> Order {
 fn every_fixture_reads_as_the_golden_file_says() {
     let mut actual = String::new();
     for case in CASES {
-        let (file, status, original, call, id) = case;
-        let asked = format!("{call} {id}");
-        writeln!(actual, "{} <- {file} {status}/{original}: {}", asked.trim_end(), read(case)).unwrap();
+        let (file, status, original, call, _) = case;
+        writeln!(actual, "{call} <- {file} {status}/{original}: {}", read(case)).unwrap();
     }
     let golden = String::from_utf8(fixture("GOLDEN")).unwrap();
     assert!(actual == golden, "fixtures/GOLDEN differs; read was:\n{actual}");

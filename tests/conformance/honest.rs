@@ -26,8 +26,12 @@ fn told(after: &str, before: &str, word: &str) -> bool {
     after == before || after.is_empty() || after == word
 }
 
+/// A model is what it was, none, or one that is made of the new word.
 fn model(after: Option<&GpuModel>, before: Option<&GpuModel>, word: &str) -> bool {
-    after.is_none() || after == before || after.is_some_and(|model| model.as_str().contains(&word.to_lowercase()))
+    let plain = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+    };
+    after.is_none() || after == before || after.is_some_and(|model| plain(model.as_str()).contains(&plain(word)))
 }
 
 /// An end that was known is not forgotten, and moves only nearer.
@@ -101,7 +105,7 @@ impl Honest for Hostnode {
             (Supply::Resources(after), Supply::Resources(before)) => {
                 let gpus = after.gpus.iter().all(|(model, after)| match before.gpus.get(model) {
                     Some(before) => stock(*after, *before),
-                    None => model.as_str().contains(&word.to_lowercase()),
+                    None => self::model(Some(model), None, word),
                 });
                 gpus && stock(after.vcpus, before.vcpus)
                     && stock(after.ram_gb, before.ram_gb)
@@ -109,9 +113,8 @@ impl Honest for Hostnode {
                     && after.rule == before.rule
             }
             (Supply::Lots(after), Supply::Lots(before)) => after.iter().all(|after| {
-                let renamed = after.shape.gpu_model.as_str().contains(&word.to_lowercase());
                 before.iter().any(|before| {
-                    (renamed || after.shape.gpu_model == before.shape.gpu_model)
+                    model(Some(&after.shape.gpu_model), Some(&before.shape.gpu_model), word)
                         && after.shape.gpus <= before.shape.gpus
                         && dearer(after.rates.total(), before.rates.total())
                 })

@@ -63,7 +63,8 @@ fn sources(api: Api) -> BTreeMap<String, String> {
         let mut words = line.split_whitespace();
         let (file, strength) = (words.next()?, words.next()?);
         let says_where = words.next().is_some();
-        let known = file.contains('.') && STRENGTHS.contains(&strength) && says_where;
+        // Only what is ours comes from nowhere.
+        let known = file.contains('.') && STRENGTHS.contains(&strength) && (says_where || strength == "assumed");
         known.then(|| (file.to_owned(), strength.to_owned()))
     };
     text.lines().filter_map(marked).collect()

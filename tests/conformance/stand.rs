@@ -17,6 +17,7 @@ use spotscale::{
     model::{
         Hostnode, Instance, InstanceId, Lookup, PriceType, Refusal, Scan, Shape, Timestamp,
         offer::{Bid, BidAnswer, Ports, Supply},
+        time,
     },
     settings::Api,
     sim::{Fault, Faults, InProcess, Market, Temper, Truth, Vm, World, WorldOptions, clock::VirtualClock},
@@ -37,6 +38,8 @@ pub const PASSWORD: &str = "The-passw0rd-of-a-test";
 const SSH_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIaXnsdHVQJ8sp4Vj2p0Y3z9cQ0nXkzYXn2Qz6m0N6Y demo";
 /// What a policy that says no image rents: every marketplace can be asked for it.
 const IMAGE: &str = "Ubuntu 22.04 LTS";
+/// No test takes longer, so that a VM that can be counted on for this long is there until its end.
+const LASTING: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// What every world's account begins with, USD.
 const BALANCE: &str = "1000";
 /// Requests per second in thousandths: a pace that costs no time worth mentioning.
@@ -199,7 +202,9 @@ impl Stand {
 
     /// An order that can be had now: one GPU on the first machine that sells it so.
     pub async fn order(&self, name: &str, price_type: PriceType) -> Order {
-        for host in self.hostnodes().await.items.iter().filter(|host| host.online) {
+        let lasts =
+            |host: &Hostnode| host.available_until.is_none_or(|end| end > time::after(self.clock.now(), LASTING));
+        for host in self.hostnodes().await.items.iter().filter(|host| host.online && lasts(host)) {
             let models: Vec<_> = match &host.supply {
                 Supply::Resources(resources) => resources.gpus.keys().cloned().collect(),
                 Supply::Lots(lots) => lots.iter().map(|lot| lot.shape.gpu_model.clone()).collect(),

@@ -16,9 +16,12 @@ use spotscale::{
     settings::Api,
 };
 
+/// Makes a folder's own readers.
+type Own = fn() -> Vec<Reader>;
+
 /// Of a marketplace; none where the verbs and raw calls are all that there is.
 pub fn own(api: Api) -> Vec<Reader> {
-    const OWN: [(Api, fn() -> Vec<Reader>); 1] = [(Api::TensordockV0, tensordock_v0)];
+    const OWN: [(Api, Own); 1] = [(Api::TensordockV0, tensordock_v0)];
     OWN.iter().filter(|(of, _)| *of == api).flat_map(|(_, readers)| readers()).collect()
 }
 

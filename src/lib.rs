@@ -77,8 +77,8 @@
 //! # Where to start reading
 //!
 //! The nouns ([`model`]), then [`plan`] from its top, then `engine/tick.rs`, which reads like the drawing above. Another
-//! marketplace is one folder in [`market`] beside `tensordock_v0`, with its fixtures. A new command is one file in
-//! [`cli`]. A new metric is one field in [`metrics`].
+//! marketplace is one folder in [`market`] beside `tensordock_v0`, with its fixtures: [`market::adding`] says how. A new
+//! command is one file in [`cli`]. A new metric is one field in [`metrics`].
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

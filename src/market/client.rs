@@ -21,7 +21,7 @@ pub mod pace;
 
 pub use pace::Pacer;
 
-use super::{Dialect, Effect, Exchange, ORIGINAL_STATUS};
+use super::{Dialect, Effect, Exchange, ORIGINAL_STATUS, hush::hushed};
 use crate::{
     io::{
         clock::Clock,
@@ -316,6 +316,7 @@ impl Client {
             Err(NetError::NotSent(why)) => (Answered::NotSent, Err(Refusal::Unreachable(format!("not sent: {why}")))),
             Err(NetError::Lost(why)) => (Answered::Lost, Err(Refusal::Unreachable(why))),
         };
+        let outcome = outcome.map_err(|refusal| hushed(&exchange.request, refusal));
         let (outcome, told_to_wait) = match outcome {
             // Not every language reads the header.
             Err(Refusal::Throttled { retry_after: None }) => {

@@ -88,7 +88,7 @@ impl<'a> Json<'a> {
     /// Why it cannot be believed.
     pub fn price(self) -> Result<HourlyRate, String> {
         let literal = self.literal().ok_or("not a price")?;
-        HourlyRate::from_price_literal(literal.trim()).map_err(|error| error.to_string())
+        HourlyRate::from_price_literal(literal.trim()).map_err(|error| shown(&error.to_string()))
     }
 
     /// An amount that may be negative; what is finer than a micro rounds down.
@@ -97,7 +97,7 @@ impl<'a> Json<'a> {
     /// Why it cannot be believed.
     pub fn amount(self) -> Result<Usd, String> {
         let literal = self.literal().ok_or("not an amount")?;
-        Usd::from_balance_literal(literal.trim()).map_err(|error| error.to_string())
+        Usd::from_balance_literal(literal.trim()).map_err(|error| shown(&error.to_string()))
     }
 
     /// A decimal number in millionths, rounded down.
@@ -214,6 +214,13 @@ mod tests {
         for text in [r#"{"p":-0.1}"#, r#"{"p":1e99}"#, r#"{"p":true}"#, r#"{"p":[1]}"#, r#"{"p":"free"}"#] {
             assert!(object(text).price("p").is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_no_money_is_quoted_without_its_control_characters() {
+        let odd = object(r#"{"p":"\u0000\u001b[31m\n"}"#);
+        assert_eq!(odd.price("p"), Err("p: `  [31m` is not a decimal number".to_owned()));
+        assert_eq!(odd.get("p").unwrap().amount(), Err("`  [31m` is not a decimal number".to_owned()));
     }
 
     #[test]

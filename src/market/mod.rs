@@ -5,10 +5,12 @@
 //! The other side of the counter ([`Fake`]) lives in the same folder: it reads our request, asks a simulated world
 //! ([`Backend`]), and answers in kind.
 //!
-//! A marketplace more is one folder with its dialect, fake and fixtures, and one line in [`language`].
+//! A marketplace more is one folder with its dialect, fake and fixtures, and one line in [`language`]: see [`adding`].
 
+pub mod adding;
 mod call;
 pub mod client;
+mod hush;
 pub mod json;
 pub mod raw;
 pub mod tensordock_v0;

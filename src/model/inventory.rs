@@ -62,6 +62,18 @@ pub struct Dropped {
     pub why: String,
 }
 
+/// No list names more that it dropped: whoever reads them has seen enough, and the list is not complete anyhow.
+pub const DROPPED_MAX: usize = 1_000;
+
+impl Dropped {
+    /// Names one more thing, up to [`DROPPED_MAX`].
+    pub fn name(what: impl Into<String>, why: impl Into<String>, dropped: &mut Vec<Self>) {
+        if dropped.len() < DROPPED_MAX {
+            dropped.push(Self { what: what.into(), why: why.into() });
+        }
+    }
+}
+
 /// A list as read: what was understood and what was dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan<T> {
@@ -137,6 +149,13 @@ pub struct Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_dropped_is_named_up_to_the_bound() {
+        let mut dropped = Vec::new();
+        (0..DROPPED_MAX + 5).for_each(|place| Dropped::name(format!("#{place}"), "it has no id", &mut dropped));
+        assert_eq!((dropped.len(), dropped[DROPPED_MAX - 1].what.as_str()), (DROPPED_MAX, "#999"));
+    }
 
     #[test]
     fn a_failed_attempt_keeps_the_last_answer_but_is_not_current() {

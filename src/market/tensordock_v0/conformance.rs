@@ -1,5 +1,7 @@
 //! Dialect and fake talk to each other about a tiny world, verb by verb; the fake's answers have every field that the
 //! documents' examples have; and the fake is as strict as the real API.
+//!
+//! What every marketplace must do is examined in `tests/conformance`; here is what is this one's own.
 
 use super::{
     fake::{TensordockV0Fake, order::IMAGES},

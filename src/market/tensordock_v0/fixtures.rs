@@ -1,4 +1,7 @@
 //! Every fixture goes through the dialect, and what comes out is compared with `fixtures/GOLDEN`, line by line.
+//!
+//! Each case begins a line `call <- file status/original: outcome`, by which `tests/conformance` knows which call a fixture
+//! answers.
 
 use super::*;
 use crate::{
@@ -9,7 +12,7 @@ use crate::{
         offer::{Rates, Resources, Stock, Supply},
     },
 };
-use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
+use std::{fmt::Write, path::PathBuf};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/market/tensordock_v0/fixtures")
@@ -273,94 +276,4 @@ fn every_fixture_reads_as_the_golden_file_says() {
     }
     let golden = String::from_utf8(fixture("GOLDEN")).unwrap();
     assert!(actual == golden, "fixtures/GOLDEN differs; read was:\n{actual}");
-}
-
-#[test]
-fn every_fixture_is_read_and_has_a_marked_source() {
-    let files: BTreeSet<String> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != "SOURCES" && name != "GOLDEN")
-        .collect();
-    let sources = String::from_utf8(fixture("SOURCES")).unwrap();
-    let marked: BTreeSet<String> = sources
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let (file, mark) = (words.next()?, words.next()?);
-            let known = file.contains('.') && ["recorded", "documented", "assumed"].contains(&mark);
-            known.then(|| file.to_owned())
-        })
-        .collect();
-    let read: BTreeSet<String> = CASES.iter().map(|(file, ..)| (*file).to_owned()).collect();
-    assert_eq!(files, marked);
-    assert_eq!(files, read);
-}
-
-mod mutated {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        /// Bytes of the fixtures are replaced, removed and doubled: whatever comes out, nothing panics, and what is
-        /// believed is within bounds.
-        #[test]
-        fn no_mutation_of_a_fixture_panics(
-            case in 0..CASES.len(),
-            edits in proptest::collection::vec((any::<usize>(), 0usize..4, any::<u8>()), 0..12),
-        ) {
-            let (file, status, original, call, id) = CASES[case];
-            let mut response = super::response(file, status, original);
-            for (at, kind, byte) in edits {
-                let at = at % response.body.len().max(1);
-                let tokens: [&[u8]; 4] = [b"-1", b"1e999", b"null", b"{}"];
-                match kind {
-                    0 => response.body.insert(at, byte),
-                    1 if at < response.body.len() => { response.body.remove(at); }
-                    2 => { response.body.truncate(at); }
-                    _ => { response.body.splice(at..at, tokens[usize::from(byte % 4)].iter().copied()); }
-                }
-            }
-            let dialect = dialect();
-            match call {
-                "hostnodes" => {
-                    let exchange = dialect.hostnodes();
-                    let _ = (exchange.read)(&exchange.request, &response);
-                }
-                "instances" => {
-                    let exchange = dialect.instances();
-                    let _ = (exchange.read)(&exchange.request, &response);
-                }
-                "deploy" => {
-                    let exchange = dialect.deploy(&order()).unwrap();
-                    let _ = (exchange.read)(&exchange.request, &response);
-                }
-                call if !crate::market::CALLS.contains(&call) => {
-                    let _ = crate::market::tensordock_v0::sdk_tests::told(call, id, &response);
-                }
-                _ => {
-                    let exchange = dialect.instance(&VM.parse().unwrap()).unwrap();
-                    let _ = (exchange.read)(&exchange.request, &response);
-                    if let Some(exchange) = id.parse().ok().and_then(|id| dialect.hostnode(&id)) {
-                        let _ = (exchange.read)(&exchange.request, &response);
-                    }
-                    for exchange in [dialect.terminate(&VM.parse().unwrap()), dialect.whoami()] {
-                        let _ = (exchange.read)(&exchange.request, &response);
-                    }
-                    let exchange = dialect.balance().unwrap();
-                    let _ = (exchange.read)(&exchange.request, &response);
-                }
-            }
-        }
-
-        /// A list that lost its end, or anything else, is never taken for a shorter one.
-        #[test]
-        fn a_cut_list_is_unreadable(at in 0usize..2_000) {
-            let mut response = super::response("list.json", 200, 200);
-            response.body.truncate(at % (response.body.len() - 2));
-            let exchange = dialect().instances();
-            let read = (exchange.read)(&exchange.request, &response);
-            prop_assert!(matches!(read, Err(Refusal::Malformed(_))), "{read:?}");
-        }
-    }
 }

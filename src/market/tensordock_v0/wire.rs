@@ -78,7 +78,7 @@ pub(in crate::market) fn scan<'a, T>(
             Ok(item) => scan.items.push(item),
             Err(why) => {
                 let what = id.map_or_else(|| format!("#{place}"), |id| shown(&id));
-                scan.dropped.push(Dropped { what, why });
+                Dropped::name(what, why, &mut scan.dropped);
             }
         }
     }
@@ -218,7 +218,7 @@ fn gpus(
     let listed = listed.object().ok_or("gpu: it is not an object by model")?;
     for (name, stock) in listed.members() {
         let Ok(model) = catalogue::canonical(WORDS, name) else {
-            dropped.push(Dropped { what: format!("{id} gpu {}", shown(name)), why: "it is not a GPU model".into() });
+            Dropped::name(format!("{id} gpu {}", shown(name)), "it is not a GPU model", dropped);
             continue;
         };
         let named = |why: String| format!("gpu {model}: {why}");

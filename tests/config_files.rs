@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use spotscale::{
-    policy::{self, Checked, Context, terms::Mode},
+    policy::{self, Checked, Context, Fault, terms::Mode},
     settings,
 };
 use std::{
@@ -89,7 +89,10 @@ fn every_sample_is_without_fault() {
             let policy = checked.policy.unwrap();
             assert!(mode.is_none_or(|mode| policy.mode == mode), "{}", file.display());
             if folder.starts_with("demo") {
-                assert_eq!(checked.warnings, vec![], "{}", file.display());
+                // One of them spans a marketplace that has no image of that name.
+                let spans = policy.marketplaces.is_none();
+                let known = |warning: &Fault| spans && warning.key == "instance.image";
+                assert!(checked.warnings.iter().all(known), "{}: {:?}", file.display(), checked.warnings);
                 assert_eq!(file.file_stem().unwrap().to_str(), Some(policy.fleet.as_str()));
             }
         }

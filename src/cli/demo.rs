@@ -2,8 +2,8 @@
 //!
 //! A simulated marketplace on loopback, the daemon on it over real HTTP, the status page and the metrics. The market's
 //! and the daemon's clock run faster than life; deadlines of the network and a quote's minute stay real. So that there
-//! is something to survive, a rival outbids one of our VMs and a host with one of ours dies, early enough for a short
-//! demo to see both.
+//! is something to survive, a rival outbids one of our VMs, a host with one of ours dies, and one of the three
+//! marketplaces answers nothing but errors for a while, early enough for a short demo to see all of it.
 
 use super::{
     Context,
@@ -22,9 +22,9 @@ use crate::{
         entropy::{self, OsEntropy},
         store::SqliteStore,
     },
-    model::{HourlyRate, PriceType, Usd, time},
-    settings::{self, Settings},
-    sim::{Absence, Faults, Market, Truth, VmState, World, WorldOptions, serve},
+    model::{HourlyRate, MarketplaceName, PriceType, Timestamp, Usd, time},
+    settings::{self, Api, Settings, Vendor},
+    sim::{Absence, Fault, Faults, Market, Origin, Truth, VmState, World, WorldOptions, faults::Effected, serve},
 };
 use std::{
     collections::BTreeMap,
@@ -42,8 +42,14 @@ const OPENING_BALANCE: Usd = Usd::from_micros(400_000_000);
 const LISTEN_DEFAULT: &str = "127.0.0.1:9746";
 /// Market time after which a rival outbids one of ours.
 const OUTBID_AFTER: Duration = Duration::from_secs(20 * 60);
+/// Market time between that and the failure of a marketplace, half-way through the demo that the README names.
+const MARKETPLACE_FAILS_AFTER: Duration = Duration::from_secs(5 * 60);
 /// Market time between that and the death of a host.
-const HOST_DIES_AFTER: Duration = Duration::from_secs(10 * 60);
+const HOST_DIES_AFTER: Duration = Duration::from_secs(5 * 60);
+/// Market time between that and the end of the marketplace's failure.
+const MARKETPLACE_RETURNS_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Which marketplace fails.
+const FAILING: Api = Api::Vectordash;
 /// Market time that the trouble lasts.
 const TROUBLE_LASTS: Duration = Duration::from_secs(2 * 3_600);
 /// Letters of the marketplace's key and token, drawn anew for each demo.
@@ -170,17 +176,17 @@ pub fn demo(context: &Context, arguments: &DemoArguments) -> Result<Ending, Fail
         trouble.abort();
         serving.abort();
         ran?;
-        let truth = {
+        let truths = {
             let mut market = market.lock().unwrap_or_else(PoisonError::into_inner);
-            market.world.advance(clock.now());
-            market.world.truth()
+            market.advance(clock.now());
+            market.truths()
         };
-        summarize(context, &handle.status(), &truth);
+        summarize(context, &handle.status(), &truths);
         Ok(Ending::Done)
     })
 }
 
-/// Outbids one of our spot VMs, then kills a host of ours.
+/// Outbids one of our spot VMs, lets a marketplace fail, kills a host of ours, and mends the marketplace.
 async fn make_trouble(market: Shared, clock: Arc<dyn Clock>) {
     clock.sleep(OUTBID_AFTER).await;
     {
@@ -196,9 +202,19 @@ async fn make_trouble(market: Shared, clock: Arc<dyn Clock>) {
             }
         }
     }
+    let api = |fault: Option<Fault>| market.lock().unwrap_or_else(PoisonError::into_inner).break_api(FAILING, fault);
+    clock.sleep(MARKETPLACE_FAILS_AFTER).await;
+    say!("{FAILING} answers nothing but errors");
+    api(Some(Fault::ServerError(Effected::No)));
     clock.sleep(HOST_DIES_AFTER).await;
-    let mut market = market.lock().unwrap_or_else(PoisonError::into_inner);
-    market.world.advance(clock.now());
+    kill_a_host(&mut market.lock().unwrap_or_else(PoisonError::into_inner), clock.now());
+    clock.sleep(MARKETPLACE_RETURNS_AFTER).await;
+    say!("{FAILING} answers again");
+    api(None);
+}
+
+fn kill_a_host(market: &mut Market, now: Timestamp) {
+    market.world.advance(now);
     if let Some(vm) = running(&market.world.truth()).into_iter().next_back() {
         say!("the host of {} in {} dies", vm.name, vm.location);
         market.world.vanish(&vm.hostnode, Absence::Dead, TROUBLE_LASTS);
@@ -209,7 +225,7 @@ fn running(truth: &Truth) -> Vec<crate::sim::Vm> {
     truth.alive().filter(|vm| vm.state == VmState::Running).cloned().collect()
 }
 
-fn summarize(context: &Context, status: &Status, truth: &Truth) {
+fn summarize(context: &Context, status: &Status, truths: &BTreeMap<Vendor, Truth>) {
     let columns =
         ["FLEET", "TARGET", "RUNNING", "USD/H", "LIMIT", "GPU-HOURS", "USD SPENT", "ON DEMAND", "USD PER GPU-HOUR"];
     let columns: Vec<Column> = columns
@@ -235,31 +251,56 @@ fn summarize(context: &Context, status: &Status, truth: &Truth) {
         ]);
     }
     say!("\n{}", context.terminal.table(&columns, rows));
-    let gpu_hours = truth.gpu_seconds as f64 / 3_600.0;
-    let ended = truth.vms.iter().filter(|vm| vm.ended.is_some()).count();
-    say!(
-        "market time {} · {} VMs made, {} ended · {} outbids · {gpu_hours:.1} GPU-hours",
-        time::show(time::elapsed(truth.opened_at, truth.at)),
-        truth.vms.len(),
-        ended,
-        truth.outbids,
-    );
-    if let (Some(paid), Some(on_demand)) = (truth.per_gpu_hour(), truth.on_demand_per_gpu_hour()) {
-        let share = 100.0 * paid.to_f64() / on_demand.to_f64().max(f64::MIN_POSITIVE);
+    say!("\n{}\n", marketplaces(context, status));
+    for (vendor, truth) in truths {
+        let vms = truth.vms.iter().filter(|vm| vm.origin == Origin::Api);
+        let (made, ended) = vms.fold((0, 0), |(made, ended), vm| (made + 1, ended + u32::from(vm.ended.is_some())));
+        let gpu_hours = truth.gpu_seconds as f64 / 3_600.0;
+        let doubled = truth.doubled().len();
         say!(
-            "cost per GPU-hour {} USD, on demand on the same hosts {} USD ({share:.0} %)",
-            cents(paid),
-            cents(on_demand)
+            "{vendor}: {made} VMs made, {ended} ended, {} outbids, {doubled} doubled · {gpu_hours:.1} GPU-hours · {} USD spent",
+            truth.outbids,
+            cents(truth.spent)
         );
+        if let (Some(paid), Some(on_demand)) = (truth.per_gpu_hour(), truth.on_demand_per_gpu_hour()) {
+            let share = 100.0 * paid.to_f64() / on_demand.to_f64().max(f64::MIN_POSITIVE);
+            let (paid, on_demand) = (cents(paid), cents(on_demand));
+            say!("  a GPU-hour cost {paid} USD; on demand on the same hosts {on_demand} USD ({share:.0} %)");
+        }
     }
-    let floor = status.accounts.values().map(|account| account.floor).max().unwrap_or_default();
-    say!(
-        "balance {} USD of {} (floor {} USD); doubled VMs: {}",
-        cents(truth.balance),
-        truth.opening_balance,
-        floor,
-        truth.doubled().len()
-    );
+    for (name, account) in &status.accounts {
+        match &account.balance {
+            Some(balance) => say!("{name} holds {} USD over a floor of {} USD", cents(balance.value), account.floor),
+            None => say!("{name} tells nobody what it holds"),
+        }
+    }
+    if let Some(truth) = truths.values().next() {
+        say!("market time {}", time::show(time::elapsed(truth.opened_at, truth.at)));
+    }
+}
+
+/// What runs where.
+fn marketplaces(context: &Context, status: &Status) -> String {
+    let mut rows: BTreeMap<&MarketplaceName, (u32, u32, HourlyRate)> =
+        status.markets.keys().map(|name| (name, (0, 0, HourlyRate::ZERO))).collect();
+    let fleets = status.situation.iter().flat_map(|situation| situation.fleets.values());
+    for member in fleets.flat_map(|state| state.fleet.members.values()) {
+        let (vms, gpus, rate) = rows.entry(&member.marketplace).or_default();
+        *vms += 1;
+        *gpus += member.counted_gpus();
+        *rate = rate.plus(member.committed());
+    }
+    let columns =
+        [Column::Text("MARKETPLACE"), Column::Figure("VMS"), Column::Figure("GPUS COUNTED"), Column::Figure("USD/H")];
+    let rows = rows.into_iter().map(|(name, (vms, gpus, rate))| {
+        vec![
+            Field::from(name.to_string()),
+            Field::maybe(Some(vms)),
+            Field::maybe(Some(gpus)),
+            Field::from(text::rate(rate.into())),
+        ]
+    });
+    context.terminal.table(&columns, rows.collect())
 }
 
 fn per_gpu_hour(amount: Usd, gpu_seconds: u64) -> Option<Usd> {

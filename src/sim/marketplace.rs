@@ -8,6 +8,7 @@
 
 use super::{
     faults::{Effected, Fault, Faults},
+    truth::Truth,
     veil::{Shown, Veil},
     world::World,
 };
@@ -108,6 +109,12 @@ impl Market {
     /// How often an API was called so.
     pub fn calls(&self, api: Api, call: Call) -> u64 {
         self.handled.iter().filter(|((by, of, _), _)| *by == api && *of == call).map(|(_, count)| count).sum()
+    }
+
+    /// Each vendor's whole story so far, by vendor.
+    pub fn truths(&self) -> BTreeMap<Vendor, Truth> {
+        let others = self.elsewhere.iter().map(|(vendor, world)| (*vendor, world.truth()));
+        std::iter::once((Vendor::Tensordock, self.world.truth())).chain(others).collect()
     }
 
     /// Lets all worlds live up to a moment.

@@ -345,7 +345,7 @@ fn instances(scene: &Scene<'_>) -> Markup {
                         td { (vm.price_type.as_deref().unwrap_or("").replace('_', " ")) }
                         td.n { (amount::rate(vm.rate_usd_per_hour)) }
                         td { (vm.age_s.map(|age| span(Duration::from_secs(age))).unwrap_or_default()) }
-                        td.where { (vm.location) }
+                        td.where { (place(&vm.marketplace, &vm.location)) }
                         td.mono { (vm.address.as_deref().unwrap_or("")) (ssh(vm)) }
                     }
                     tr.why { td colspan="8" {
@@ -357,6 +357,11 @@ fn instances(scene: &Scene<'_>) -> Markup {
             }
         }
     }
+}
+
+/// Where something is: the marketplace, and the place where one is told.
+fn place(marketplace: &str, location: &str) -> Markup {
+    html! { (marketplace) @if !location.is_empty() { ", " (location) } }
 }
 
 /// The outside port of SSH, as `:20000`.
@@ -390,7 +395,7 @@ fn offers(scene: &Scene<'_>) -> Markup {
                             @else { td.n { "?" } td.n { "?" } }
                             td.n { (amount::rate(offer.on_demand_usd_per_hour)) }
                             td.n { @if let Some(uptime) = offer.uptime_ratio { (percent(uptime.ppm())) } }
-                            td.where { (offer.location) } td.mono.id { (offer.hostnode) }
+                            td.where { (place(&offer.marketplace, &offer.location)) } td.mono.id { (offer.hostnode) }
                             td class=(format!("v-{}", offer.verdict)) { (offer.verdict.replace('_', " ")) }
                         } } }
                     } }

@@ -17,16 +17,16 @@ use std::{
 };
 
 /// Hostnodes that were listed longer ago than so many scan intervals are stale.
-const STALE_AFTER_SCANS: u32 = 3;
-/// And never sooner than this, however often is scanned.
-const STALE_AFTER_MIN: Duration = Duration::from_secs(90);
+pub const STALE_AFTER_SCANS: u32 = 3;
+/// And never sooner than this, in real time, however often is scanned: so long may a look and what follows from it take.
+pub const STALE_AFTER_MIN: Duration = Duration::from_secs(90);
 
 /// All that a situation is made of.
 pub struct Known<'a> {
     /// The moment.
     pub now: Timestamp,
-    /// Between two looks.
-    pub scan_interval: Duration,
+    /// Machines that were listed longer ago than this, by this clock, are stale.
+    pub stale_after: Duration,
     /// How old a quote may be, by this clock.
     pub quote_age_max: Duration,
     /// In force over all fleets, `--observe` included.
@@ -186,8 +186,7 @@ fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option
     if view.instances.failed.is_some() {
         return Some(Bench::Stale);
     }
-    let stale_after = known.scan_interval.saturating_mul(STALE_AFTER_SCANS).max(STALE_AFTER_MIN);
-    let fresh = |dated: &crate::model::inventory::Dated<_>| time::elapsed(dated.at, known.now) <= stale_after;
+    let fresh = |dated: &crate::model::inventory::Dated<_>| time::elapsed(dated.at, known.now) <= known.stale_after;
     match &view.hostnodes.last {
         Some(dated) if fresh(dated) => None,
         Some(_) | None => Some(Bench::Stale),
@@ -218,7 +217,7 @@ mod tests {
         let limits = sample::status().situation.unwrap().limits;
         situate(&Known {
             now: stage.now,
-            scan_interval: Duration::from_secs(30),
+            stale_after: STALE_AFTER_MIN,
             quote_age_max: Duration::from_secs(60),
             limits: &limits,
             limits_held: None,

@@ -236,9 +236,11 @@ impl Engine {
     pub(super) async fn situate(&self, unanswered: &BTreeMap<MarketplaceName, BTreeSet<HostnodeId>>) -> Situation {
         let book = self.book.lock().await;
         let limits = self.limits();
+        let stale_after = self.settings.scan_interval.saturating_mul(situate::STALE_AFTER_SCANS);
+        let stale_after = stale_after.max(self.clock.of_real(situate::STALE_AFTER_MIN));
         situate::situate(&Known {
             now: self.clock.now(),
-            scan_interval: self.settings.scan_interval,
+            stale_after,
             quote_age_max: self.quote_age_max(),
             limits: &limits,
             limits_held: self.limits_held.as_ref().map(|(held, _)| held),

@@ -10,7 +10,7 @@
 pub mod adding;
 mod call;
 pub mod client;
-mod hush;
+pub mod hush;
 pub mod json;
 pub mod raw;
 pub mod tensordock_v0;

@@ -346,20 +346,17 @@ impl Client {
 
     /// What an answer says; of one that says that nothing has changed, what our copy says.
     fn understood<T>(&self, exchange: &Exchange<T>, response: Response) -> Result<T, Refusal> {
-        let Exchange { call, request, effect, .. } = exchange;
-        let read = |response: &Response| {
-            (exchange.read)(request, response).map_err(|refusal| hushed(request, Some(response), refusal))
-        };
+        let Exchange { call, request, effect, read: _ } = exchange;
         match effect {
-            Effect::Writes => read(&response),
+            Effect::Writes => exchange.understood(&response),
             Effect::Reads if response.status == NOT_MODIFIED => {
                 let copy = self.copies().again(request);
                 let copy = copy.ok_or_else(|| Refusal::Malformed("HTTP 304, and nothing was read before".into()))?;
                 self.observer.unchanged(&self.marketplace, call);
-                read(&copy)
+                exchange.understood(&copy)
             }
             Effect::Reads => {
-                let value = read(&response)?;
+                let value = exchange.understood(&response)?;
                 self.copies().keep(request, response);
                 Ok(value)
             }

@@ -20,7 +20,7 @@ const KEY_MARK: &str = "PRIVATE KEY";
 /// A credential shorter than this is not looked for: it would be found everywhere.
 const SECRET_CHARS_MIN: usize = 4;
 /// What is told is cut here and there, and that may be within a secret: so much of its beginning is looked for.
-const BEGINNING_CHARS: usize = 8;
+const BEGINNING_CHARS: usize = 16;
 /// So deep secrets are looked for in JSON.
 const DEPTH_MAX: usize = 8;
 /// Of an answer with more secrets than this nothing is told.
@@ -90,6 +90,12 @@ impl Secrets {
         for value in members.chain(json.array().unwrap_or_default()) {
             self.add_all(value, depth);
         }
+    }
+
+    /// A whole answer that is no JSON, without them. Where it may be that a private key stands in it, nothing is left.
+    pub fn hide_in_body(&self, text: &str) -> String {
+        let names_a_key = KEY_NAMES.iter().any(|name| text.contains(name));
+        if names_a_key { HIDDEN.to_owned() } else { self.hide(text) }
     }
 
     /// A text without them.
@@ -181,10 +187,12 @@ mod tests {
         check(&long, "you sent 01234567", "you sent ***");
         check(&long, "you sent 0123", "you sent ***");
         check(&long, "you sent 012", "you sent 012");
-        check(&long, "`01234567` and `012345678` and 01234567890", "`***` and `***` and ***0");
         check(&long, "0123 is how it begins", "0123 is how it begins");
+        let longer = Request::form("/", [("api_token", "0123456789abcdefghij")]);
+        check(&longer, "`0123456789abcdef` and 0123456789abcdefghijk", "`***` and ***k");
+        check(&longer, "0123456789abcde is not it", "0123456789abcde is not it");
         check(&Request::form("/", [("api_token", "a")]), "a cat", "a cat");
-        check(&Request::form("/", [("api_token", "żółć-żółć-żółć")]), "to żółć-żółć-ż!", "to ***!");
+        check(&Request::form("/", [("api_token", "żółć-żółć-żółć-żółć")]), "to żółć-żółć-żółć-ż!", "to ***!");
     }
 
     #[test]
@@ -206,6 +214,13 @@ mod tests {
             assert_eq!(told, Refusal::Refused(expected.into()));
         }
         assert_eq!(format!("{:?}", Secrets::of(&Request::get("/"), Some(&answer))), "Secrets(***)");
+    }
+
+    #[test]
+    fn of_a_body_that_is_no_json_and_may_have_a_private_key_nothing_is_told() {
+        let secrets = Secrets::of(&Request::form("/", [("api_key", "hunter22")]), None);
+        assert_eq!(secrets.hide_in_body("email: hunter22@example.org"), "email: ***@example.org");
+        assert_eq!(secrets.hide_in_body("{\"pem\": \"any\" \"key\": 1}"), HIDDEN);
     }
 
     #[test]

@@ -100,6 +100,16 @@ pub struct Exchange<T> {
     pub read: fn(&Request, &Response) -> Result<T, Refusal>,
 }
 
+impl<T> Exchange<T> {
+    /// What an answer says; a refusal without what must not be told ([`hush`]).
+    ///
+    /// # Errors
+    /// The refusal that it is.
+    pub fn understood(&self, response: &Response) -> Result<T, Refusal> {
+        (self.read)(&self.request, response).map_err(|refusal| hush::hushed(&self.request, Some(response), refusal))
+    }
+}
+
 /// How politely a marketplace wants to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manners {

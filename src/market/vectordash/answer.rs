@@ -97,16 +97,16 @@ impl<'a> Answer<'a> {
             429 => return Some(Refusal::Throttled { retry_after: self.retry_after }),
             401 | 403 => return Some(Refusal::Unauthorized(told(status))),
             402 => return Some(Refusal::Broke(told(status))),
-            404 | 410 => return Some(Refusal::Gone),
+            // A page of somebody else's says nothing about an instance.
+            404 | 410 if self.json.is_some() || self.body.is_empty() => return Some(Refusal::Gone),
             _ => {}
         }
         if status >= 400 {
-            let is_json = self.json.is_some_and(|json| json.object().is_some());
             return Some(match &self.error {
                 Some(text) => self.sorted(text),
                 None if self.asks_only_who => Refusal::Unauthorized(told(status)),
-                None if is_json => Refusal::Refused(told(status)),
-                None => Refusal::Malformed(format!("HTTP {status} without JSON")),
+                // "There was an issue with the request", and not which: no word settles that nothing was made.
+                None => Refusal::Malformed(format!("HTTP {status} without an error text")),
             });
         }
         if !(200..300).contains(&status) {
@@ -211,7 +211,10 @@ mod tests {
         check(503, r#"{"error":"Payment required"}"#, Some(K::Unreachable));
         check(302, "", Some(K::Malformed));
         check(400, "", Some(K::Malformed));
-        check(400, "{}", Some(K::Refused));
+        check(400, "{}", Some(K::Malformed));
+        check(400, r#"{"error":""}"#, Some(K::Malformed));
+        check(404, "{}", Some(K::Gone));
+        check(404, "<html>", Some(K::Malformed));
     }
 
     #[test]

@@ -161,6 +161,8 @@ pub struct Deployed {
 pub trait Dialect: Send + Sync {
     /// Deadlines.
     fn manners(&self) -> Manners;
+    /// Who one logs into its VMs as.
+    fn user(&self) -> &'static str;
     /// All hostnodes.
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>>;
     /// One hostnode.

@@ -81,6 +81,11 @@ impl Dialect for TensordockV0 {
         Manners { read_deadline: READ_DEADLINE, write_deadline: WRITE_DEADLINE }
     }
 
+    /// "User name always `user`" (documented, the vendor's dashboard; S1's `default_user`).
+    fn user(&self) -> &'static str {
+        "user"
+    }
+
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
         self.hostnodes_with(Filters::default())
     }

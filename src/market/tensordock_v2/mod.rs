@@ -142,6 +142,11 @@ impl Dialect for TensordockV2 {
         Manners { read_deadline: READ_DEADLINE, write_deadline: WRITE_DEADLINE }
     }
 
+    /// As in v0, which makes the same VMs (assumed).
+    fn user(&self) -> &'static str {
+        "user"
+    }
+
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
         self.hostnodes_with(&Filters::default())
     }

@@ -102,6 +102,11 @@ impl Dialect for Vectordash {
         Manners { read_deadline: READ_DEADLINE, write_deadline: WRITE_DEADLINE }
     }
 
+    /// That of all examples (documented). What an instance itself says is in [`nouns::Session::user`].
+    fn user(&self) -> &'static str {
+        "ubuntu"
+    }
+
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
         reads("hostnodes", self.calls.gpus(), |request, response| {
             let gpus = wire::gpus(&Answer::read(request, response).accepted()?)?;

@@ -129,6 +129,12 @@ fn without(text: String, secret: &str) -> String {
     told
 }
 
+/// Whether an answer may carry private keys: it names one, or has one in text form.
+pub fn carries_keys(response: &Response) -> bool {
+    let text = String::from_utf8_lossy(&response.body);
+    KEY_NAMES.iter().any(|name| text.contains(&format!("\"{name}\""))) || text.contains(KEY_MARK)
+}
+
 /// A refusal without the secrets of the request that it answers and of the answer that it is.
 pub fn hushed(request: &Request, response: Option<&Response>, refusal: Refusal) -> Refusal {
     let told = |text: String| Secrets::of(request, response).hide(&text);

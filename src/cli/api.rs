@@ -302,7 +302,9 @@ mod tests {
 
     #[test]
     fn the_command_lines_made_of_the_calls_are_consistent() {
-        command("tensordock", v0()).debug_assert();
+        for api in Api::ALL {
+            command("tensordock", market::dialect(*api, None, "t".into()).raw_calls()).debug_assert();
+        }
     }
 
     #[test]
@@ -366,10 +368,21 @@ mod tests {
 
     #[test]
     fn what_changes_the_world_is_asked_first_and_what_reads_is_not() {
-        let asked: Vec<&str> =
-            v0().iter().filter(|call| call.stakes != Stakes::Nothing).map(|call| call.name).collect();
-        let expected = "deploy validate-existing start stop modify delete deploy-instant container-deploy \
-                        container-scale container-stop";
-        assert_eq!(asked.join(" "), expected);
+        let asked = |api: Api, stakes: Stakes| {
+            let calls = market::dialect(api, None, "t".into()).raw_calls();
+            let names: Vec<&str> = calls.iter().filter(|call| call.stakes == stakes).map(|call| call.name).collect();
+            names.join(" ")
+        };
+        for (api, money, loss) in [
+            (
+                Api::TensordockV0,
+                "deploy validate-existing start modify deploy-instant container-deploy container-scale",
+                "stop delete container-stop",
+            ),
+            (Api::TensordockV2, "create start modify secret-create", "stop delete secret-delete"),
+            (Api::Vectordash, "create", "delete"),
+        ] {
+            assert_eq!((asked(api, Stakes::Money).as_str(), asked(api, Stakes::Loss).as_str()), (money, loss), "{api}");
+        }
     }
 }

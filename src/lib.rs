@@ -74,6 +74,20 @@
 //! | it turns up even later | | reaps it in the same tick, and says so |
 //! | the journal itself | our names in the list | strays: reported, counted, touched only by the operator |
 //!
+//! # Every call of every API
+//!
+//! What a vendor's own documents and clients can do, a user of this library can do, typed, and a user of the command line
+//! by the vendor's own names (`spotscale api`). Each folder has the table of all its calls: theirs, our method, what `api`
+//! calls it, and the test that drives it.
+//!
+//! | marketplace | table | calls | among them |
+//! |---|---|---|---|
+//! | TensorDock v0 | [`market::tensordock_v0::sdk`] | 22 | all that the public Python SDK has |
+//! | TensorDock v2 | [`market::tensordock_v2::sdk`] | 15 | VMs by hostnode and by place |
+//! | Vectordash | [`market::vectordash::sdk`] | 6 | one that is mentioned and not described |
+//!
+//! What they speak of beyond the house's nouns is beside each table, in `nouns`, with units and sources.
+//!
 //! # Where to start reading
 //!
 //! The nouns ([`model`]), then [`plan`] from its top, then `engine/tick.rs`, which reads like the drawing above. Another

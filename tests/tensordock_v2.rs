@@ -3,15 +3,26 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use spotscale::{
-    market::{Backend, Call, Dialect, Exchange, Order, Stop, dialect, tensordock_v2::wire::RULE},
+    io::clock::Clock,
+    market::{
+        Backend, Call, Dialect, Exchange, Fake, Order, Stop,
+        client::{Client, Unobserved},
+        dialect,
+        tensordock_v2::{fake::TensordockV2Fake, wire::RULE},
+    },
     model::{
         Hostnode, HourlyRate, Instance, InstanceId, InstanceStatus, Lookup, PriceType, Refusal, Shape, Timestamp,
         offer::{Bid, Ports, Supply},
     },
     settings::Api,
-    sim::{Faults, Temper, World, WorldOptions, marketplace::Answer, marketplace::Market},
+    sim::{
+        Faults, InProcess, Temper, World, WorldOptions, clock::VirtualClock, marketplace::Answer, marketplace::Market,
+    },
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// The hostnode of the one recorded spot answer.
 const SPOT: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
@@ -188,4 +199,39 @@ fn a_stop_keeps_the_gpu_and_no_room_is_told_as_such() {
     assert!(stand.v2.validate(&bid).is_none());
     let exchange = stand.v2.start(&id).unwrap();
     assert_eq!(stand.ask(exchange), Ok(()));
+}
+
+/// How many of so many reads were turned away, at a pace, by a counter that takes what the vendor takes; and how long they
+/// took.
+async fn turned_away(pace_milli: u32, reads: usize) -> (u64, Duration) {
+    let clock = VirtualClock::at(Timestamp::UNIX_EPOCH);
+    let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike("100".parse().unwrap()) };
+    let world = World::new(1, Timestamp::UNIX_EPOCH, options);
+    let mut fake = TensordockV2Fake::new(None);
+    fake.requests_per_minute_max = Api::TensordockV2.requests_per_minute_max();
+    let market = Market::new(world, Faults::none(), vec![(Api::TensordockV2, Box::new(fake) as Box<dyn Fake>)]);
+    let market = Arc::new(Mutex::new(market));
+    let door = InProcess { market: Arc::clone(&market), clock: Arc::new(clock.clone()) };
+    let says = dialect(Api::TensordockV2, None, "t".into());
+    let name = "examined".parse().unwrap();
+    let client = Client::new(name, says, Arc::new(door), Arc::new(clock.clone()), pace_milli, Arc::new(Unobserved));
+    let mut answered = 0;
+    for _ in 0..reads {
+        match client.read(client.dialect().instances()).await {
+            Ok(_) => answered += 1,
+            Err(refusal) => assert_eq!(refusal, Refusal::Throttled { retry_after: None }),
+        }
+    }
+    let sent = market.lock().unwrap().calls(Api::TensordockV2, Call::Instances);
+    (sent - answered, clock.monotonic())
+}
+
+#[tokio::test]
+async fn no_pace_that_is_accepted_without_a_warning_meets_the_vendors_limit_and_one_beyond_it_does() {
+    // The fastest of which the settings do not warn, and the one unless said.
+    let (away, took) = turned_away(1_666, 400).await;
+    assert_eq!(away, 0);
+    assert!(took < Duration::from_secs(241), "{took:?}");
+    assert_eq!(turned_away(1_000, 200).await.0, 0);
+    assert!(turned_away(1_800, 400).await.0 > 0);
 }

@@ -44,7 +44,7 @@ const SCHEMAS: &[(&str, &str)] = &[
         "InstanceView",
         "name:text id?:text fleet:text marketplace:text account:text hostnode?:text location:text gpu_model:text \
          gpus:uint vcpus?:uint ram_gb?:uint storage_gb?:uint price_type?:text standing:text since?:time age_s?:uint \
-         running_since?:time address?:text ports:{uint} bid_usd_per_hour?:money rate_usd_per_hour:money \
+         running_since?:time address?:text ports:{uint} user?:text bid_usd_per_hour?:money rate_usd_per_hour:money \
          agreed_usd_per_hour?:money overbilled_usd_per_hour?:money on_demand_usd_per_hour?:money \
          available_until?:time protected:bool write_in_doubt:bool replaces?:text why:text",
     ),

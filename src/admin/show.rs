@@ -149,6 +149,10 @@ pub fn instances(status: &Status, now: Timestamp) -> InstancesView {
         instances.extend(state.fleet.strays.iter().map(|found| stray(name, found, now)));
         instances.extend(state.fleet.late.iter().map(|found| late(name, found)));
     }
+    for instance in &mut instances {
+        let market = status.markets.iter().find(|(name, _)| name.as_str() == instance.marketplace);
+        instance.user = market.and_then(|(_, market)| market.user).map(str::to_owned);
+    }
     InstancesView { at: status.at, instances }
 }
 
@@ -173,6 +177,7 @@ fn member(member: &Member, overbilled: Option<HourlyRate>, now: Timestamp) -> In
         running_since: member.running_since,
         address: member.address.clone(),
         ports: member.ports.clone(),
+        user: None,
         bid_usd_per_hour: member.bid.map(Money::from),
         rate_usd_per_hour: member.committed().into(),
         agreed_usd_per_hour: Some(member.agreed.total().into()),
@@ -208,6 +213,7 @@ fn stray(fleet: &FleetName, stray: &Stray, now: Timestamp) -> InstanceView {
         running_since: None,
         address: instance.address.clone(),
         ports: instance.ports.clone(),
+        user: None,
         bid_usd_per_hour: None,
         rate_usd_per_hour: stray.rate().into(),
         agreed_usd_per_hour: None,
@@ -242,6 +248,7 @@ fn late(fleet: &FleetName, late: &Late) -> InstanceView {
         running_since: None,
         address: None,
         ports: BTreeMap::new(),
+        user: None,
         bid_usd_per_hour: None,
         rate_usd_per_hour: late.rate.into(),
         agreed_usd_per_hour: None,

@@ -274,6 +274,9 @@ views! {
         address: Option<String>,
         /// Outside port to inside port.
         ports: BTreeMap<u16, u16>,
+        /// Who one logs in as.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
         /// The bid in force.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bid_usd_per_hour: Option<Money>,

@@ -2,7 +2,7 @@
 //!
 //! Which calls and fields there are is the dialect's to say ([`RawCall`]); here they become a command line of their own, so
 //! that help, required fields and the nearest name for a slip are clap's as everywhere. One request is sent, never twice,
-//! and its answer is printed as JSON, a refusal's too. **Invariant:** no credential of ours is printed, even where an
+//! and its answer is printed as JSON, a refusal's too; one that is none as `{"text": …}`. **Invariant:** no credential of ours is printed, even where an
 //! answer quotes what was sent, and no private key that an answer carries.
 
 use super::{
@@ -20,26 +20,19 @@ use crate::{
     },
     market::{
         self, Dialect, Exchange,
+        hush::{HIDDEN, KEY_NAMES, Secrets, hushed},
         raw::{Need, RawCall, RawField, Stakes},
     },
     model::{MarketplaceName, Refusal},
     settings::{Api, MarketplaceSettings},
 };
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, error::ErrorKind};
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use secrecy::SecretString;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// A secret shorter than this is not looked for: it would be found everywhere.
-const SECRET_BYTES_MIN: usize = 4;
-/// Whoever knows these could log in: they are taken out of the answer too.
-const SECRET_FIELDS: &[&str] = &["password"];
-/// What these members of an answer hold is never printed, whatever it is: private keys.
-const SECRET_MEMBERS: &[&str] = &["pem", "private_key"];
-/// What every private key in text form says of itself.
-const KEY_MARK: &str = "PRIVATE KEY";
-/// What stands where a secret stood.
-const HIDDEN: &str = "***";
+/// Of an answer that is no JSON so much is printed.
+const TEXT_CHARS_MAX: usize = 10_000;
 
 /// The settings file that is named among a call's words.
 pub fn named_config(words: &[String]) -> Option<PathBuf> {
@@ -97,20 +90,32 @@ pub fn api(context: &Context, arguments: &ApiArguments) -> Result<Ending, Failur
         Stakes::Money => ask_first(context, name, call, given, "it may cost money")?,
         Stakes::Loss => ask_first(context, name, call, given, "what it ends may be lost")?,
     }
-    let secrets = secrets(marketplace, &fields);
     let sent = context.block_on(send(marketplace, &*dialect, &exchange));
     let response = match sent? {
         Ok(response) => response,
-        Err(refusal) => return Err(refused(name, call, &refusal, &secrets)),
+        Err(refusal) => return Err(refused(name, call, &hushed(&exchange.request, None, refusal))),
     };
-    if let Ok(mut body) = serde_json::from_slice::<Value>(&response.body) {
-        hide(&mut body, &secrets);
-        context.print_json(&body)?;
+    if let Some(shown) = shown(&response.body, &Secrets::of(&exchange.request, Some(&response))) {
+        context.print_json(&shown)?;
     }
-    match (exchange.read)(&exchange.request, &response) {
-        Ok(()) => Ok(Ending::Done),
-        Err(refusal) => Err(refused(name, call, &refusal, &secrets)),
+    exchange.understood(&response).map(|()| Ending::Done).map_err(|refusal| refused(name, call, &refusal))
+}
+
+/// What of an answer is printed; `None` where there is nothing.
+fn shown(body: &[u8], secrets: &Secrets) -> Option<Value> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return None;
     }
+    Some(match serde_json::from_slice::<Value>(body) {
+        Ok(mut value) => {
+            hide(&mut value, secrets);
+            value
+        }
+        Err(_) => {
+            let text = secrets.hide_in_body(&String::from_utf8_lossy(body));
+            json!({"text": text.chars().take(TEXT_CHARS_MAX).collect::<String>()})
+        }
+    })
 }
 
 fn asks_for_help(words: &[String]) -> bool {
@@ -247,7 +252,7 @@ async fn send(
     })
 }
 
-fn refused(marketplace: &MarketplaceName, call: &RawCall, refusal: &Refusal, secrets: &[SecretString]) -> Failure {
+fn refused(marketplace: &MarketplaceName, call: &RawCall, refusal: &Refusal) -> Failure {
     let line = match refusal {
         Refusal::Unauthorized(_) | Refusal::Unreachable(_) | Refusal::Malformed(_) | Refusal::Throttled { .. } => {
             probe::remedy(marketplace, refusal)
@@ -256,7 +261,7 @@ fn refused(marketplace: &MarketplaceName, call: &RawCall, refusal: &Refusal, sec
             format!("{marketplace}: {}: {refusal}", call.name)
         }
     };
-    let failure = Failure::failed(hidden(&line, secrets));
+    let failure = Failure::failed(line);
     match (call.stakes, refusal) {
         (Stakes::Money | Stakes::Loss, Refusal::Unreachable(why)) if !why.starts_with("not sent") => {
             failure.because("it may have been done all the same; look before it is sent again")
@@ -268,33 +273,18 @@ fn refused(marketplace: &MarketplaceName, call: &RawCall, refusal: &Refusal, sec
     }
 }
 
-/// What must not be printed.
-fn secrets(marketplace: &MarketplaceSettings, fields: &[(String, String)]) -> Vec<SecretString> {
-    let own = marketplace.key.iter().chain([&marketplace.token]).cloned();
-    let given = fields.iter().filter(|(name, _)| SECRET_FIELDS.contains(&name.as_str()));
-    own.chain(given.map(|(_, value)| value.as_str().into())).collect()
-}
-
-fn hidden(text: &str, secrets: &[SecretString]) -> String {
-    if text.contains(KEY_MARK) {
-        return HIDDEN.to_owned();
-    }
-    let known = secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SECRET_BYTES_MIN);
-    known.fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
-}
-
-fn hide(value: &mut Value, secrets: &[SecretString]) {
+fn hide(value: &mut Value, secrets: &Secrets) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        Value::String(text) => *text = hidden(text, secrets),
+        Value::String(text) => *text = secrets.hide(text),
         Value::Array(values) => values.iter_mut().for_each(|value| hide(value, secrets)),
         Value::Object(members) => {
             let shown = std::mem::take(members).into_iter().map(|(key, mut value)| {
-                if SECRET_MEMBERS.contains(&key.as_str()) && !value.is_null() {
+                if KEY_NAMES.contains(&key.as_str()) && !value.is_null() {
                     value = HIDDEN.into();
                 }
                 hide(&mut value, secrets);
-                (hidden(&key, secrets), value)
+                (secrets.hide(&key), value)
             });
             *members = shown.collect();
         }
@@ -312,7 +302,9 @@ mod tests {
 
     #[test]
     fn the_command_lines_made_of_the_calls_are_consistent() {
-        command("tensordock", v0()).debug_assert();
+        for api in Api::ALL {
+            command("tensordock", market::dialect(*api, None, "t".into()).raw_calls()).debug_assert();
+        }
     }
 
     #[test]
@@ -324,47 +316,73 @@ mod tests {
         assert_eq!(named_config(&words("tensordock list")), None);
     }
 
+    #[track_caller]
+    fn check(body: &str, expected: Option<Value>) {
+        let request = Request::form("/", [("api_key", "hush-key"), ("password", "abc")]);
+        let response = Response::json(200, body);
+        assert_eq!(shown(&response.body, &Secrets::of(&request, Some(&response))), expected);
+    }
+
     #[test]
     fn no_secret_is_shown_wherever_an_answer_quotes_it() {
-        let secrets: Vec<SecretString> = vec!["hush-key".into(), "abc".into()];
-        let mut answer = json!({"hush-key": ["it was hush-key", {"a": "hush-keyhush-key"}], "b": 1, "c": "abc"});
-        hide(&mut answer, &secrets);
-        assert_eq!(answer, json!({"***": ["it was ***", {"a": "******"}], "b": 1, "c": "abc"}));
+        let answer = json!({"hush-key": ["it was hush-key", {"a": "hush-keyhush-key"}], "b": 1, "c": "abc"});
+        let expected = json!({"***": ["it was ***", {"a": "******"}], "b": 1, "c": "abc"});
+        check(&answer.to_string(), Some(expected));
     }
 
     #[test]
     fn no_private_key_is_shown_however_it_comes() {
         let key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEhush\n-----END RSA PRIVATE KEY-----";
-        let mut answer =
-            json!({"instances": [{"pem": "MIIEhush", "name": "a"}, {"pem": ["MIIEhush"]}, {"pem": null}], "log": key});
-        hide(&mut answer, &[]);
-        assert_eq!(
-            answer,
-            json!({"instances": [{"pem": "***", "name": "a"}, {"pem": "***"}, {"pem": null}], "log": "***"})
+        let instances =
+            json!([{"pem": "MIIEhush", "name": "a"}, {"pem": ["MIIEhush"], "log": "MIIEhush"}, {"pem": null}]);
+        let shown = json!([{"pem": "***", "name": "a"}, {"pem": "***", "log": "***"}, {"pem": null}]);
+        check(
+            &json!({"instances": instances, "log": key}).to_string(),
+            Some(json!({"instances": shown, "log": "***"})),
         );
+        check("{\"pem\": \"any\" \"half\": 1}", Some(json!({"text": "***"})));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_json_is_shown_as_a_text_in_json_and_an_empty_one_not_at_all() {
+        check("{\"email\": \"a\" \"key\": \"hush-key\"}", Some(json!({"text": "{\"email\": \"a\" \"key\": \"***\"}"})));
+        check(&"<p>".repeat(TEXT_CHARS_MAX), Some(json!({"text": "<p>".repeat(TEXT_CHARS_MAX)[..TEXT_CHARS_MAX]})));
+        check("", None);
+        check(" \n", None);
     }
 
     #[test]
     fn a_write_whose_answer_is_lost_is_not_told_as_undone() {
         let told = |name: &str, refusal: Refusal| {
             let call = v0().iter().find(|call| call.name == name).unwrap();
-            refused(&"tensordock".parse().unwrap(), call, &refusal, &["hush-key".into()]).to_string()
+            refused(&"tensordock".parse().unwrap(), call, &refusal).to_string()
         };
         let doubt = "  because: it may have been done all the same; look before it is sent again\n";
         assert!(told("deploy", Refusal::Unreachable("timed out".into())).ends_with(doubt));
         assert!(told("delete", Refusal::Malformed("HTML".into())).ends_with(doubt));
         assert!(!told("list", Refusal::Unreachable("timed out".into())).contains(doubt));
         assert!(!told("deploy", Refusal::Unreachable("not sent: refused".into())).contains(doubt));
-        let said = told("deploy", Refusal::Refused("hush-key is odd".into()));
-        assert_eq!(said, "error: tensordock: deploy: refused: *** is odd\n");
+        let said = told("deploy", Refusal::Refused("it is odd".into()));
+        assert_eq!(said, "error: tensordock: deploy: refused: it is odd\n");
     }
 
     #[test]
     fn what_changes_the_world_is_asked_first_and_what_reads_is_not() {
-        let asked: Vec<&str> =
-            v0().iter().filter(|call| call.stakes != Stakes::Nothing).map(|call| call.name).collect();
-        let expected = "deploy validate-existing start stop modify delete deploy-instant container-deploy \
-                        container-scale container-stop";
-        assert_eq!(asked.join(" "), expected);
+        let asked = |api: Api, stakes: Stakes| {
+            let calls = market::dialect(api, None, "t".into()).raw_calls();
+            let names: Vec<&str> = calls.iter().filter(|call| call.stakes == stakes).map(|call| call.name).collect();
+            names.join(" ")
+        };
+        for (api, money, loss) in [
+            (
+                Api::TensordockV0,
+                "deploy validate-existing start modify deploy-instant container-deploy container-scale",
+                "stop delete container-stop",
+            ),
+            (Api::TensordockV2, "create start modify secret-create", "stop delete secret-delete"),
+            (Api::Vectordash, "create", "delete"),
+        ] {
+            assert_eq!((asked(api, Stakes::Money).as_str(), asked(api, Stakes::Loss).as_str()), (money, loss), "{api}");
+        }
     }
 }

@@ -100,8 +100,10 @@ fn ssh_config(view: &InstancesView) -> String {
         };
         let port =
             instance.ports.iter().find(|(_, inside)| **inside == SSH_PORT).map_or(SSH_PORT, |(outside, _)| *outside);
+        let user = instance.user.as_deref().filter(|user| plain(user));
+        let user = user.map(|user| format!("    User {user}\n")).unwrap_or_default();
         config.push_str(&format!(
-            "Host {}\n    HostName {address}\n    Port {port}\n    User user\n    # A rented machine's key is new each time.\n    \
+            "Host {}\n    HostName {address}\n    Port {port}\n{user}    # A rented machine's key is new each time.\n    \
              StrictHostKeyChecking accept-new\n\n",
             instance.name
         ));
@@ -159,5 +161,22 @@ spotscale-train-k3x9-7  train  running, protected  203.0.113.7  20022->22  2 x l
             "{config}"
         );
         assert_eq!(ssh_config(&view("x\\n    ProxyCommand evil")), "");
+    }
+
+    #[test]
+    fn openssh_logs_in_as_whom_the_marketplace_makes() {
+        let config = |user: Option<&str>| {
+            let mut view = view("203.0.113.7");
+            view.instances[0].user = user.map(str::to_owned);
+            ssh_config(&view)
+        };
+        assert!(
+            config(Some("ubuntu")).contains("    Port 20022\n    User ubuntu\n    # "),
+            "{}",
+            config(Some("ubuntu"))
+        );
+        for unsaid in [None, Some(""), Some("a\n    ProxyCommand evil")] {
+            assert!(!config(unsaid).contains("User") && !config(unsaid).contains("evil"), "{}", config(unsaid));
+        }
     }
 }

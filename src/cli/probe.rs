@@ -58,7 +58,7 @@ async fn ask(net: &dyn Net, marketplace: &MarketplaceSettings) -> Probed {
     let question = dialect.whoami();
     match net.send(question.request.clone(), dialect.manners().read_deadline).await {
         Ok(answer) => Probed {
-            taken: (question.read)(&question.request, &answer),
+            taken: question.understood(&answer),
             date: answer
                 .header("date")
                 .and_then(|date| jiff::fmt::rfc2822::parse(date).ok())

@@ -125,6 +125,7 @@ impl Engine {
                 .get(name)
                 .map_or(0, |marketplace| marketplace.requests_per_second_milli),
             held_for: self.clients.get(name).map(|(_, client)| client.held_for()).unwrap_or_default(),
+            user: self.clients.get(name).map(|(_, client)| client.dialect().user()),
         };
         (name.clone(), status)
     }

@@ -405,6 +405,7 @@ pub(crate) fn status() -> Status {
                 asked_again_at: None,
                 requests_per_second_milli: 1_000,
                 held_for: Duration::ZERO,
+                user: Some("user"),
             },
         )]),
         accounts: BTreeMap::from([(

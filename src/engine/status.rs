@@ -78,6 +78,8 @@ pub struct MarketStatus {
     pub requests_per_second_milli: u32,
     /// For how long it still wants to be left alone.
     pub held_for: Duration,
+    /// Who one logs into its VMs as, where its language is spoken.
+    pub user: Option<&'static str>,
 }
 
 /// One account.

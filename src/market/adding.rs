@@ -14,14 +14,15 @@
 //! | `answer.rs` | what an answer amounts to before anybody looks for what was asked: done, refused, unreadable |
 //! | `wire.rs` | the JSON as our nouns, in every shape that documents and clients show |
 //! | `raw.rs` | every call by the vendor's names, for `spotscale api`: fields with units, and what is at stake |
-//! | `sdk.rs`, `nouns.rs` | the calls that no fleet needs, typed; with a table of all |
+//! | `sdk.rs`, `nouns.rs` | the calls that no fleet needs, typed; with a table of all, in the order of `raw.rs` |
 //! | `fake.rs` | the other side of the counter, over a [`Backend`]: as lenient and as strict as the real one |
 //! | `fixtures/` | the documents' examples, and what clients recorded |
 //! | `fixtures.rs`, `conformance.rs` | tests of what is this marketplace's own |
 //!
 //! No IO, no `async`, no clock and no random numbers: pacing, deadlines, retries, spans, metrics and the taking out of
 //! secrets are written once, in [`client`]. JSON is read with [`json`]: one level at a time, and numbers as the literals they
-//! came as, so that money never passes through binary floating point. What is known of the vendor is marked *recorded*,
+//! came as, so that money never passes through binary floating point. A list goes through [`scanned`], so that nothing is
+//! told of what it dropped that must not be. What is known of the vendor is marked *recorded*,
 //! *documented* or *assumed* where it is used.
 //!
 //! # The verbs, and what `None` means
@@ -72,7 +73,7 @@
 //! 4. Images: a policy names one, `Ubuntu 22.04 LTS` unless it says otherwise, and a fleet may span marketplaces. Each
 //!    dialect says it in the vendor's word, or rents nothing rather than something else.
 //! 5. `sim/catalogue.rs`: the machines of a new vendor's world (`machines_of`), as far as sizes and prices are known.
-//! 6. README and `config/spotscale.toml`: that there is one more.
+//! 6. README and `config/spotscale.toml`: that there is one more. `src/lib.rs`: where its table of calls is.
 //!
 //! # What the suites then ask
 //!
@@ -89,7 +90,7 @@
 //! | `failures` | each read under each fault: asked again, given up; patience after 429; each write under each fault: sent once, in doubt exactly when it may have happened; late VMs, empty and partial lists |
 //! | `changed` | live answers cut short, reordered, doubled, with a field more, less, or nonsense in it: the same or less, never guessed |
 //! | `papers` | every fixture is marked, is read by a call, and reads through the register as its folder says; each verb has an example |
-//! | `requests` | each request is understood as the call that it is; every raw call can be placed |
+//! | `requests` | each request is understood as the call that it is; every raw call can be placed; the table of calls is whole, and its methods and tests exist |
 //!
 //! `tests/wire_fuzz` bends every fixture and every live answer of every marketplace into every reader, and asks that
 //! nothing panics, that no price, count or text is beyond its bound, and that no refusal tells a secret. Typed calls beside
@@ -131,3 +132,4 @@
 //! [`client`]: super::client
 //! [`json`]: super::json
 //! [`language`]: super::language
+//! [`scanned`]: super::hush::scanned

@@ -311,12 +311,12 @@ impl Client {
         let sent_at = self.clock.monotonic();
         let sent = self.net.send(request, deadline).instrument(span.clone()).await;
         let asks_to_wait = sent.as_ref().ok().and_then(|response| pace::told_to_wait(response, self.clock.now()));
+        let lost = |why| Err(hushed(&exchange.request, None, Refusal::Unreachable(why)));
         let (answered, outcome) = match sent {
             Ok(response) => (Answered::of(&response), self.understood(exchange, response)),
-            Err(NetError::NotSent(why)) => (Answered::NotSent, Err(Refusal::Unreachable(format!("not sent: {why}")))),
-            Err(NetError::Lost(why)) => (Answered::Lost, Err(Refusal::Unreachable(why))),
+            Err(NetError::NotSent(why)) => (Answered::NotSent, lost(format!("not sent: {why}"))),
+            Err(NetError::Lost(why)) => (Answered::Lost, lost(why)),
         };
-        let outcome = outcome.map_err(|refusal| hushed(&exchange.request, refusal));
         let (outcome, told_to_wait) = match outcome {
             // Not every language reads the header.
             Err(Refusal::Throttled { retry_after: None }) => {
@@ -346,17 +346,17 @@ impl Client {
 
     /// What an answer says; of one that says that nothing has changed, what our copy says.
     fn understood<T>(&self, exchange: &Exchange<T>, response: Response) -> Result<T, Refusal> {
-        let Exchange { call, request, effect, read } = exchange;
+        let Exchange { call, request, effect, read: _ } = exchange;
         match effect {
-            Effect::Writes => read(request, &response),
+            Effect::Writes => exchange.understood(&response),
             Effect::Reads if response.status == NOT_MODIFIED => {
                 let copy = self.copies().again(request);
                 let copy = copy.ok_or_else(|| Refusal::Malformed("HTTP 304, and nothing was read before".into()))?;
                 self.observer.unchanged(&self.marketplace, call);
-                read(request, &copy)
+                exchange.understood(&copy)
             }
             Effect::Reads => {
-                let value = read(request, &response)?;
+                let value = exchange.understood(&response)?;
                 self.copies().keep(request, response);
                 Ok(value)
             }

@@ -10,7 +10,7 @@
 pub mod adding;
 mod call;
 pub mod client;
-mod hush;
+pub mod hush;
 pub mod json;
 pub mod raw;
 pub mod tensordock_v0;
@@ -100,6 +100,16 @@ pub struct Exchange<T> {
     pub read: fn(&Request, &Response) -> Result<T, Refusal>,
 }
 
+impl<T> Exchange<T> {
+    /// What an answer says; a refusal without what must not be told ([`hush`]).
+    ///
+    /// # Errors
+    /// The refusal that it is.
+    pub fn understood(&self, response: &Response) -> Result<T, Refusal> {
+        (self.read)(&self.request, response).map_err(|refusal| hush::hushed(&self.request, Some(response), refusal))
+    }
+}
+
 /// How politely a marketplace wants to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manners {
@@ -151,6 +161,8 @@ pub struct Deployed {
 pub trait Dialect: Send + Sync {
     /// Deadlines.
     fn manners(&self) -> Manners;
+    /// Who one logs into its VMs as.
+    fn user(&self) -> &'static str;
     /// All hostnodes.
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>>;
     /// One hostnode.

@@ -199,3 +199,33 @@ fn vectordash_is_asked_by_its_own_names_and_no_private_key_is_printed() {
     let (_, said) = stand.refused("create --name a-vm --gpu 2080 --yes");
     assert_eq!(said, "error: tensordock: create: refused: gpu is not one of the GPU types\n");
 }
+
+/// The documents' own example of the account lacks a comma, and is what a marketplace may answer.
+#[test]
+fn an_account_that_is_not_quite_json_is_printed_as_a_text_without_the_token() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+            head.extend(byte);
+        }
+        let body = "{\n  \"email\": \"hush@example.org\",\n  \"vetted_host\": false\n  \"wallets\": {}\n}\n";
+        let length = body.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let folder = fixture();
+    let settings = SETTINGS.replace("tensordock-v0", "vectordash").replace("key      = { file = \"key\" }\n", "");
+    fs::write(folder.path().join("good.toml"), settings.replace("http://127.0.0.1:1", &url)).unwrap();
+    let output = spotscale(folder.path(), "api tensordock account --config {dir}/good.toml").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let text = said["text"].as_str().unwrap();
+    assert!(text.contains("***@example.org") && !text.contains("hush"), "{text}");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(served.join().unwrap().starts_with("GET /api/account HTTP/1.1\r\n"));
+}

@@ -20,6 +20,8 @@ pub struct Told {
     pub refusal: Option<Refusal>,
     /// What is not sane of what was let in.
     pub faults: Vec<String>,
+    /// What is said of items that could not be read.
+    pub dropped: Vec<String>,
     /// The new VM that it tells of.
     pub made: Option<InstanceId>,
 }
@@ -53,7 +55,8 @@ pub struct Reader {
 
 fn told<T: Sane>(outcome: Result<T, Refusal>) -> Told {
     let (faults, made) = (outcome.faults(), outcome.as_ref().ok().and_then(Sane::made));
-    Told { refusal: outcome.err(), faults, made }
+    let dropped = outcome.as_ref().map(Sane::dropped).unwrap_or_default();
+    Told { refusal: outcome.err(), faults, dropped, made }
 }
 
 /// An exchange as a reader.

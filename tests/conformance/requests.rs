@@ -9,7 +9,7 @@ use spotscale::{
     market::{self, CALLS, Call, Effect, raw::Stakes},
     settings::Api,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 /// What a verb does to the world.
 fn effect(call: Call) -> Effect {
@@ -44,6 +44,61 @@ fn each_verb_is_sent_as_what_it_is_and_understood_as_what_it_is() {
                 assert!(!printed.contains(secret), "{api}: {printed}");
             }
         }
+    }
+}
+
+/// The rows of the table in a folder's `sdk.rs`: the vendor's call, ours, what `api` calls it, and the test.
+fn table(docs: &str) -> Vec<Vec<String>> {
+    let rows = docs.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let cells = |row: &str| row.trim_end_matches(" |").split(" | ").map(str::to_owned).collect();
+    rows.skip(1).map(cells).collect()
+}
+
+/// All that stands between backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// The crate's docs lead from their first page to these tables.
+#[test]
+fn the_table_of_each_marketplace_names_every_call_and_methods_and_tests_that_exist() {
+    let folder = |api: &Api| crate::exchanges::fixtures(*api).parent().unwrap().to_owned();
+    let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap();
+    let verbs = read(folder(&Api::TensordockV0).with_file_name("mod.rs"));
+    let first_page = read(folder(&Api::TensordockV0).join("../../lib.rs"));
+    for api in Api::ALL {
+        let folder = folder(api);
+        let sources: String = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+            .map(read)
+            .collect();
+        let docs = read(folder.join("sdk.rs"));
+        let mut named = Vec::new();
+        for row in table(&docs) {
+            let [theirs, ours, call, test] = &row[..] else { panic!("{api}: {row:?}") };
+            assert!(!theirs.is_empty(), "{api}: {row:?}");
+            named.extend(quoted(call).map(str::to_owned));
+            let test = quoted(test).next().unwrap();
+            assert!(sources.contains(&format!("#[test]\nfn {test}()")), "{api}: there is no test {test}");
+            for method in quoted(ours) {
+                let (of, method) = method.split_once("::").unwrap();
+                let there = match of {
+                    "Dialect" => verbs.contains(&format!("    fn {method}(&self")),
+                    _ => {
+                        docs.contains(&format!("impl {of} {{")) && docs.contains(&format!("    pub fn {method}(&self"))
+                    }
+                };
+                assert!(there, "{api}: there is no {of}::{method}");
+            }
+        }
+        named.dedup();
+        let calls: Vec<&str> = dialect(*api, KEY, TOKEN).raw_calls().iter().map(|call| call.name).collect();
+        assert_eq!(named, calls, "{api}");
+        let module = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let said = format!("[`market::{module}::sdk`] | {} |", calls.len());
+        assert!(first_page.contains(&said), "the crate's docs lead nowhere near `{said}`");
     }
 }
 

@@ -29,6 +29,10 @@ pub trait Sane {
     fn made(&self) -> Option<InstanceId> {
         None
     }
+    /// What it says of items that could not be read.
+    fn dropped(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A text's faults.
@@ -192,6 +196,12 @@ impl<T: Sane> Sane for Lookup<T> {
 }
 
 impl<T: Sane> Sane for Scan<T> {
+    fn dropped(&self) -> Vec<String> {
+        let Self { items, dropped } = self;
+        let own = dropped.iter().map(|Dropped { what, why }| format!("{what}: {why}"));
+        own.chain(items.iter().flat_map(Sane::dropped)).collect()
+    }
+
     fn faults(&self) -> Vec<String> {
         let Self { items, dropped } = self;
         let mut faults: Vec<String> = items.iter().flat_map(Sane::faults).collect();

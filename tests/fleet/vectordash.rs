@@ -55,6 +55,8 @@ async fn a_fleet_reaches_its_target_one_gpu_of_a_type_at_a_time_and_goes_again()
     assert_eq!(stage.gpus_standing("train", Standing::Running), 3);
     assert!(members.iter().all(|member| member.address.is_some() && member.ports.values().eq([&22])));
     assert!(members.iter().any(|member| member.hostnode.as_str() == "1080 ti" && member.available_until.is_some()));
+    let shown = spotscale::admin::show::instances(&stage.status(), stage.status().at.unwrap()).instances;
+    assert!(shown.iter().all(|vm| vm.user.as_deref() == Some("ubuntu")), "{shown:?}");
     let writes = stage.writes();
     pass(&mut stage, 20).await;
     assert_eq!(stage.writes(), writes, "it rests");

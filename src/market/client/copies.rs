@@ -5,9 +5,12 @@
 //! Copies are kept in memory, bounded in number and size, and live as long as their client.
 //!
 //! **Invariant:** only reads have copies, and only answers that could be read become one. Requests carry credentials, so
-//! nothing here prints.
+//! nothing here prints. An answer that carries private keys is not kept: whoever wants to know asks again.
 
-use crate::io::net::{BODY_BYTES_MAX, Method, Request, Response};
+use crate::{
+    io::net::{BODY_BYTES_MAX, Method, Request, Response},
+    market::hush,
+};
 use std::{collections::VecDeque, fmt, sync::Arc};
 
 /// Copies of one client, at most: its lists, and some things asked for by id.
@@ -67,7 +70,8 @@ impl Copies {
             && response.status == 200
             && response.body.len() <= BYTES_MAX
             && !forbids(&response)
-            && validators(&response).next().is_some();
+            && validators(&response).next().is_some()
+            && !hush::carries_keys(&response);
         if keeps {
             self.0.push_back(Copy { request: request.clone(), response: Arc::new(response) });
         }
@@ -143,6 +147,7 @@ mod tests {
         assert!(!kept(Request { method: Method::Post, ..asked(1) }, good()));
         assert!(!kept(asked(1), Response { status: 206, ..good() }));
         assert!(!kept(asked(1), answer("{}", &[("etag", "\"1\""), ("cache-control", "private, No-Store")])));
+        assert!(!kept(asked(1), answer(r#"{"instances":[{"pem":"any"}]}"#, &[("etag", "\"1\"")])));
         assert!(!kept(asked(1), answer("{}", &[("etag", &"x".repeat(VALIDATOR_BYTES_MAX + 1))])));
         assert!(kept(asked(1), answer("{}", &[("etag", &"x".repeat(VALIDATOR_BYTES_MAX))])));
     }

@@ -6,17 +6,14 @@
 //! matches nothing is a plain refusal.
 
 use crate::{
-    io::net::{Request, Response},
+    io::net::Response,
     market::{
         ORIGINAL_STATUS,
-        json::{Json, Object, shown},
+        json::{Json, Object},
     },
     model::Refusal,
 };
 use std::time::Duration;
-
-/// A credential shorter than this is not looked for in error texts.
-const SECRET_CHARS_MIN: usize = 4;
 
 /// The field `success`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +36,14 @@ pub struct Answer<'a> {
     retry_after: Option<Duration>,
     /// What it says of itself.
     pub success: Success,
-    /// Its error text, fit to be shown and without our credentials.
+    /// Its error text, fit to be shown.
     pub error: Option<String>,
     object: Option<Object<'a>>,
 }
 
 impl<'a> Answer<'a> {
     /// Sorts an answer.
-    pub fn read(request: &Request, response: &'a Response) -> Self {
+    pub fn read(response: &'a Response) -> Self {
         let object = Json::read(&response.body).and_then(Json::object);
         let success = match object.as_ref().and_then(|object| object.get("success")) {
             None => Success::Unsaid,
@@ -65,7 +62,7 @@ impl<'a> Answer<'a> {
             original_status: response.header(ORIGINAL_STATUS).and_then(|status| status.trim().parse().ok()),
             retry_after: response.retry_after(None),
             success,
-            error: error.map(|text| without_secrets(request, text)),
+            error,
             object,
         }
     }
@@ -252,34 +249,6 @@ pub(in crate::market) fn sorted(text: &str) -> Refusal {
     }
 }
 
-/// An error may quote what was sent. Our credentials are taken out of it again.
-fn without_secrets(request: &Request, mut text: String) -> String {
-    let form = form_urlencoded::parse(&request.body).into_owned();
-    for (name, value) in form.chain(request.query.iter().cloned()) {
-        let secret = matches!(name.as_str(), "api_key" | "api_token" | "password");
-        if secret {
-            text = without(text, &value);
-        }
-    }
-    text
-}
-
-/// A text that is to be shown, without a secret that may be quoted in it.
-pub(in crate::market) fn without(mut text: String, secret: &str) -> String {
-    if secret.chars().count() < SECRET_CHARS_MIN {
-        return text;
-    }
-    let secret = shown(secret);
-    text = text.replace(&secret, "***");
-    // What is told of an error ends after some letters, and that may be within a secret.
-    let begun = secret.char_indices().skip(SECRET_CHARS_MIN).map(|(at, _)| &secret[..at]);
-    if let Some(begun) = begun.filter(|begun| text.ends_with(begun)).last() {
-        text.truncate(text.len() - begun.len());
-        text.push_str("***");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,7 +257,7 @@ mod tests {
     fn kind(status: u16, headers: &[(&str, &str)], body: &str) -> Option<RefusalKind> {
         let mut response = Response::json(status, body);
         response.headers.extend(headers.iter().map(|(name, value)| (name.to_string(), value.to_string())));
-        Answer::read(&Request::get("/"), &response).refusal().map(|refusal| refusal.kind())
+        Answer::read(&response).refusal().map(|refusal| refusal.kind())
     }
 
     #[test]
@@ -368,7 +337,7 @@ mod tests {
         let wait = |headers: &[(&str, &str)]| {
             let mut response = Response::json(429, "slow down");
             response.headers.extend(headers.iter().map(|(name, value)| (name.to_string(), value.to_string())));
-            match Answer::read(&Request::get("/"), &response).refusal() {
+            match Answer::read(&response).refusal() {
                 Some(Refusal::Throttled { retry_after }) => retry_after.map(|wait| wait.as_secs()),
                 other => panic!("{other:?}"),
             }
@@ -381,16 +350,5 @@ mod tests {
         assert_eq!(wait(&[date, ("retry-after", "Fri, 20 Nov 2026 18:00:30 GMT")]), Some(30));
         assert_eq!(wait(&[date, ("retry-after", "Fri, 20 Nov 2026 17:00:00 GMT")]), Some(0));
         assert_eq!(wait(&[("retry-after", "Fri, 20 Nov 2026 18:00:30 GMT")]), None);
-    }
-
-    #[test]
-    fn an_error_that_quotes_our_credentials_shows_stars() {
-        let request = Request::form("/", [("api_key", "hunter22"), ("password", "s3cret-pass")]);
-        let response = Response::json(400, r#"{"error":"bad hunter22 with s3cret-pass"}"#);
-        assert_eq!(Answer::read(&request, &response).error.as_deref(), Some("bad *** with ***"));
-        // Where the text is cut within one, too.
-        let long = format!(r#"{{"error":"{}s3cret-pass"}}"#, "x".repeat(195));
-        let told = Answer::read(&request, &Response::json(400, long)).error.unwrap();
-        assert!(told.ends_with("x***") && !told.contains("s3cre"), "{told}");
     }
 }

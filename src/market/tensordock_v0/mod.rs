@@ -29,6 +29,7 @@ use crate::{
     io::net::{Request, Response},
     market::{
         Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop,
+        hush::scanned,
         raw::{RawCall, Stakes},
     },
     model::{
@@ -80,6 +81,11 @@ impl Dialect for TensordockV0 {
         Manners { read_deadline: READ_DEADLINE, write_deadline: WRITE_DEADLINE }
     }
 
+    /// "User name always `user`" (documented, the vendor's dashboard; S1's `default_user`).
+    fn user(&self) -> &'static str {
+        "user"
+    }
+
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
         self.hostnodes_with(Filters::default())
     }
@@ -90,7 +96,7 @@ impl Dialect for TensordockV0 {
 
     fn instances(&self) -> Exchange<Scan<Instance>> {
         reads("instances", self.calls.list(), |request, response| {
-            wire::instances(&Answer::read(request, response).accepted()?)
+            Ok(scanned(request, response, wire::instances(&Answer::read(response).accepted()?)?))
         })
     }
 
@@ -103,9 +109,7 @@ impl Dialect for TensordockV0 {
     }
 
     fn balance(&self) -> Option<Exchange<Balance>> {
-        Some(reads("balance", self.calls.balance(), |request, response| {
-            wire::balance(&Answer::read(request, response).accepted()?)
-        }))
+        Some(reads("balance", self.calls.balance(), |_, response| wire::balance(&Answer::read(response).accepted()?)))
     }
 
     fn validate(&self, bid: &Bid) -> Option<Exchange<BidAnswer>> {
@@ -117,8 +121,8 @@ impl Dialect for TensordockV0 {
     }
 
     fn deploy(&self, order: &Order) -> Result<Exchange<Deployed>, Refusal> {
-        Ok(writes("deploy", self.calls.deploy(order), |request, response| {
-            match Answer::read(request, response).done() {
+        Ok(writes("deploy", self.calls.deploy(order), |_, response| {
+            match Answer::read(response).done() {
                 Ok(object) => wire::deployed(&object),
                 // What is gone when one deploys is the machine.
                 Err(Refusal::Gone) => Err(Refusal::NoCapacity("the hostnode is gone".into())),
@@ -136,8 +140,8 @@ impl Dialect for TensordockV0 {
     }
 
     fn terminate(&self, id: &InstanceId) -> Exchange<()> {
-        writes("terminate", self.calls.delete(id), |request, response| {
-            let answer = Answer::read(request, response);
+        writes("terminate", self.calls.delete(id), |_, response| {
+            let answer = Answer::read(response);
             if answer.says_already_terminated() {
                 return Ok(());
             }
@@ -162,11 +166,11 @@ impl Dialect for TensordockV0 {
 }
 
 fn read_hostnodes(request: &Request, response: &Response) -> Result<Scan<Hostnode>, Refusal> {
-    wire::hostnodes(&Answer::read(request, response).accepted()?)
+    Ok(scanned(request, response, wire::hostnodes(&Answer::read(response).accepted()?)?))
 }
 
-fn read_done(request: &Request, response: &Response) -> Result<(), Refusal> {
-    Answer::read(request, response).done().map(|_| ())
+fn read_done(_: &Request, response: &Response) -> Result<(), Refusal> {
+    Answer::read(response).done().map(|_| ())
 }
 
 /// That a bid would fail is an answer too.
@@ -176,19 +180,19 @@ fn answers_a_bid(request: &Request, answer: &Answer<'_>) -> bool {
 
 /// A raw call that reads.
 fn read_said(request: &Request, response: &Response) -> Result<(), Refusal> {
-    let answer = Answer::read(request, response);
+    let answer = Answer::read(response);
     if answers_a_bid(request, &answer) { Ok(()) } else { answer.accepted().map(|_| ()) }
 }
 
 /// A raw call that writes.
 fn read_told(request: &Request, response: &Response) -> Result<(), Refusal> {
-    let answer = Answer::read(request, response);
+    let answer = Answer::read(response);
     if answers_a_bid(request, &answer) { Ok(()) } else { answer.done().map(|_| ()) }
 }
 
 /// A bid passes if and only if `success`, and `will_succeed` (S2) is not false.
-fn read_bid(request: &Request, response: &Response) -> Result<BidAnswer, Refusal> {
-    let answer = Answer::read(request, response);
+fn read_bid(_: &Request, response: &Response) -> Result<BidAnswer, Refusal> {
+    let answer = Answer::read(response);
     if answer.refuses_a_bid() {
         return Ok(BidAnswer::Refused);
     }
@@ -204,7 +208,7 @@ fn read_bid(request: &Request, response: &Response) -> Result<BidAnswer, Refusal
 }
 
 fn read_hostnode(request: &Request, response: &Response) -> Result<Lookup<Hostnode>, Refusal> {
-    let answer = Answer::read(request, response);
+    let answer = Answer::read(response);
     let missing = answer.error.as_deref().is_some_and(|text| {
         let text = text.to_ascii_lowercase();
         text.contains("hostnode") && (text.contains("not found") || text.contains("does not exist"))
@@ -221,7 +225,7 @@ fn read_hostnode(request: &Request, response: &Response) -> Result<Lookup<Hostno
 }
 
 fn read_instance(request: &Request, response: &Response) -> Result<Lookup<Instance>, Refusal> {
-    match Answer::read(request, response).accepted() {
+    match Answer::read(response).accepted() {
         Ok(object) => {
             let mut fields = form_urlencoded::parse(&request.body);
             let id = fields.find(|(name, _)| name == "server").map(|(_, id)| id.into_owned()).unwrap_or_default();

@@ -43,18 +43,14 @@ use super::{
 };
 use crate::{
     io::net::{Request, Response},
-    market::{Deployed, Exchange, json::Object, raw::is_plain},
+    market::{Deployed, Exchange, hush::scanned, json::Object, raw::is_plain},
     model::{Hostnode, InstanceId, Refusal, Scan},
 };
 use secrecy::ExposeSecret;
 
 /// An answer that may leave `success` out, as those about money do (documented, S1).
-fn accepted<T>(
-    request: &Request,
-    response: &Response,
-    read: fn(&Object<'_>) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    read(&Answer::read(request, response).accepted()?)
+fn accepted<T>(response: &Response, read: fn(&Object<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    read(&Answer::read(response).accepted()?)
 }
 
 /// The fields that are there.
@@ -76,7 +72,7 @@ impl TensordockV0 {
     /// All authorizations of the organisation, without their secrets.
     pub fn authorizations(&self) -> Exchange<Scan<Authorization>> {
         reads("authorizations", self.form("/api/v0/auth/list", &[]), |request, response| {
-            accepted(request, response, read::authorizations)
+            Ok(scanned(request, response, accepted(response, read::authorizations)?))
         })
     }
 
@@ -104,7 +100,11 @@ impl TensordockV0 {
     /// The VMs that can be had at once.
     pub fn instant_vms(&self) -> Exchange<InstantVms> {
         let request = self.calls.get("/api/v0/client/deploy/instantvms".into(), Vec::new());
-        reads("instant_vms", request, |request, response| accepted(request, response, read::instant_vms))
+        reads("instant_vms", request, |request, response| {
+            let InstantVms { sizes, offers } = accepted(response, read::instant_vms)?;
+            let (sizes, offers) = (scanned(request, response, sizes), scanned(request, response, offers));
+            Ok(InstantVms { sizes, offers })
+        })
     }
 
     /// Takes an instant VM. The answer has its id and nothing else (documented, S1).
@@ -117,8 +117,8 @@ impl TensordockV0 {
             ("ssh_key", ssh_key.as_ref().map(|key| key.trim().to_owned())),
             ("cloudinit_script", cloud_init.as_ref().map(|text| super::calls::one_line(text))),
         ]);
-        writes("deploy_instant", self.form("/api/v0/client/deployinstant/single", &fields), |request, response| {
-            wire::deployed(&Answer::read(request, response).done()?)
+        writes("deploy_instant", self.form("/api/v0/client/deployinstant/single", &fields), |_, response| {
+            wire::deployed(&Answer::read(response).done()?)
         })
     }
 
@@ -179,7 +179,8 @@ impl TensordockV0 {
     /// A container's replicas; `None` for an id that could not stand in a path. **Deprecated by the vendor.**
     pub fn container_replicas(&self, container: &str) -> Option<Exchange<Scan<Replica>>> {
         let path = is_plain(container).then(|| format!("/api/v0/client/container/{container}/replicas"))?;
-        let read: Read<Scan<Replica>> = |request, response| accepted(request, response, read::replicas);
+        let read: Read<Scan<Replica>> =
+            |request, response| Ok(scanned(request, response, accepted(response, read::replicas)?));
         Some(reads("container_replicas", self.calls.get(path, Vec::new()), read))
     }
 
@@ -193,13 +194,23 @@ impl TensordockV0 {
             ("hostnode_id", hostnode.as_ref().map(ToString::to_string)),
         ]);
         reads("revenue", self.form("/api/v0/billing/revenue", &fields), |request, response| {
-            accepted(request, response, read::revenue)
+            let mut hosts = scanned(request, response, accepted(response, read::revenue)?);
+            for host in &mut hosts.items {
+                host.vms = scanned(request, response, std::mem::take(&mut host.vms));
+            }
+            Ok(hosts)
         })
     }
 
     /// A month's account, line by line.
     pub fn monthly_summary(&self, month: Month) -> Exchange<MonthlySummary> {
         let request = self.form("/api/v0/billing/summary", &[("period", month.to_string())]);
-        reads("monthly_summary", request, |request, response| accepted(request, response, read::summary))
+        reads("monthly_summary", request, |request, response| {
+            let mut month = accepted(response, read::summary)?;
+            for lines in month.transactions.values_mut() {
+                *lines = scanned(request, response, std::mem::take(lines));
+            }
+            Ok(month)
+        })
     }
 }

@@ -208,28 +208,6 @@ fn a_raw_call_is_judged_by_what_was_answered_and_a_bid_that_fails_is_an_answer()
 }
 
 #[test]
-fn the_table_of_the_crates_docs_names_every_call_and_tests_that_exist() {
-    let docs = include_str!("sdk.rs");
-    let tests = concat!(include_str!("sdk_tests.rs"), include_str!("conformance.rs"));
-    let rows: Vec<Vec<&str>> = docs
-        .lines()
-        .filter_map(|line| line.strip_prefix("//! | "))
-        .map(|row| row.trim_end_matches(" |").split(" | ").collect())
-        .skip(1)
-        .collect();
-    assert_eq!(rows.len(), 22);
-    for (row, call) in rows.iter().zip(super::raw::CALLS) {
-        assert_eq!(row[2], format!("`{}`", call.name));
-        let test = row[3].trim_matches('`');
-        assert!(tests.contains(&format!("#[test]\nfn {test}()")), "there is no test {test}");
-        // rustdoc holds the others, which are links.
-        for verb in row[1].split('`').filter_map(|method| method.strip_prefix("Dialect::")) {
-            assert!(include_str!("../mod.rs").contains(&format!("    fn {verb}(")), "there is no Dialect::{verb}");
-        }
-    }
-}
-
-#[test]
 fn the_documents_example_of_a_container_is_sent() {
     let request = dialect().deploy_container(&container()).request;
     let form: BTreeMap<String, String> = form_urlencoded::parse(&request.body).into_owned().collect();

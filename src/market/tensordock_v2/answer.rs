@@ -1,14 +1,16 @@
 //! What an answer of TensorDock v2 amounts to, before anybody looks for what was asked.
 //!
 //! Errors come in many shapes (recorded, FACTS): `{"error": …}`, an array of `{code, message, path}`, a page of HTML, and
-//! `{"status": 400, "error": …}` under HTTP 200. So the HTTP status, a status in the body and every place of a text are
-//! read together, once, here. The texts are sorted as v0's are: it is the same vendor's.
+//! `{"status": 400, "error": …}` under HTTP 200. So the HTTP status, a status in the body, the one that the vendor's proxy
+//! tells in a header (documented of v0, and assumed of v2: it is the same vendor's) and every place of a text are read
+//! together, once, here. The texts are sorted as v0's are.
 
 use crate::{
-    io::net::{Request, Response},
+    io::net::Response,
     market::{
-        json::{Json, Object},
-        tensordock_v0::answer::{error_text, sorted, without},
+        ORIGINAL_STATUS,
+        json::{Json, Object, shown},
+        tensordock_v0::answer::{error_text, sorted},
     },
     model::Refusal,
 };
@@ -34,18 +36,20 @@ enum Body<'a> {
 #[derive(Debug)]
 pub struct Answer<'a> {
     status: u16,
+    /// A server's failure that a proxy answers for.
+    failed_behind: Option<u16>,
     retry_after: Option<Duration>,
     /// What it says of itself, where that is not a success: an HTTP status in the body.
     inner_status: Option<u16>,
     says_no: bool,
-    /// Its error text, fit to be shown and without our credential.
+    /// Its error text, fit to be shown.
     pub error: Option<String>,
     body: Body<'a>,
 }
 
 impl<'a> Answer<'a> {
     /// Sorts an answer.
-    pub fn read(request: &Request, response: &'a Response) -> Self {
+    pub fn read(response: &'a Response) -> Self {
         let json = Json::read(&response.body);
         let mut error = None;
         let (mut inner_status, mut says_no) = (None, false);
@@ -66,13 +70,14 @@ impl<'a> Answer<'a> {
                 (None, None) => Body::Unreadable,
             },
         };
-        let token = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
+        let original = response.header(ORIGINAL_STATUS).and_then(|status| status.trim().parse().ok());
         Self {
             status: response.status,
+            failed_behind: original.filter(|status: &u16| *status >= 500),
             retry_after: response.retry_after(None),
             inner_status,
             says_no,
-            error: error.map(|text| token.map_or(text.clone(), |token| without(text, token))),
+            error,
             body,
         }
     }
@@ -98,7 +103,7 @@ impl<'a> Answer<'a> {
     /// # Errors
     /// The refusal it is; `Malformed` when it says neither.
     pub fn done(self) -> Result<(), Refusal> {
-        if self.status == 204 && matches!(self.body, Body::Empty) {
+        if self.status == 204 && self.failed_behind.is_none() && matches!(self.body, Body::Empty) {
             return Ok(());
         }
         let object = self.accepted()?;
@@ -117,7 +122,7 @@ impl<'a> Answer<'a> {
             Body::Object(_) | Body::Array => true,
             Body::Empty | Body::Unreadable => false,
         };
-        if let Some(refusal) = self.by_status(self.status, is_json) {
+        if let Some(refusal) = self.by_status(self.failed_behind.unwrap_or(self.status), is_json) {
             return Some(refusal);
         }
         if !is_json {
@@ -194,12 +199,11 @@ fn error_of(object: &Object<'_>, is_error: bool) -> Option<String> {
 /// `[{"code", "message", "path"}]`, or what JSON:API calls `detail` and `title`.
 fn joined(array: Vec<Json<'_>>) -> Option<String> {
     let text = |error: Json<'_>| {
-        let object = error.object();
-        let named = || object.as_ref()?.first(&["message", "detail", "title", "error"])?.text();
+        let named = || error.object()?.first(&["message", "detail", "title", "error"])?.text();
         error.text().or_else(named).filter(|text| !text.trim().is_empty())
     };
     let texts: Vec<String> = array.into_iter().filter_map(text).take(ERRORS_TOLD_MAX).collect();
-    if texts.is_empty() { None } else { Some(texts.join("; ")) }
+    if texts.is_empty() { None } else { Some(shown(&texts.join("; "))) }
 }
 
 #[cfg(test)]
@@ -208,7 +212,7 @@ mod tests {
     use crate::model::refusal::RefusalKind as K;
 
     fn kind(status: u16, body: &str) -> Option<K> {
-        Answer::read(&Request::get("/"), &Response::json(status, body)).refusal().map(|refusal| refusal.kind())
+        Answer::read(&Response::json(status, body)).refusal().map(|refusal| refusal.kind())
     }
 
     #[test]
@@ -265,8 +269,7 @@ mod tests {
 
     #[test]
     fn a_write_is_done_when_it_says_so() {
-        let done =
-            |status: u16, body: &str| Answer::read(&Request::get("/"), &Response::json(status, body)).done().is_ok();
+        let done = |status: u16, body: &str| Answer::read(&Response::json(status, body)).done().is_ok();
         assert!(done(204, ""));
         assert!(done(200, r#"{"data":{"type":"success","attributes":{"message":"Instance deleted successfully"}}}"#));
         assert!(done(200, r#"{"data":{"type":"instance","id":"x","attributes":{"status":"starting"}}}"#));
@@ -280,15 +283,32 @@ mod tests {
     fn a_throttle_says_how_long() {
         let mut response = Response::json(429, "{}");
         response.headers.push(("retry-after".into(), "7".into()));
-        let refusal = Answer::read(&Request::get("/"), &response).refusal();
+        let refusal = Answer::read(&response).refusal();
         assert_eq!(refusal, Some(Refusal::Throttled { retry_after: Some(Duration::from_secs(7)) }));
     }
 
     #[test]
-    fn an_error_that_quotes_our_token_shows_stars() {
-        let headers = vec![("authorization".to_owned(), "Bearer hunter22".to_owned())];
-        let request = Request { headers, ..Request::get("/") };
-        let response = Response::json(401, r#"{"error":"bad token hunter22"}"#);
-        assert_eq!(Answer::read(&request, &response).error.as_deref(), Some("bad token ***"));
+    fn a_servers_failure_behind_the_proxy_is_one_whatever_the_body_says() {
+        let behind = |status: u16, original: &str, body: &str| {
+            let mut response = Response::json(status, body);
+            response.headers.push((ORIGINAL_STATUS.into(), original.into()));
+            Answer::read(&response).done().err().map(|refusal| refusal.kind())
+        };
+        for body in [
+            r#"{"data":{"type":"virtualmachine","id":"x","status":"running"}}"#,
+            r#"{"success":true}"#,
+            r#"{"status":400,"error":"No available nodes found"}"#,
+            "{}",
+            "",
+        ] {
+            for original in ["500", " 502 ", "599"] {
+                assert_eq!(behind(200, original, body), Some(K::Unreachable), "{original} {body}");
+            }
+        }
+        assert_eq!(behind(204, "500", ""), Some(K::Unreachable));
+        assert_eq!(behind(404, "500", r#"{"error":"Instance not found"}"#), Some(K::Unreachable));
+        for original in ["200", "201", "banana", ""] {
+            assert_eq!(behind(200, original, r#"{"success":true}"#), None, "{original}");
+        }
     }
 }

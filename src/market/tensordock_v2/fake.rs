@@ -12,15 +12,19 @@ mod views;
 use crate::{
     io::net::{Method, Request, Response},
     market::{Backend, Call, Fake, Stop, WorldOrder, WorldVm, raw::is_plain},
-    model::{Hostnode, HostnodeId, InstanceId, InstanceStatus, PriceType, Refusal},
+    model::{Hostnode, HostnodeId, InstanceId, InstanceStatus, PriceType, Refusal, Timestamp, time::elapsed},
 };
 use order::{Site, Wanted};
 use serde_json::{Value, json};
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+
+/// What requests are counted over.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// In which shape VMs are listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +58,12 @@ pub struct TensordockV2Fake {
     pub token: Option<String>,
     /// In which shape VMs are listed.
     pub list_shape: ListShape,
+    /// So many requests are taken in any minute of the world, and further ones turned away with 429; `None`: all are. The
+    /// vendor takes 100 of one organisation (documented). A world that runs faster than life cannot say it.
+    pub requests_per_minute_max: Option<u32>,
     secrets: Mutex<Secrets>,
+    /// When those of the last minute came.
+    taken: Mutex<VecDeque<Timestamp>>,
 }
 
 /// An answer: HTTP status and JSON.
@@ -173,7 +182,12 @@ impl Fake for TensordockV2Fake {
     }
 
     fn serve(&self, backend: &mut dyn Backend, request: &Request) -> Response {
-        let Reply { status, body } = self.answer(backend, request).unwrap_or_else(|refused| refused);
+        let answer = if self.has_room(backend.now()) {
+            self.answer(backend, request)
+        } else {
+            Err(Reply::refused(429, "Too many requests"))
+        };
+        let Reply { status, body } = answer.unwrap_or_else(|refused| refused);
         Response::json(status, body.to_string())
     }
 }
@@ -182,6 +196,20 @@ impl TensordockV2Fake {
     /// One that takes this token; `None`: any.
     pub fn new(token: Option<String>) -> Self {
         Self { token, ..Self::default() }
+    }
+
+    /// Whether one more may be taken now. One that is turned away does not count.
+    fn has_room(&self, now: Timestamp) -> bool {
+        let Some(most) = self.requests_per_minute_max else { return true };
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while taken.front().is_some_and(|at| elapsed(*at, now) >= MINUTE) {
+            taken.pop_front();
+        }
+        let has_room = taken.len() < most as usize;
+        if has_room {
+            taken.push_back(now);
+        }
+        has_room
     }
 
     fn answer(&self, backend: &mut dyn Backend, request: &Request) -> Result<Reply, Reply> {

@@ -35,6 +35,7 @@ use crate::{
     io::net::{Request, Response},
     market::{
         Ability, Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop, Wish,
+        hush::scanned,
         raw::{RawCall, Stakes},
     },
     model::{
@@ -141,6 +142,11 @@ impl Dialect for TensordockV2 {
         Manners { read_deadline: READ_DEADLINE, write_deadline: WRITE_DEADLINE }
     }
 
+    /// As in v0, which makes the same VMs (assumed).
+    fn user(&self) -> &'static str {
+        "user"
+    }
+
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
         self.hostnodes_with(&Filters::default())
     }
@@ -151,7 +157,7 @@ impl Dialect for TensordockV2 {
 
     fn instances(&self) -> Exchange<Scan<Instance>> {
         reads("instances", self.calls.list(), |request, response| {
-            wire::instances(&Answer::read(request, response).accepted()?)
+            Ok(scanned(request, response, wire::instances(&Answer::read(response).accepted()?)?))
         })
     }
 
@@ -160,8 +166,8 @@ impl Dialect for TensordockV2 {
     }
 
     fn whoami(&self) -> Exchange<()> {
-        reads("whoami", self.calls.test(), |request, response| {
-            read::organization(&Answer::read(request, response).accepted()?).map(|_| ())
+        reads("whoami", self.calls.test(), |_, response| {
+            read::organization(&Answer::read(response).accepted()?).map(|_| ())
         })
     }
 
@@ -210,32 +216,30 @@ impl Dialect for TensordockV2 {
     fn raw(&self, call: &RawCall, fields: &[(String, String)]) -> Option<Exchange<()>> {
         let request = self.calls.raw(call, fields)?;
         Some(match call.stakes {
-            Stakes::Nothing => {
-                reads(call.name, request, |request, response| Answer::read(request, response).accepted().map(|_| ()))
-            }
+            Stakes::Nothing => reads(call.name, request, |_, response| Answer::read(response).accepted().map(|_| ())),
             Stakes::Money | Stakes::Loss => writes(call.name, request, read_done),
         })
     }
 }
 
 fn read_hostnodes(request: &Request, response: &Response) -> Result<Scan<Hostnode>, Refusal> {
-    wire::hostnodes(&Answer::read(request, response).accepted()?)
+    Ok(scanned(request, response, wire::hostnodes(&Answer::read(response).accepted()?)?))
 }
 
-fn read_done(request: &Request, response: &Response) -> Result<(), Refusal> {
-    Answer::read(request, response).done()
+fn read_done(_: &Request, response: &Response) -> Result<(), Refusal> {
+    Answer::read(response).done()
 }
 
 /// After a delete: what is not there any more is done.
-fn read_gone(request: &Request, response: &Response) -> Result<(), Refusal> {
-    match Answer::read(request, response).done() {
+fn read_gone(_: &Request, response: &Response) -> Result<(), Refusal> {
+    match Answer::read(response).done() {
         Ok(()) | Err(Refusal::Gone) => Ok(()),
         Err(refusal) => Err(refusal),
     }
 }
 
-fn read_created(request: &Request, response: &Response) -> Result<Deployed, Refusal> {
-    match Answer::read(request, response).accepted() {
+fn read_created(_: &Request, response: &Response) -> Result<Deployed, Refusal> {
+    match Answer::read(response).accepted() {
         Ok(object) => wire::deployed(object),
         // What is gone when one deploys is the machine.
         Err(Refusal::Gone) => Err(Refusal::NoCapacity("the hostnode is gone".into())),
@@ -250,7 +254,7 @@ fn asked(request: &Request) -> &str {
 
 fn read_hostnode(request: &Request, response: &Response) -> Result<Lookup<Hostnode>, Refusal> {
     let is_missing = response.status == 404;
-    match Answer::read(request, response).accepted() {
+    match Answer::read(response).accepted() {
         Ok(object) => wire::hostnode_details(asked(request), object).map(Lookup::Here),
         Err(Refusal::Gone) => Ok(Lookup::Gone),
         // "Hostnode not found" is sorted as no capacity, which it is for whoever deploys.
@@ -260,7 +264,7 @@ fn read_hostnode(request: &Request, response: &Response) -> Result<Lookup<Hostno
 }
 
 fn read_instance(request: &Request, response: &Response) -> Result<Lookup<Instance>, Refusal> {
-    match Answer::read(request, response).accepted() {
+    match Answer::read(response).accepted() {
         Ok(object) => wire::instance_details(asked(request), object).map(Lookup::Here),
         Err(Refusal::Gone) => Ok(Lookup::Gone),
         Err(refusal) => Err(refusal),

@@ -58,6 +58,8 @@ fn place_gpus(
         let gpu = gpu.object().ok_or("gpus: one is not an object")?;
         let name = gpu.text("v0Name").ok_or("gpus: one has no `v0Name`")?;
         match (gpu_model(&name), one_of_place(&gpu)) {
+            // Two lines of one model cannot both be counted on: the first stands.
+            (Some(model), Ok(_)) if gpus.contains_key(&model) => drop_gpu(id, &name, "it is listed twice", dropped),
             (Some(model), Ok(one)) => drop(gpus.insert(model, one)),
             (None, _) => drop_gpu(id, &name, "it is not a GPU model", dropped),
             (Some(_), Err(why)) => drop_gpu(id, &name, &why, dropped),
@@ -67,7 +69,7 @@ fn place_gpus(
 }
 
 fn drop_gpu(id: &str, name: &str, why: &str, dropped: &mut Vec<Dropped>) {
-    dropped.push(Dropped { what: format!("{} gpu {}", shown(id), shown(name)), why: why.to_owned() });
+    Dropped::name(format!("{} gpu {}", shown(id), shown(name)), why, dropped);
 }
 
 fn one_of_place(gpu: &Object<'_>) -> Result<PlaceGpus, String> {

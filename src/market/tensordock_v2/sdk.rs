@@ -29,22 +29,20 @@ use super::{
     read, read_created, read_done, read_gone, read_hostnodes, reads, writes,
 };
 use crate::{
-    market::{Deployed, Exchange},
+    market::{Deployed, Exchange, hush::scanned},
     model::{Hostnode, InstanceId, Lookup, Refusal, Scan},
 };
 
 impl TensordockV2 {
     /// Whose token it is.
     pub fn organization(&self) -> Exchange<Organization> {
-        reads("organization", self.calls.test(), |request, response| {
-            read::organization(&Answer::read(request, response).accepted()?)
-        })
+        reads("organization", self.calls.test(), |_, response| read::organization(&Answer::read(response).accepted()?))
     }
 
     /// The places where the vendor picks the machine. The list needs no credentials (recorded); it gets ours.
     pub fn places(&self) -> Exchange<Scan<Place>> {
         reads("places", self.calls.places(), |request, response| {
-            read::places(&Answer::read(request, response).accepted()?)
+            Ok(scanned(request, response, read::places(&Answer::read(response).accepted()?)?))
         })
     }
 
@@ -66,13 +64,13 @@ impl TensordockV2 {
     /// The secrets, without their values.
     pub fn secrets(&self) -> Exchange<Scan<Secret>> {
         reads("secrets", self.calls.secrets(), |request, response| {
-            read::secrets(&Answer::read(request, response).accepted()?)
+            Ok(scanned(request, response, read::secrets(&Answer::read(response).accepted()?)?))
         })
     }
 
     /// One secret, with its value where that is shown.
     pub fn secret(&self, id: &SecretId) -> Exchange<Lookup<Opened>> {
-        let read: Read<Lookup<Opened>> = |request, response| match Answer::read(request, response).accepted() {
+        let read: Read<Lookup<Opened>> = |_, response| match Answer::read(response).accepted() {
             Ok(object) => read::opened(object).map(Lookup::Here),
             Err(Refusal::Gone) => Ok(Lookup::Gone),
             Err(refusal) => Err(refusal),
@@ -82,8 +80,8 @@ impl TensordockV2 {
 
     /// Keeps a secret: an SSH key for [`Login::KeyId`](super::nouns::Login::KeyId), for example.
     pub fn keep_secret(&self, new: &NewSecret) -> Exchange<SecretId> {
-        writes("keep_secret", self.calls.create_secret(new), |request, response| {
-            read::kept(Answer::read(request, response).accepted()?)
+        writes("keep_secret", self.calls.create_secret(new), |_, response| {
+            read::kept(Answer::read(response).accepted()?)
         })
     }
 

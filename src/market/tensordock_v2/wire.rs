@@ -187,8 +187,7 @@ fn gpus(id: &HostnodeId, free: &Object<'_>, dropped: &mut Vec<Dropped>) -> Resul
     for gpu in listed.array().ok_or("gpus: not an array")?.into_iter().take(GPUS_MAX as usize) {
         let gpu = gpu.object().ok_or("gpus: one is not an object")?;
         let name = gpu.text("v0Name").ok_or("gpus: one has no `v0Name`")?;
-        let mut dropping =
-            |why: &str| dropped.push(Dropped { what: format!("{id} gpu {}", shown(&name)), why: why.into() });
+        let mut dropping = |why: &str| Dropped::name(format!("{id} gpu {}", shown(&name)), why, dropped);
         let Some(model) = gpu_model(&name) else {
             dropping("it is not a GPU model");
             continue;

@@ -4,25 +4,20 @@
 //! requested object does not exist, etc.", 500 the server's own failure; the page that tells them apart is missing. So the
 //! usual meaning of a status is believed where it has one, and otherwise the *text*, wherever such APIs put it, is sorted by
 //! what to do next (assumed). A 400 to a request that says nothing but who asks can only be about who asks.
+//! What a text quotes of our token or of an instance's private key is taken out of it where it is told ([`hush`]).
 //!
-//! **Invariant:** no text that is made here quotes our token or an instance's private key.
+//! [`hush`]: crate::market::hush
 
 use crate::{
     io::net::{Request, Response},
     market::{
         ORIGINAL_STATUS,
-        json::{Json, Object, shown},
+        json::{Json, shown},
     },
     model::Refusal,
 };
 use std::time::Duration;
 
-/// What stands for something that must not be shown.
-const HIDDEN: &str = "***";
-/// What every private key in text form says of itself.
-const KEY_MARK: &str = "PRIVATE KEY";
-/// A secret shorter than this is not looked for in error texts.
-const SECRET_CHARS_MIN: usize = 4;
 /// Where APIs put the text of a refusal (assumed; the reference shows none).
 const ERROR_MEMBERS: [&str; 4] = ["error", "errors", "message", "detail"];
 
@@ -50,7 +45,7 @@ impl<'a> Answer<'a> {
         // Of an answer that is no refusal only `error` says that it is one after all.
         let members = if failed { &ERROR_MEMBERS[..] } else { &ERROR_MEMBERS[..1] };
         let said = object.as_ref().and_then(|object| object.first(members).and_then(error_text));
-        let error = said.map(|text| shown(&without_secrets(request, object.as_ref(), text)));
+        let error = said.map(|text| shown(&text));
         Self {
             status: response.status,
             original_status: response.header(ORIGINAL_STATUS).and_then(|status| status.trim().parse().ok()),
@@ -102,16 +97,16 @@ impl<'a> Answer<'a> {
             429 => return Some(Refusal::Throttled { retry_after: self.retry_after }),
             401 | 403 => return Some(Refusal::Unauthorized(told(status))),
             402 => return Some(Refusal::Broke(told(status))),
-            404 | 410 => return Some(Refusal::Gone),
+            // A page of somebody else's says nothing about an instance.
+            404 | 410 if self.json.is_some() || self.body.is_empty() => return Some(Refusal::Gone),
             _ => {}
         }
         if status >= 400 {
-            let is_json = self.json.is_some_and(|json| json.object().is_some());
             return Some(match &self.error {
                 Some(text) => self.sorted(text),
                 None if self.asks_only_who => Refusal::Unauthorized(told(status)),
-                None if is_json => Refusal::Refused(told(status)),
-                None => Refusal::Malformed(format!("HTTP {status} without JSON")),
+                // "There was an issue with the request", and not which: no word settles that nothing was made.
+                None => Refusal::Malformed(format!("HTTP {status} without an error text")),
             });
         }
         if !(200..300).contains(&status) {
@@ -141,20 +136,6 @@ fn error_text(error: Json<'_>) -> Option<String> {
     let nested = || first.object()?.first(&["message", "error", "detail"])?.string();
     let text = first.string().or_else(nested)?;
     (!text.trim().is_empty()).then(|| text.into_owned())
-}
-
-/// An error may quote what was sent, and what would have been answered.
-fn without_secrets(request: &Request, answer: Option<&Object<'_>>, text: String) -> String {
-    if text.contains(KEY_MARK) {
-        return HIDDEN.to_owned();
-    }
-    let instance = answer.and_then(|answer| answer.object("instance"));
-    let keys = [answer, instance.as_ref()].into_iter().flatten();
-    let keys = keys.filter_map(|object| object.get("pem")?.string().map(|key| key.into_owned()));
-    let token = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
-    keys.chain(token.map(str::to_owned))
-        .filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN)
-        .fold(text, |text, secret| text.replace(&secret, HIDDEN))
 }
 
 /// The group a refusal's text belongs to. No text of this API is known: all words are assumed.
@@ -198,7 +179,10 @@ fn sorted(text: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::{super::calls::Calls, *};
-    use crate::model::{InstanceId, refusal::RefusalKind as K};
+    use crate::{
+        market::hush::hushed,
+        model::{InstanceId, refusal::RefusalKind as K},
+    };
 
     fn calls() -> Calls {
         Calls::new("token-of-ours".into())
@@ -227,7 +211,10 @@ mod tests {
         check(503, r#"{"error":"Payment required"}"#, Some(K::Unreachable));
         check(302, "", Some(K::Malformed));
         check(400, "", Some(K::Malformed));
-        check(400, "{}", Some(K::Refused));
+        check(400, "{}", Some(K::Malformed));
+        check(400, r#"{"error":""}"#, Some(K::Malformed));
+        check(404, "{}", Some(K::Gone));
+        check(404, "<html>", Some(K::Malformed));
     }
 
     #[test]
@@ -285,7 +272,10 @@ mod tests {
         ] {
             for status in [200, 302, 400, 401, 500] {
                 let request = Request { body: b"{}".into(), ..calls().instances() };
-                let told = refusal(&request, status, &body).map(|refusal| refusal.to_string()).unwrap_or_default();
+                let response = Response::json(status, body.as_str());
+                let refused = Answer::read(&request, &response).refusal();
+                let refused = refused.map(|refused| hushed(&request, Some(&response), refused));
+                let told = refused.map(|refused| refused.to_string()).unwrap_or_default();
                 assert!(!told.contains("token-of-ours") && !told.contains("MIIE"), "{told}");
             }
         }

@@ -328,6 +328,40 @@ fn no_noun_of_ours_holds_an_instances_private_key() {
 }
 
 #[test]
+fn nothing_that_is_told_of_an_item_that_cannot_be_read_quotes_its_private_key_or_our_token() {
+    let asked = dialect().sessions();
+    let token = asked.request.header("authorization").unwrap().trim_start_matches("Bearer ").to_owned();
+    let one = |key: &str, price: &str| {
+        let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEhush\n-----END RSA PRIVATE KEY-----";
+        serde_json::json!({"key": key, "name": "a", "pem": pem, "hourly_price": price})
+    };
+    let items =
+        [one("MIIEhush", "no price"), one("k1", "MIIEhush"), one("k2", &token), one("-----BEGIN RSA PRIVATE KEY", "x")];
+    let body = serde_json::json!({"instances": items}).to_string();
+    let sessions = (asked.read)(&asked.request, &Response::json(200, body.as_str())).unwrap();
+    let listed = dialect().instances();
+    let instances = (listed.read)(&listed.request, &Response::json(200, body.as_str())).unwrap();
+    assert_eq!((sessions.dropped.len(), &sessions.dropped), (4, &instances.dropped));
+    let told: Vec<&str> = sessions.dropped.iter().flat_map(|one| [one.what.as_str(), one.why.as_str()]).collect();
+    let price = "hourly_price: `***` is not a decimal number";
+    assert_eq!(told[..6], ["***", "hourly_price: `no price` is not a decimal number", "k1", price, "k2", price]);
+    assert_eq!(told[6], "***");
+}
+
+#[test]
+fn an_address_is_nothing_that_a_command_line_would_take_for_more() {
+    let address = |ip: &str| {
+        let body = serde_json::json!({"instances": [{"key": "k", "name": "a", "ip": ip}]}).to_string();
+        let asked = dialect().instances();
+        (asked.read)(&asked.request, &Response::json(200, body)).unwrap().items.remove(0).address
+    };
+    assert_eq!(address(" 216.3.128.12 ").as_deref(), Some("216.3.128.12"));
+    for odd in ["", " ", "-oProxyCommand=x", "a b", "203.0.113.7/x", "user@host"] {
+        assert_eq!(address(odd), None, "{odd}");
+    }
+}
+
+#[test]
 fn types_beyond_the_reference_are_asked_for_as_they_are_listed() {
     let body = br#"{"gpus":[{"type":"Titan  RTX","hourly_price":1,"max_availability":"unlimited","asic":false}]}"#;
     let hostnodes = dialect().hostnodes();

@@ -36,6 +36,7 @@ use crate::{
     io::net::{Request, Response},
     market::{
         Ability, Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop, Wish,
+        hush::scanned,
         raw::{RawCall, Stakes},
     },
     model::{
@@ -101,9 +102,15 @@ impl Dialect for Vectordash {
         Manners { read_deadline: READ_DEADLINE, write_deadline: WRITE_DEADLINE }
     }
 
+    /// That of all examples (documented). What an instance itself says is in [`nouns::Session::user`].
+    fn user(&self) -> &'static str {
+        "ubuntu"
+    }
+
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
         reads("hostnodes", self.calls.gpus(), |request, response| {
-            wire::gpus(&Answer::read(request, response).accepted()?).map(wire::hostnodes)
+            let gpus = wire::gpus(&Answer::read(request, response).accepted()?)?;
+            Ok(scanned(request, response, wire::hostnodes(gpus)))
         })
     }
 
@@ -113,7 +120,8 @@ impl Dialect for Vectordash {
 
     fn instances(&self) -> Exchange<Scan<Instance>> {
         reads("instances", self.calls.instances(), |request, response| {
-            wire::sessions(&Answer::read(request, response).accepted()?).map(wire::instances)
+            let sessions = wire::sessions(&Answer::read(request, response).accepted()?)?;
+            Ok(scanned(request, response, wire::instances(sessions)))
         })
     }
 

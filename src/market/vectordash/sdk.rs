@@ -17,7 +17,7 @@ use super::{
     reads, wire, writes,
 };
 use crate::{
-    market::{Deployed, Exchange},
+    market::{Deployed, Exchange, hush::scanned},
     model::{Refusal, Scan},
 };
 
@@ -32,14 +32,14 @@ impl Vectordash {
     /// The GPUs that can be had, as they are listed.
     pub fn gpus(&self) -> Exchange<Scan<ListedGpu>> {
         reads("hostnodes", self.calls.gpus(), |request, response| {
-            wire::gpus(&Answer::read(request, response).accepted()?)
+            Ok(scanned(request, response, wire::gpus(&Answer::read(request, response).accepted()?)?))
         })
     }
 
     /// All instances that are listed, those that are over included, with all that is said of them.
     pub fn sessions(&self) -> Exchange<Scan<Session>> {
         reads("instances", self.calls.instances(), |request, response| {
-            wire::sessions(&Answer::read(request, response).accepted()?)
+            Ok(scanned(request, response, wire::sessions(&Answer::read(request, response).accepted()?)?))
         })
     }
 

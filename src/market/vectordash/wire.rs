@@ -10,6 +10,7 @@ use crate::{
         Deployed,
         json::{Json, Object, shown},
         raw::is_plain,
+        tensordock_v0::wire::is_host,
     },
     model::{
         GpuModel, Hostnode, HostnodeId, Instance, InstanceId, InstanceStatus, PriceType, Refusal, Scan, Shape,
@@ -59,7 +60,7 @@ fn scan<'a, T>(
             Ok(item) => scan.items.push(item),
             Err(why) => {
                 let named = object.and_then(|object| object.get(what)?.text());
-                scan.dropped.push(Dropped { what: named.unwrap_or_else(|| format!("#{place}")), why });
+                Dropped::name(named.unwrap_or_else(|| format!("#{place}")), why, &mut scan.dropped);
             }
         }
     }
@@ -98,6 +99,8 @@ fn model(kind: &str) -> Option<GpuModel> {
 pub fn gpus(answer: &Json<'_>) -> Result<Scan<ListedGpu>, Refusal> {
     Ok(scan(items(answer, "gpus")?, "type", |gpu| {
         let kind = gpu.get("type").and_then(Json::string).ok_or("it has no `type`")?;
+        // It is the machine's id, and what a new instance asks for.
+        kind.parse::<HostnodeId>().map_err(|error| error.to_string())?;
         let teraflops = gpu.get("teraflops").and_then(Json::millionths);
         Ok(ListedGpu {
             model: model(&kind),
@@ -130,7 +133,7 @@ pub fn hostnodes(listed: Scan<ListedGpu>) -> Scan<Hostnode> {
                 known.rate = known.rate.max(gpu.rate);
                 known.available = known.available.max(gpu.available);
             }
-            Err(why) => dropped.push(Dropped { what: shown(&gpu.kind), why }),
+            Err(why) => Dropped::name(shown(&gpu.kind), why, &mut dropped),
         }
     }
     let items = kinds.into_iter().map(|(id, (gpu, gpu_model))| {
@@ -220,7 +223,7 @@ fn session(instance: &Object<'_>) -> Result<Session, String> {
         // There are no bids here.
         price_type: Some(PriceType::OnDemand),
         quoted: quoted(instance)?,
-        address: instance.text("ip").filter(|ip| !ip.trim().is_empty()),
+        address: address(instance),
         ports: ports(instance),
         created_at: moment_in(instance, "start_time"),
         // For showing only: one that cannot be read is left out.
@@ -276,6 +279,11 @@ fn quoted(instance: &Object<'_>) -> Result<Option<Rates>, String> {
     Ok(instance.price("hourly_price")?.map(|compute| Rates { compute, ..Rates::default() }))
 }
 
+/// Where it can be reached: an address, and nothing that a command line would take for more.
+fn address(instance: &Object<'_>) -> Option<String> {
+    instance.text("ip").map(|ip| ip.trim().to_owned()).filter(|ip| is_host(ip))
+}
+
 /// The one port there is: `port`, "for the ssh command" (documented).
 fn ports(instance: &Object<'_>) -> BTreeMap<u16, u16> {
     let port = instance.get("port").and_then(Json::literal).and_then(|port| port.trim().parse::<u16>().ok());
@@ -292,7 +300,7 @@ pub fn deployed(answer: &Json<'_>) -> Result<Deployed, Refusal> {
     Ok(Deployed {
         id: key(&instance).map_err(Refusal::Malformed)?,
         quoted: quoted(&instance).unwrap_or_default(),
-        address: instance.text("ip").filter(|ip| !ip.trim().is_empty()),
+        address: address(&instance),
         ports: ports(&instance),
     })
 }
@@ -373,6 +381,16 @@ mod tests {
         );
         assert_eq!(status_of(r#"{"status":"resting"}"#), r#"Unknown("resting")"#);
         assert_eq!(status_of(r#"{"status":null}"#), r#"Unknown("unsaid")"#);
+    }
+
+    #[test]
+    fn a_type_without_an_end_is_no_type() {
+        let listed = |kind: &str| {
+            let line = format!(r#"[{{"type":"{kind}","hourly_price":1,"max_availability":"unlimited"}}]"#);
+            gpus(&Json::read(line.as_bytes()).unwrap()).unwrap().items.len()
+        };
+        assert_eq!([listed("Titan V"), listed(&"V".repeat(ID_BYTES_MAX))], [1, 1]);
+        assert_eq!([listed(""), listed("Titan\\u0000V"), listed(&"V".repeat(ID_BYTES_MAX + 1))], [0, 0, 0]);
     }
 
     #[test]

@@ -428,6 +428,33 @@ mod tests {
         assert_eq!(spelling(Vocabulary::Vectordash, &model("h100-sxm5-80gb")), None);
     }
 
+    /// All that the vendor's documents and its public clients show of TensorDock's names, and Vectordash's whole list.
+    #[test]
+    fn every_name_that_was_ever_shown_is_in_the_table() {
+        for name in "h100-sxm5-80gb a100-pcie-80gb a100-pcie-40gb a100-sxm4-80gb a100-nvlink-40gb l40-pcie-48gb \
+                     l40s-pcie-48gb a40-pcie-48gb v100-pcie-16gb v100-sxm2-16gb v100-nvlink-16gb v100-sxm3-32gb \
+                     rtx6000ada-pcie-48gb rtx5000ada-pcie-32gb rtx4500ada-pcie-24gb rtx4000ada-pcie-20gb \
+                     rtx4000sffada-pcie-20gb rtxa6000-pcie-48gb rtxa5000-pcie-24gb rtxa4000-pcie-16gb \
+                     geforcertx5090-pcie-32gb geforcertx4090-pcie-24gb geforcertx3090-pcie-24gb \
+                     geforcertx3080ti-pcie-12gb geforcertx3080-pcie-10gb geforcertx3070ti-pcie-8gb \
+                     geforcertx3070-pcie-8gb geforcertx3060ti-pcie-8gb geforcertx3060-pcie-12gb \
+                     geforcegtx1070-pcie-8gb quadrortx4000-pcie-8gb quadrortx5000-pcie-16gb"
+            .split_whitespace()
+        {
+            let entry = ENTRIES.iter().find(|entry| entry.name == name).unwrap_or_else(|| panic!("{name}"));
+            for vocabulary in [Vocabulary::TensordockV0, Vocabulary::TensordockV2] {
+                assert_eq!(entry.spelling(vocabulary).map(|own| own.text), Some(name), "{vocabulary}");
+            }
+        }
+        let reference =
+            ["1060 6GB", "1070", "1070 ti", "1080", "Titan X", "1080 ti", "Titan Xp", "Titan V", "Tesla V100"];
+        for name in reference {
+            let model = canonical(Vocabulary::Vectordash, name).unwrap();
+            assert_eq!(spelling(Vocabulary::Vectordash, &model), Some(name));
+            assert!(matches!(meant(&model, EDITION), Meant::Known(_)), "{name}");
+        }
+    }
+
     #[test]
     fn a_model_that_is_not_in_the_table_keeps_its_spelling_and_can_be_said() {
         let check = |vocabulary: Vocabulary, listed: &str, expected: &str| {

@@ -4,6 +4,8 @@
 //! The marketplaces of [`market`] have few machines at prices of which each is the least somewhere: of the two TensorDock
 //! machines v0 rounds one down and the other up, and v2 does not round.
 
+mod bare;
+mod doubt;
 mod failing;
 
 use super::stage::{Stage, machines_with, name, of_all, of_machines};

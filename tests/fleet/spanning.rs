@@ -6,7 +6,9 @@
 
 mod bare;
 mod doubt;
+mod ends;
 mod failing;
+mod weather;
 
 use super::stage::{Stage, machines_with, name, of_all, of_machines};
 use spotscale::{

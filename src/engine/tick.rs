@@ -65,6 +65,11 @@ impl Engine {
         if !looked {
             return false;
         }
+        // Counting begins before anything is rented: what a first tick rents is billed from its beginning.
+        let is_counted = self.book.lock().await.ledger().spend().until().is_some();
+        if !is_counted {
+            self.accrue().await;
+        }
         let mut steps: Vec<Step> = Vec::new();
         let brake = Mutex::new(Brake::default());
         let mut unanswered = BTreeMap::new();

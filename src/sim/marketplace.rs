@@ -73,7 +73,8 @@ pub struct Market {
     /// What goes wrong.
     pub faults: Faults,
     counters: Vec<Counter>,
-    late: BTreeMap<InstanceId, Timestamp>,
+    /// VMs that lists do not show yet. Ids are unique only within a vendor's world.
+    late: BTreeMap<Vendor, BTreeMap<InstanceId, Timestamp>>,
     handled: BTreeMap<(Api, Call, &'static str), u64>,
 }
 
@@ -125,8 +126,8 @@ impl Market {
 
     /// Keeps a VM out of the lists until a moment, as [`Fault::LateVm`] does with a new one. For tests of a VM whose deploy
     /// was not answered *and* that shows up late.
-    pub fn conceal(&mut self, vm: InstanceId, until: Timestamp) {
-        self.late.insert(vm, until);
+    pub fn conceal(&mut self, vendor: Vendor, vm: InstanceId, until: Timestamp) {
+        self.late.entry(vendor).or_default().insert(vm, until);
     }
 
     /// How many requests there were, by API, by call and by what went wrong (`none` where nothing did).
@@ -154,7 +155,7 @@ impl Market {
         *self.handled.entry((counter.api, call, fault.as_str())).or_default() += 1;
         let mut veil = Veil {
             world: self.elsewhere.get_mut(&counter.api.vendor()).unwrap_or(&mut self.world),
-            late: &mut self.late,
+            late: self.late.entry(counter.api.vendor()).or_default(),
             shown: match fault {
                 Fault::EmptyList => Shown::Nothing,
                 Fault::PartialList => Shown::Half,

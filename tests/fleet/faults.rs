@@ -9,6 +9,7 @@ use spotscale::{
     engine::{Lever, Role},
     ledger::Standing,
     model::time,
+    settings::Vendor,
     sim::{
         Call, Fault,
         faults::Effected::{No, Yes},
@@ -128,7 +129,7 @@ async fn unanswered_and_hidden(seconds: u64) -> Stage {
     stage.tick().await;
     let vm = stage.alive("train")[0].id.clone();
     let until = time::after(stage.status().at.unwrap(), Duration::from_secs(seconds));
-    stage.market().conceal(vm, until);
+    stage.market().conceal(Vendor::Tensordock, vm, until);
     stage
 }
 

@@ -15,6 +15,7 @@ mod policies;
 mod restarts;
 mod running;
 mod sharing;
+mod spanning;
 mod stage;
 mod truth;
 mod vectordash;

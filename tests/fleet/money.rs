@@ -156,3 +156,14 @@ async fn vms_of_others_count_in_what_the_account_burns_and_are_never_touched() {
     let left = stage.market().world.truth().alive().count();
     assert_eq!(left, machines.len() + 2);
 }
+
+#[tokio::test]
+async fn what_the_very_first_tick_rents_is_counted_from_its_beginning() {
+    // So slow that its VMs are billed for a while before it ends.
+    let settings = SETTINGS.replace("requests_per_second = 100", "requests_per_second = 1");
+    let mut stage = Stage::with(still("500"), &settings, Role::AsConfigured, &[("train", TRAIN)]).await;
+    let status = stage.tick().await;
+    let spent = stage.market().world.truth().spent;
+    let counted = status.accounts.values().next().unwrap().spent_today;
+    assert!(spent > Usd::ZERO && counted >= spent, "{counted} of {spent}");
+}

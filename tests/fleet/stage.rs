@@ -1,10 +1,10 @@
 //! A whole daemon's engine on a simulated marketplace, in one process and in virtual time.
 //!
 //! A [`Stage`] has the market on one side and the engine on the other, and nothing between them but the doors. Each
-//! [`Stage::tick`] lets one scan interval pass, ticks the engine, and then asks the world itself whether everything that
-//! must be true is ([`super::truth`]). A test moves levers, edits files, breaks answers and pulls the plug in between.
+//! [`Stage::tick`] lets one scan interval pass, ticks the engine, and then asks the worlds themselves whether everything
+//! that must be true is ([`super::truth`]). A test moves levers, edits files, breaks answers and pulls the plug in between.
 
-use super::truth::Watch;
+use super::truth::{Sighted, Watch};
 use spotscale::{
     engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status},
     io::{
@@ -15,7 +15,7 @@ use spotscale::{
         net::{Net, NetError, Request, Response},
         store::{MemoryStore, NewRow, Query, Row, Store, StoreError, memory::Mishap},
     },
-    ledger::{Journal, Standing, fleet::Member},
+    ledger::{Journal, Period, Standing, fleet::Member},
     market::{
         self, WorldOrder,
         client::{Client, Pacer, Unobserved},
@@ -23,7 +23,7 @@ use spotscale::{
     metrics::Metrics,
     model::{AccountName, FleetName, InstanceId, MarketplaceName, PriceType, Refusal, Shape, Timestamp},
     plan::{Action, FleetReport},
-    settings::{self, Settings},
+    settings::{self, MarketplaceSettings, Settings, Vendor},
     sim::{
         Call, Ended, Fault, Faults, InProcess, Market, Origin, Temper, Vm, World, WorldOptions,
         catalogue::{self, Machine},
@@ -85,6 +85,11 @@ pub fn still(balance: &str) -> World {
 pub fn of_machines(balance: &str, machines: &[Machine]) -> World {
     let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike(balance.parse().unwrap()) };
     World::with_machines(1, opening(), options, machines)
+}
+
+/// A market around this world that speaks every dialect and answers as it should.
+pub fn of_all(world: World) -> Market {
+    Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"))
 }
 
 /// Policies that exist only here.
@@ -304,28 +309,33 @@ impl Stage {
 
     /// These policies in this world, under these settings, in this role.
     pub async fn with(world: World, text: &str, role: Role, policies: &[(&str, &str)]) -> Self {
-        Self::behind(VirtualClock::at(opening()), Doors::default(), world, text, role, policies).await
+        Self::behind(VirtualClock::at(opening()), Doors::default(), of_all(world), text, role, policies).await
     }
 
     /// Two marketplaces, `tensordock` in this world and `other` in another that is just like it, by a clock on which
     /// several can wait at the same time.
     pub async fn of_two(text: &str, policies: &[(&str, &str)]) -> Self {
         let clock = VirtualClock::patient(opening());
-        let other = Market::of_all_dialects(still("500"), Faults::none(), Some("k"), Some("t"));
-        let elsewhere = [("other".parse().unwrap(), Arc::new(Mutex::new(other)))].into();
+        let elsewhere = [("other".parse().unwrap(), Arc::new(Mutex::new(of_all(still("500")))))].into();
         let doors = Doors { elsewhere, ..Doors::default() };
-        Self::behind(clock, doors, still("500"), text, Role::AsConfigured, policies).await
+        Self::behind(clock, doors, of_all(still("500")), text, Role::AsConfigured, policies).await
+    }
+
+    /// All marketplaces of these settings in one market, by a clock on which several can wait at the same time.
+    pub async fn across(market: Market, text: &str, policies: &[(&str, &str)]) -> Self {
+        let clock = VirtualClock::patient(opening());
+        Self::behind(clock, Doors::default(), market, text, Role::AsConfigured, policies).await
     }
 
     async fn behind(
         clock: VirtualClock,
         doors: Doors,
-        world: World,
+        market: Market,
         text: &str,
         role: Role,
         policies: &[(&str, &str)],
     ) -> Self {
-        let market = Arc::new(Mutex::new(Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"))));
+        let market = Arc::new(Mutex::new(market));
         let disk = Disk::on(MemoryStore::default(), 3);
         let folder = Arc::new(Folder::default());
         for (name, text) in policies {
@@ -371,7 +381,13 @@ impl Stage {
     /// A tick that may have troubles to tell, its disk's for one.
     pub async fn tick_unwatched(&mut self) {
         let interval = self.settings.lock().unwrap().scan_interval;
+        let midnight = Period::Day.ends(self.clock.now());
         self.clock.pass(interval);
+        if midnight <= self.clock.now() {
+            self.markets().for_each(|(_, market)| market.lock().unwrap().advance(midnight));
+            let (story, sighted) = (self.story.clone(), self.sighted());
+            self.watch.midnight(&story, midnight, &sighted);
+        }
         self.ticks += 1;
         // A task's turn ends after so many awaits, which in virtual time would look like waiting.
         tokio::task::unconstrained(self.clock.run(self.daemon.engine.tick(Cause::Schedule))).await;
@@ -493,16 +509,42 @@ impl Stage {
         self.doors.elsewhere[&marketplace.parse::<MarketplaceName>().unwrap()].lock().unwrap()
     }
 
-    /// What must be true after every step, by the world's own truth.
+    /// What must be true after every step, by the worlds' own truth.
     pub fn holds(&mut self) {
-        let status = self.status();
-        let (truth, impossible) = {
-            let market = self.market();
-            (market.world.truth(), market.world.impossible())
-        };
+        let (status, sighted) = (self.status(), self.sighted());
         let story = format!("{} tick {}: {}", self.story, self.ticks, self.told());
-        assert_eq!(impossible, Vec::<String>::new(), "{story}");
-        self.watch.look(&story, &status, &truth);
+        for (_, market) in self.markets() {
+            let market = market.lock().unwrap();
+            for world in market.elsewhere.values().chain([&market.world]) {
+                assert_eq!(world.impossible(), Vec::<String>::new(), "{story}");
+            }
+        }
+        self.watch.look(&story, &status, &sighted);
+    }
+
+    /// Every market there is: the one, and those that some marketplaces have of their own.
+    fn markets(&self) -> impl Iterator<Item = (&str, &Arc<Mutex<Market>>)> {
+        let others = self.doors.elsewhere.iter().map(|(name, market)| (name.as_str(), market));
+        others.chain([("", &self.market)])
+    }
+
+    /// Every world, as it truly is.
+    fn sighted(&self) -> Vec<Sighted> {
+        let settings = self.settings.lock().unwrap();
+        let mut sighted = Vec::new();
+        for (market_name, market) in self.markets() {
+            let market = market.lock().unwrap();
+            let elsewhere = market.elsewhere.iter().map(|(vendor, world)| (*vendor, world));
+            for (vendor, world) in elsewhere.chain([(Vendor::Tensordock, &market.world)]) {
+                let leads_here = |(name, marketplace): &(&MarketplaceName, &MarketplaceSettings)| {
+                    let behind = self.doors.elsewhere.get_key_value(*name).map_or("", |(name, _)| name.as_str());
+                    marketplace.api.vendor() == vendor && behind == market_name
+                };
+                let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
+                sighted.push(Sighted { world: format!("{market_name} {vendor:?}"), account, truth: world.truth() });
+            }
+        }
+        sighted
     }
 
     /// Nothing is in doubt any more: memory and world agree about every VM, and the checker refused nothing.
@@ -513,8 +555,7 @@ impl Stage {
 
     /// Where memory and world differ.
     pub fn disagreement(&self) -> Option<String> {
-        let truth = self.market().world.truth();
-        super::truth::disagreement(&self.status(), &truth)
+        super::truth::disagreement(&self.status(), &self.sighted())
     }
 
     /// The sum of all series of a metric whose line begins so.
@@ -555,9 +596,16 @@ impl Stage {
         self.members(fleet).iter().filter(|member| member.standing == standing).map(|member| member.shape.gpus).sum()
     }
 
+    /// All VMs there ever were in the stage's one market, whichever vendor's.
+    pub fn vms(&self) -> Vec<Vm> {
+        let market = self.market();
+        let worlds = market.elsewhere.values().chain([&market.world]);
+        worlds.flat_map(|world| world.truth().vms).collect()
+    }
+
     /// VMs that were ever made by a deploy.
     pub fn made(&self) -> usize {
-        self.market().world.truth().vms.iter().filter(|vm| vm.origin == Origin::Api).count()
+        self.vms().iter().filter(|vm| vm.origin == Origin::Api).count()
     }
 
     /// VMs that were deleted through the API.
@@ -567,18 +615,16 @@ impl Stage {
 
     /// VMs that ended so.
     pub fn ended(&self, how: Ended) -> usize {
-        let truth = self.market().world.truth();
-        truth.vms.iter().filter(|vm| vm.ended.is_some_and(|(_, why)| why == how)).count()
+        self.vms().iter().filter(|vm| vm.ended.is_some_and(|(_, why)| why == how)).count()
     }
 
-    /// VMs of a fleet that the world itself says are there.
+    /// VMs of a fleet that the worlds themselves say are there.
     pub fn alive(&self, fleet: &str) -> Vec<Vm> {
         let prefix = format!("spotscale-{fleet}-");
-        let truth = self.market().world.truth();
-        truth.alive().filter(|vm| vm.name.as_str().starts_with(&prefix)).cloned().collect()
+        self.vms().into_iter().filter(|vm| vm.ended.is_none() && vm.name.as_str().starts_with(&prefix)).collect()
     }
 
-    /// GPUs of a fleet that the world itself says are there.
+    /// GPUs of a fleet that the worlds themselves say are there.
     pub fn gpus_alive(&self, fleet: &str) -> u32 {
         self.alive(fleet).iter().map(|vm| vm.shape.gpus).sum()
     }

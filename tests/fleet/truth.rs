@@ -1,13 +1,17 @@
-//! What must be true after every tick, whatever was done to the engine: asked of the world, not of the engine's memory.
+//! What must be true after every tick, whatever was done to the engine: asked of the worlds, not of the engine's memory.
+//!
+//! There may be several worlds, one for each vendor and market, each with its own wallet. What is a fleet's is looked for in
+//! all of them together; money is judged world by world, budgets account by account.
 //!
 //! Limits are judged as invariants are (ARCHITECTURE, "An independent checker"): nothing may *raise* what is at or over
 //! its limit. An edit can put a fleet over its limit, and then it must only shrink.
 
 use spotscale::{
     engine::Status,
-    ledger::fleet::Fleet,
-    model::{HourlyRate, InstanceId, VmName},
+    ledger::{Period, fleet::Fleet},
+    model::{AccountName, HourlyRate, InstanceId, Timestamp, Usd, VmName},
     plan::{FleetState, Order, Situation},
+    settings::BalanceRule,
     sim::{Ended, Origin, Truth, Vm, VmState},
 };
 use std::{
@@ -19,6 +23,46 @@ use std::{
 const TICK_AT_MOST: Duration = Duration::from_secs(180);
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// One world, as it truly is.
+#[derive(Clone, Debug)]
+pub struct Sighted {
+    /// Whose market, which vendor: ids are unique only within one.
+    pub world: String,
+    /// Who pays there; `None` where no marketplace of the settings leads.
+    pub account: Option<AccountName>,
+    pub truth: Truth,
+}
+
+/// All VMs there ever were, in whichever world.
+fn all_vms(sighted: &[Sighted]) -> impl Iterator<Item = &Vm> {
+    sighted.iter().flat_map(|sighted| &sighted.truth.vms)
+}
+
+fn alive(sighted: &[Sighted]) -> impl Iterator<Item = &Vm> {
+    sighted.iter().flat_map(|sighted| sighted.truth.alive())
+}
+
+/// What was paid for VMs of ours, by account.
+fn spent(sighted: &[Sighted]) -> BTreeMap<AccountName, Usd> {
+    let mut spent: BTreeMap<AccountName, Usd> = BTreeMap::new();
+    for Sighted { account, truth, world: _ } in sighted {
+        let Some(account) = account else { continue };
+        let sum = spent.entry(account.clone()).or_default();
+        *sum = sum.plus(truth.spent_on_api_vms);
+    }
+    spent
+}
+
+/// An account's UTC day so far.
+#[derive(Clone, Copy, Debug)]
+struct Day {
+    began: Timestamp,
+    /// What was spent before it.
+    before: Usd,
+    /// The highest budget that was in force on it, if there was one at every look.
+    budget: Option<Usd>,
+}
+
 /// What was seen at the last look, and what a test lets pass.
 #[derive(Default)]
 pub struct Watch {
@@ -26,7 +70,8 @@ pub struct Watch {
     pub operators_own: BTreeSet<InstanceId>,
     /// VMs that stayed out of sight for longer than the late window: nothing is promised about those.
     pub out_of_sight: BTreeSet<InstanceId>,
-    seen: BTreeSet<InstanceId>,
+    seen: BTreeSet<(String, InstanceId)>,
+    days: BTreeMap<AccountName, Day>,
     rates: BTreeMap<String, HourlyRate>,
     rate: HourlyRate,
     gpus: BTreeMap<String, u32>,
@@ -56,37 +101,70 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 }
 
 impl Watch {
-    /// Looks at the world after a tick.
-    pub fn look(&mut self, story: &str, status: &Status, truth: &Truth) {
-        assert_eq!(truth.doubled(), [], "a name was deployed twice: {story}");
-        self.touch_nobody_else(story, truth);
+    /// Looks at the worlds after a tick.
+    pub fn look(&mut self, story: &str, status: &Status, sighted: &[Sighted]) {
+        assert_eq!(doubled(sighted), Vec::<&VmName>::new(), "a name was deployed twice: {story}");
+        self.touch_nobody_else(story, sighted);
         let Some(situation) = &status.situation else { return };
-        let new: Vec<&Vm> = truth.vms.iter().filter(|vm| !self.seen.contains(&vm.id)).collect();
-        let new: Vec<&Vm> = new.into_iter().filter(|vm| vm.origin == Origin::Api).collect();
-        self.fleets(story, status, situation, truth, &new);
-        let ours = truth.alive().filter(|vm| vm.origin == Origin::Api && fleet_of(status, vm).is_some());
+        let is_new = |sighted: &Sighted, vm: &Vm| {
+            vm.origin == Origin::Api && !self.seen.contains(&(sighted.world.clone(), vm.id.clone()))
+        };
+        let new: Vec<Vec<&Vm>> =
+            sighted.iter().map(|one| one.truth.vms.iter().filter(|vm| is_new(one, vm)).collect()).collect();
+        self.fleets(story, status, situation, sighted, &new.concat());
+        let ours = alive(sighted).filter(|vm| vm.origin == Origin::Api && fleet_of(status, vm).is_some());
         let all: HourlyRate = ours.map(rate).sum();
         if let Some(limit) = situation.limits.max_hourly_rate {
             assert!(all <= limit.max(self.rate), "all fleets cost {all}/h of {limit}/h: {story}");
         }
         self.rate = all;
-        floor(story, status, situation, truth, &new);
-        self.seen = truth.vms.iter().map(|vm| vm.id.clone()).collect();
+        for (one, new) in sighted.iter().zip(&new) {
+            floor(story, status, situation, one, new);
+        }
+        self.budgets(story, situation, sighted);
+        let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
+        self.seen = sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))).collect();
     }
 
-    fn touch_nobody_else(&self, story: &str, truth: &Truth) {
-        for vm in truth.vms.iter().filter(|vm| vm.origin == Origin::Foreign && !self.operators_own.contains(&vm.id)) {
+    /// Midnight, to the moment: what was spent until now is the old day's.
+    pub fn midnight(&mut self, story: &str, at: Timestamp, sighted: &[Sighted]) {
+        for (account, spent) in spent(sighted) {
+            if let Some(day) = self.days.get_mut(&account) {
+                within_budget(story, &account, *day, spent);
+                *day = Day { began: at, before: spent, budget: day.budget };
+            }
+        }
+    }
+
+    /// On no UTC day is more spent on an account than the highest budget that was in force on it. Where midnight fell into a
+    /// tick, what was spent between it and this look is let pass.
+    fn budgets(&mut self, story: &str, situation: &Situation, sighted: &[Sighted]) {
+        let began = Period::Day.began(situation.now);
+        for (account, spent) in spent(sighted) {
+            let budget = situation.limits.account(&account).max_spend_per_day;
+            let first = Day { began, before: if self.seen.is_empty() { Usd::ZERO } else { spent }, budget };
+            let day = self.days.entry(account.clone()).or_insert(first);
+            if day.began < began {
+                *day = Day { began, before: spent, budget };
+            }
+            day.budget = day.budget.zip(budget).map(|(earlier, now)| earlier.max(now));
+            within_budget(story, &account, *day, spent);
+        }
+    }
+
+    fn touch_nobody_else(&self, story: &str, sighted: &[Sighted]) {
+        for vm in all_vms(sighted).filter(|vm| vm.origin == Origin::Foreign && !self.operators_own.contains(&vm.id)) {
             let deleted = vm.ended.is_some_and(|(_, why)| why == Ended::Deleted);
             let stopped = matches!(vm.state, VmState::StoppedKept | VmState::StoppedReleased);
             assert!(!deleted && !stopped, "{} is somebody else's and was touched: {story}", vm.name);
         }
     }
 
-    fn fleets(&mut self, story: &str, status: &Status, situation: &Situation, truth: &Truth, new: &[&Vm]) {
+    fn fleets(&mut self, story: &str, status: &Status, situation: &Situation, sighted: &[Sighted], new: &[&Vm]) {
         for (name, state) in &situation.fleets {
             let of_fleet = |vm: &&Vm| fleet_of(status, vm) == Some(name.as_str());
             let is_ours = |vm: &&Vm| vm.origin == Origin::Api && !self.out_of_sight.contains(&vm.id);
-            let ours: Vec<&Vm> = truth.alive().filter(of_fleet).filter(is_ours).collect();
+            let ours: Vec<&Vm> = alive(sighted).filter(of_fleet).filter(is_ours).collect();
 
             let cost: HourlyRate = ours.iter().map(|vm| rate(vm)).sum();
             let limit = state.policy.max_hourly_rate;
@@ -125,8 +203,30 @@ fn gpus_max(state: &FleetState) -> u32 {
     state.target_gpus() + if replacing { state.surge_gpus() } else { 0 }
 }
 
-/// What was deployed leaves the account its floor, and the greater of the runway and an hour above it.
-fn floor(story: &str, status: &Status, situation: &Situation, truth: &Truth, new: &[&Vm]) {
+/// Names that more than one VM of ours has had, wherever.
+fn doubled(sighted: &[Sighted]) -> Vec<&VmName> {
+    let mut names = BTreeSet::new();
+    let ours = all_vms(sighted).filter(|vm| vm.origin == Origin::Api);
+    ours.map(|vm| &vm.name).filter(|name| !names.insert(*name)).collect()
+}
+
+fn within_budget(story: &str, account: &AccountName, day: Day, spent: Usd) {
+    let (today, budget) = (spent.minus(day.before), day.budget);
+    assert!(budget.is_none_or(|budget| today <= budget), "{account} spent {today} of {budget:?} today: {story}");
+}
+
+/// What was deployed leaves the account its floor, and the greater of the runway and an hour above it. Where nobody can read
+/// the balance there is no floor.
+fn floor(story: &str, status: &Status, situation: &Situation, sighted: &Sighted, new: &[&Vm]) {
+    let Sighted { world, account, truth } = sighted;
+    let Some(account) = account else {
+        return assert_eq!(new, &[] as &[&Vm], "deployed in {world}, where no marketplace leads: {story}");
+    };
+    if situation.accounts.get(account).is_none_or(|state| state.balance.is_none()) {
+        let rule = situation.limits.account(account).balance;
+        let declared = rule == BalanceRule::UnreadableOk;
+        return assert!(new.is_empty() || declared, "{account} has no balance and rented: {story}");
+    }
     let renting = new.iter().filter_map(|vm| fleet_of(status, vm)?.parse().ok());
     let states: Vec<&FleetState> = renting.filter_map(|name| situation.fleets.get(&name)).collect();
     // Who deployed last is not known; what the most modest of them needs must be there in any case.
@@ -142,12 +242,11 @@ fn floor(story: &str, status: &Status, situation: &Situation, truth: &Truth, new
 }
 
 /// Whether memory and world agree about every VM of ours, and nothing is in doubt; if not, where they differ.
-pub fn disagreement(status: &Status, truth: &Truth) -> Option<String> {
+pub fn disagreement(status: &Status, sighted: &[Sighted]) -> Option<String> {
     let situation = status.situation.as_ref()?;
     for (name, state) in &situation.fleets {
         let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
-        let there: BTreeMap<String, String> = truth
-            .alive()
+        let there: BTreeMap<String, String> = alive(sighted)
             .filter(of_fleet)
             .map(|vm| (vm.name.to_string(), format!("{} {} {}", vm.id, vm.shape.gpus, rate(vm))))
             .collect();

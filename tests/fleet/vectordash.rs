@@ -1,7 +1,6 @@
 //! A fleet on Vectordash: GPUs by type, one to a VM, on demand, and nothing that can be asked for by id.
 //!
-//! The account is TensorDock's, so that somebody can read a balance. What the world knows of TensorDock's VMs the stage
-//! watches; of these the tests ask the other world themselves.
+//! The account is TensorDock's, so that somebody can read a balance.
 
 use super::stage::{SETTINGS, Stage, name, still};
 use spotscale::{
@@ -9,7 +8,7 @@ use spotscale::{
     ledger::Standing,
     model::reason::Rejected,
     settings::Vendor,
-    sim::{Absence, Call, Vm},
+    sim::{Absence, Call},
 };
 use std::time::Duration;
 
@@ -34,36 +33,24 @@ async fn stage(more: &str) -> Stage {
     Stage::with(still("500"), &settings(), Role::AsConfigured, &[("train", &policy(more))]).await
 }
 
-async fn pass(stage: &mut Stage, ticks: usize) {
-    for _ in 0..ticks {
-        stage.tick_unwatched().await;
-    }
-}
-
-/// VMs that are there, as the world has them.
-fn alive(stage: &Stage) -> Vec<Vm> {
-    let truth = stage.market().world_of(Vendor::Vectordash).truth();
-    truth.vms.into_iter().filter(|vm| vm.ended.is_none()).collect()
-}
-
 #[tokio::test]
 async fn a_fleet_reaches_its_target_one_gpu_of_a_type_at_a_time_and_goes_again() {
     let mut stage = stage("").await;
-    pass(&mut stage, 12).await;
+    stage.ticks(12).await;
     let members = stage.members("train");
-    assert_eq!(alive(&stage).len(), 3, "{members:#?}");
+    assert_eq!(stage.alive("train").len(), 3, "{members:#?}");
     assert_eq!(stage.gpus_standing("train", Standing::Running), 3);
     assert!(members.iter().all(|member| member.address.is_some() && member.ports.values().eq([&22])));
     assert!(members.iter().any(|member| member.hostnode.as_str() == "1080 ti" && member.available_until.is_some()));
     let shown = spotscale::admin::show::instances(&stage.status(), stage.status().at.unwrap()).instances;
     assert!(shown.iter().all(|vm| vm.user.as_deref() == Some("ubuntu")), "{shown:?}");
     let writes = stage.writes();
-    pass(&mut stage, 20).await;
+    stage.ticks(20).await;
     assert_eq!(stage.writes(), writes, "it rests");
 
     stage.pull(Lever::Evacuate(Some(name("train")))).await.unwrap();
-    pass(&mut stage, 6).await;
-    assert_eq!((alive(&stage).len(), stage.members("train").len()), (0, 0));
+    stage.ticks(6).await;
+    assert_eq!((stage.alive("train").len(), stage.members("train").len()), (0, 0));
     assert_eq!((stage.calls(Call::Terminate), stage.calls(Call::Instance)), (3, 0));
     assert_eq!(stage.metric("spotscale_invariant_violations_total"), 0.0);
 }
@@ -71,17 +58,17 @@ async fn a_fleet_reaches_its_target_one_gpu_of_a_type_at_a_time_and_goes_again()
 #[tokio::test]
 async fn a_vm_whose_machine_died_is_gone_by_repeated_lists_alone_and_is_replaced() {
     let mut stage = stage("").await;
-    pass(&mut stage, 12).await;
-    let lost = alive(&stage).remove(0);
+    stage.ticks(12).await;
+    let lost = stage.alive("train").remove(0);
     let forever = Duration::from_secs(86_400);
     stage.market().world_of(Vendor::Vectordash).vanish(&lost.hostnode, Absence::Dead, forever);
-    let left = alive(&stage).len();
+    let left = stage.alive("train").len();
     // Five lists lack it after two and a half minutes, and five minutes are the settle grace.
-    pass(&mut stage, 9).await;
-    assert_eq!(alive(&stage).len(), left, "nothing is rented in its place before it is proven gone");
+    stage.ticks(9).await;
+    assert_eq!(stage.alive("train").len(), left, "nothing is rented in its place before it is proven gone");
     assert!(stage.members("train").iter().any(|member| member.name == lost.name));
-    pass(&mut stage, 12).await;
-    assert_eq!(alive(&stage).len(), 3);
+    stage.ticks(12).await;
+    assert_eq!(stage.alive("train").len(), 3);
     assert!(stage.members("train").iter().all(|member| member.name != lost.name));
 }
 
@@ -91,7 +78,7 @@ async fn what_vectordash_cannot_give_is_not_rented_there() {
         [("ports = [22, 8888]\n", Rejected::NoFreePorts), ("gpus = { min = 2, max = 2 }\n", Rejected::NotEnoughGpus)]
     {
         let mut stage = stage(more).await;
-        pass(&mut stage, 3).await;
+        stage.ticks(3).await;
         let rejected = stage.report("train").rejected;
         assert_eq!((rejected[&reason], stage.calls(Call::Deploy)), (2, 0), "{more}");
     }

@@ -48,8 +48,8 @@ const TURNS_AHEAD_MAX: u32 = 8;
 /// Where lists fail, the answer to a delete or stop is waited for so long, in real time: clients saw deletes take more than 12 s and went to
 /// 20 s (recorded, dstack). What is deleted without an answer is deleted again.
 const FAILING_WRITE_TIME_MAX: Duration = Duration::from_secs(20);
-/// A write whose answer was lost after so long, in real time, was let wait in vain.
-const HUNG_AFTER: Duration = Duration::from_secs(15);
+/// A write or a question whose answer did not come for so long, in real time, was let wait in vain.
+pub(super) const HUNG_AFTER: Duration = Duration::from_secs(15);
 
 /// What the hands need.
 pub struct Hands<'a> {

@@ -48,8 +48,8 @@ const TURNS_AHEAD_MAX: u32 = 8;
 /// Where lists fail, the answer to a delete or stop is waited for so long, in real time: clients saw deletes take more than 12 s and went to
 /// 20 s (recorded, dstack). What is deleted without an answer is deleted again.
 const FAILING_WRITE_TIME_MAX: Duration = Duration::from_secs(20);
-/// A write whose answer was lost after so long, in real time, was let wait in vain.
-const HUNG_AFTER: Duration = Duration::from_secs(15);
+/// A write or a question whose answer did not come for so long, in real time, was let wait in vain.
+pub(super) const HUNG_AFTER: Duration = Duration::from_secs(15);
 
 /// What the hands need.
 pub struct Hands<'a> {
@@ -150,8 +150,10 @@ pub async fn write(
             }
             match one(hands, client, turn, &action, policies).await {
                 Ok(done) => {
-                    if let Some(kind) = done.refusal {
-                        brake(hands).refused(&action, kind);
+                    match (done.is_said, done.refusal) {
+                        (true, Some(kind)) => brake(hands).refused(&action, kind),
+                        (true, None) => {}
+                        (false, _) => brake(hands).unsaid(&action),
                     }
                     let took = hands.clock.monotonic().saturating_sub(sent_at);
                     if done.is_in_doubt && took >= hands.clock.of_real(HUNG_AFTER) {
@@ -216,17 +218,26 @@ struct Done {
     told: String,
     refusal: Option<RefusalKind>,
     is_in_doubt: bool,
+    /// There is a way to say it on that marketplace.
+    is_said: bool,
 }
 
 impl Done {
+    /// Nothing was sent.
+    const fn unsaid(told: String) -> Self {
+        Self { told, refusal: None, is_in_doubt: false, is_said: false }
+    }
+
     fn of<T>(outcome: &WriteOutcome<T>) -> Self {
         match outcome {
-            WriteOutcome::Settled(Ok(_)) => Self { told: "done".into(), refusal: None, is_in_doubt: false },
+            WriteOutcome::Settled(Ok(_)) => {
+                Self { told: "done".into(), refusal: None, is_in_doubt: false, is_said: true }
+            }
             WriteOutcome::Settled(Err(refusal)) => {
-                Self { told: refusal.to_string(), refusal: Some(refusal.kind()), is_in_doubt: false }
+                Self { told: refusal.to_string(), refusal: Some(refusal.kind()), is_in_doubt: false, is_said: true }
             }
             WriteOutcome::InDoubt(refusal) => {
-                Self { told: format!("in doubt: {refusal}"), refusal: None, is_in_doubt: true }
+                Self { told: format!("in doubt: {refusal}"), refusal: None, is_in_doubt: true, is_said: true }
             }
         }
     }
@@ -246,7 +257,7 @@ async fn one(
     policies: &BTreeMap<crate::model::FleetName, Policy>,
 ) -> Result<Done, String> {
     let marketplace = client.marketplace();
-    let cannot = || Ok(Done { told: format!("{marketplace} cannot do that"), refusal: None, is_in_doubt: false });
+    let cannot = || Ok(Done::unsaid(format!("{marketplace} cannot do that")));
     match action {
         Action::Ask { .. } | Action::Look { .. } => cannot(),
         Action::Deploy(deploy) => {
@@ -254,10 +265,7 @@ async fn one(
             let exchange = match client.dialect().deploy(&order(hands.entropy, deploy, policy)) {
                 Ok(exchange) => exchange,
                 // Nothing is sent, so that there is nothing to intend.
-                Err(refusal) => {
-                    let (told, refusal) = (refusal.to_string(), Some(refusal.kind()));
-                    return Ok(Done { told, refusal, is_in_doubt: false });
-                }
+                Err(refusal) => return Ok(Done::unsaid(refusal.to_string())),
             };
             note(hands, vec![Record::DeployIntended(deploy.clone())]).await?;
             let outcome = turn.write(exchange).await;
@@ -400,7 +408,6 @@ async fn delete(
     Ok(done)
 }
 
-/// Whether a refused deploy says something about the machine, and not about us or the network.
 /// Whether a refusal of a rebid or a start is about the bid and the VM, and not about who asks or when.
 const fn is_about_it(kind: RefusalKind) -> bool {
     match kind {
@@ -414,6 +421,7 @@ const fn is_about_it(kind: RefusalKind) -> bool {
     }
 }
 
+/// Whether a refused deploy says something about the machine, and not about us or the network.
 const fn blames_the_host(kind: RefusalKind) -> bool {
     match kind {
         RefusalKind::NoCapacity | RefusalKind::BidTooLow | RefusalKind::Refused | RefusalKind::Gone => true,

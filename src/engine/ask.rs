@@ -2,9 +2,10 @@
 //! which ports are free.
 //!
 //! All of it is reading: nothing is journalled, nothing is written, and the answers belong to the next observation. What
-//! could not be answered is named, so that it is not asked again in the same tick.
+//! could not be answered is named, so that it is not asked again in the same tick; and who let a question wait in vain is
+//! named too, so that it is asked nothing for a while: the others would wait with it.
 
-use super::act::Hands;
+use super::act::{HUNG_AFTER, Hands};
 use crate::{
     model::{
         Hostnode, HostnodeId, Lookup, MarketplaceName, Refusal,
@@ -14,7 +15,10 @@ use crate::{
     plan::Action,
 };
 use futures_util::future::join_all;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// What was asked and answered.
 #[derive(Default)]
@@ -25,6 +29,8 @@ pub struct Asked {
     pub machines: BTreeMap<MarketplaceName, BTreeMap<HostnodeId, Dated<Lookup<Hostnode>>>>,
     /// Machines about which an answer could not be had.
     pub unanswered: Vec<(MarketplaceName, HostnodeId, Refusal)>,
+    /// Marketplaces that let a question wait in vain.
+    pub hung: BTreeSet<MarketplaceName>,
 }
 
 impl Asked {
@@ -47,6 +53,7 @@ enum Answered {
 /// Asks side by side as the pace allows, for at most `within` by the clock.
 pub async fn ask(hands: &Hands<'_>, asks: Vec<Action>, within: Duration) -> Asked {
     let answers = asks.into_iter().map(|action| async move {
+        let asked_at = hands.clock.monotonic();
         let (marketplace, answered) = match action {
             Action::Ask { marketplace, bid, .. } => {
                 let answer = about_bid(hands, &marketplace, &bid, within).await;
@@ -62,10 +69,11 @@ pub async fn ask(hands: &Hands<'_>, asks: Vec<Action>, within: Duration) -> Aske
             | Action::Stop { .. }
             | Action::Delete { .. } => return None,
         };
-        Some((marketplace, answered, hands.clock.now()))
+        let took = hands.clock.monotonic().saturating_sub(asked_at);
+        Some((marketplace, answered, hands.clock.now(), took >= hands.clock.of_real(HUNG_AFTER)))
     });
     let mut asked = Asked::default();
-    for (marketplace, answered, at) in join_all(answers).await.into_iter().flatten() {
+    for (marketplace, answered, at, was_long) in join_all(answers).await.into_iter().flatten() {
         match answered {
             Answered::Bid(bid, Ok(answer)) => {
                 hands.metrics.bid_answered(&marketplace, answer);
@@ -75,6 +83,9 @@ pub async fn ask(hands: &Hands<'_>, asks: Vec<Action>, within: Duration) -> Aske
                 asked.machines.entry(marketplace).or_default().insert(hostnode, Dated { at, value: *value });
             }
             Answered::Bid(Bid { hostnode, .. }, Err(refusal)) | Answered::Machine(hostnode, Err(refusal)) => {
+                if was_long {
+                    asked.hung.insert(marketplace.clone());
+                }
                 asked.unanswered.push((marketplace, hostnode, refusal));
             }
         }

@@ -45,6 +45,15 @@ impl Brake {
         refused.extend(instance.cloned());
     }
 
+    /// Takes note of something that cannot be said in a marketplace's language, so that nothing was sent: of a VM that is
+    /// there, it is not tried again; of a new one, no host there is to blame, and the next would be refused the same.
+    pub fn unsaid(&mut self, action: &Action) {
+        match about(action) {
+            (marketplace, None) => drop(self.broke.insert(marketplace.clone())),
+            (_, Some(_)) => self.refused(action, RefusalKind::Refused),
+        }
+    }
+
     /// Takes note of a marketplace that let us wait in vain, for an answer or for leave to write: whatever else is written there waits as well, or
     /// the other marketplaces would wait for it.
     pub fn hung(&mut self, marketplace: &MarketplaceName) {
@@ -125,6 +134,18 @@ mod tests {
     #[test]
     fn without_money_only_what_costs_is_stopped() {
         check(&deploy(), RefusalKind::Broke, [true, false]);
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_not_tried_again_and_keeps_nothing_from_being_let_go() {
+        let mut brake = Brake::default();
+        brake.unsaid(&deploy());
+        assert_eq!([brake.stops(&deploy()), brake.stops(&delete())], [true, false]);
+        let Action::Delete { subject, reason, why } = delete() else { unreachable!() };
+        let stop = Action::Stop { subject, reason, why };
+        let mut brake = Brake::default();
+        brake.unsaid(&stop);
+        assert_eq!([brake.stops(&stop), brake.stops(&deploy())], [true, false]);
     }
 
     #[test]

@@ -128,6 +128,10 @@ pub struct Engine {
     lookouts: Arc<Lookouts>,
     /// Where a write did not get its turn in the newest tick.
     kept_waiting: BTreeSet<MarketplaceName>,
+    /// Who let questions before renting wait in vain is asked none until then, by the monotonic clock.
+    mute_about_offers: BTreeMap<MarketplaceName, Duration>,
+    /// Likewise, those about single VMs: the one kind may be answered where the other is not.
+    mute_about_vms: BTreeMap<MarketplaceName, Duration>,
     /// Why nothing may be rented on a marketplace, and since when.
     benched: BTreeMap<MarketplaceName, (Bench, Timestamp)>,
 
@@ -212,6 +216,8 @@ impl Engine {
             evidence: Evidence::new(),
             lookouts: Arc::new(Lookouts::new()),
             kept_waiting: BTreeSet::new(),
+            mute_about_offers: BTreeMap::new(),
+            mute_about_vms: BTreeMap::new(),
             benched: BTreeMap::new(),
             fleets: BTreeMap::new(),
             complete: BTreeMap::new(),

@@ -5,6 +5,7 @@
 //! the [`lookout`](super::lookout)'s to say.
 
 use super::{
+    act::HUNG_AFTER,
     details,
     lookout::{Found, Looking, Lookouts, Sight},
 };
@@ -17,7 +18,11 @@ use crate::{
     },
 };
 use futures_util::future::join_all;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Quotes kept per marketplace at most; older ones are stale long before.
 const QUOTES_MAX: usize = 2_000;
@@ -95,31 +100,39 @@ fn note<T>(marketplace: &MarketplaceName, what: &'static str, before: &Reading<T
 }
 
 /// Asks for instances by id that a list lacked, for at most `within` by the clock: what is not answered by then was not
-/// asked.
+/// asked. Returns who let that wait in vain.
 pub async fn look_up(
     clients: &Clients,
     clock: &dyn Clock,
     inventory: &mut Inventory,
     wanted: Vec<(MarketplaceName, InstanceId)>,
     within: Duration,
-) {
+) -> BTreeSet<MarketplaceName> {
+    let (asked_at, hung_after) = (clock.monotonic(), clock.of_real(HUNG_AFTER));
     let asked = wanted.into_iter().filter_map(|(name, id)| {
         let (_, client) = clients.get(&name)?;
         let exchange = client.dialect().instance(&id)?;
         Some(async move {
             tokio::select! {
                 biased;
-                found = client.read(exchange) => Some((name, id, found, clock.now())),
-                () = clock.sleep(within) => None,
+                found = client.read(exchange) => (name, id, Some((found, clock.now())), clock.monotonic()),
+                () = clock.sleep(within) => (name, id, None, clock.monotonic()),
             }
         })
     });
-    for (name, id, found, at) in join_all(asked).await.into_iter().flatten() {
+    let mut hung = BTreeSet::new();
+    for (name, id, answer, answered_at) in join_all(asked).await {
+        let was_long = answered_at.saturating_sub(asked_at) >= hung_after;
+        if was_long && answer.as_ref().is_none_or(|(found, _)| found.is_err()) {
+            hung.insert(name.clone());
+        }
+        let Some((found, at)) = answer else { continue };
         if let Some(view) = inventory.markets.get_mut(&name) {
             view.lookups.entry(id).or_insert_with(Reading::never).fold(at, found);
         }
     }
     inventory.markets.values_mut().for_each(details::remember);
+    hung
 }
 
 /// Forgets quotes that are stale, so that the list stays short.

@@ -20,7 +20,7 @@ use crate::{
     },
     market::client::WriteOutcome,
     metrics::PolicyReload,
-    model::{FleetName, Refusal, VmName, reason::Teardown},
+    model::{AccountName, FleetName, MarketplaceName, Refusal, VmName, reason::Teardown},
     plan::{Action, Subject},
     policy::Policy,
     settings::{self, Limits},
@@ -60,18 +60,29 @@ impl Engine {
     fn take_settings(&mut self, new: settings::Settings) {
         let clients = (self.connect)(&new);
         let mut inventory = observe::nothing_seen(&clients, self.clock.now());
-        // What was seen of a marketplace that stays is still what was seen.
-        for (name, view) in &mut inventory.markets {
+        let is_moved = |name: &MarketplaceName| {
+            let [old, new] = [&self.settings, &new].map(|settings| settings.marketplaces.get(name));
+            old.zip(new).is_none_or(|(old, new)| !old.reaches_as(new))
+        };
+        let moved: BTreeSet<MarketplaceName> = clients.keys().filter(|name| is_moved(name)).cloned().collect();
+        let payers: BTreeSet<AccountName> =
+            moved.iter().filter_map(|name| clients.get(name)).map(|(account, _)| account.clone()).collect();
+        // What was seen of a marketplace that stays is still what was seen. Where others answer now, or the same to somebody
+        // else, nothing was: neither a balance, nor the lists that lacked a VM.
+        for (name, view) in inventory.markets.iter_mut().filter(|(name, _)| !moved.contains(*name)) {
             if let Some(seen) = self.inventory.markets.remove(name) {
                 *view = seen;
             }
         }
-        for (name, reading) in &mut inventory.balances {
+        for (name, reading) in inventory.balances.iter_mut().filter(|(name, _)| !payers.contains(*name)) {
             if let Some(seen) = self.inventory.balances.remove(name) {
                 *reading = seen;
             }
         }
+        self.evidence.forget_marketplaces(&moved);
         self.inventory = inventory;
+        self.mute_about_offers.clear();
+        self.mute_about_vms.clear();
         self.clients = clients;
         self.lookouts.forget();
         self.law.recheck(&new.policy_context());

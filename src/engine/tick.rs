@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     ledger::{Journal, Ledger, accrue, interruption, join, record::Record, settle},
+    market::client::BACKOFF_MAX,
     model::{FleetName, HostnodeId, MarketplaceName, PriceType, RefusalKind, Timestamp, reason::Interruption, time},
     plan::{self, Action, Bench, Order, Plan, Situation, verify},
     policy::Policy,
@@ -72,7 +73,7 @@ impl Engine {
         }
         let mut steps: Vec<Step> = Vec::new();
         let brake = Mutex::new(Brake::default());
-        let mut unanswered = BTreeMap::new();
+        let mut unanswered = self.not_asked();
         let time_max = self.clock.of_real(self.tick_time_max);
         for round in 0..ROUNDS_MAX {
             if !self.settle().await {
@@ -172,9 +173,12 @@ impl Engine {
                 let bare = details::wanted(view, now, |name| ours.contains_key(name));
                 wanted.extend(bare.into_iter().map(|id| (marketplace.clone(), id)));
             }
+            let since = self.clock.monotonic();
+            self.mute_about_vms.retain(|_, until| *until > since);
+            wanted.retain(|(marketplace, _)| !self.mute_about_vms.contains_key(marketplace));
             wanted
         };
-        observe::look_up(
+        let hung = observe::look_up(
             &self.clients,
             &*self.clock,
             &mut self.inventory,
@@ -182,6 +186,8 @@ impl Engine {
             self.clock.of_real(LOOKUPS_TIME_MAX),
         )
         .await;
+        let until = self.clock.monotonic().saturating_add(BACKOFF_MAX);
+        self.mute_about_vms.extend(hung.into_iter().map(|marketplace| (marketplace, until)));
         let not_before = time::before(self.clock.now(), self.quote_age_max().saturating_mul(QUOTES_KEPT));
         observe::forget_stale_quotes(&mut self.inventory, not_before);
         let book = self.book.lock().await;
@@ -331,6 +337,21 @@ impl Engine {
         steps
     }
 
+    /// Machines about which nothing is asked in this tick: all of a marketplace that lately let a question wait in vain.
+    fn not_asked(&mut self) -> BTreeMap<MarketplaceName, BTreeSet<HostnodeId>> {
+        let now = self.clock.monotonic();
+        self.mute_about_offers.retain(|_, until| *until > now);
+        let mute = self.mute_about_offers.keys();
+        mute.map(|marketplace| (marketplace.clone(), self.listed(marketplace))).collect()
+    }
+
+    /// The machines of a marketplace's newest list.
+    fn listed(&self, marketplace: &MarketplaceName) -> BTreeSet<HostnodeId> {
+        let view = self.inventory.markets.get(marketplace);
+        let listed = view.and_then(|view| view.hostnodes.last.as_ref()).into_iter().flat_map(|list| &list.value.items);
+        listed.map(|hostnode| hostnode.id.clone()).collect()
+    }
+
     /// Asks, and folds the answers into the inventory. Returns whether anything was answered.
     async fn ask(
         &mut self,
@@ -351,15 +372,16 @@ impl Engine {
             () = waiting.some() => return false,
             asked = ask::ask(&hands, asks, left) => asked,
         };
+        let until = self.clock.monotonic().saturating_add(BACKOFF_MAX);
+        let silent = asked.hung.iter().filter(|marketplace| !asked.has_answered(marketplace));
+        let silent: Vec<_> = silent.map(|marketplace| (marketplace.clone(), until)).collect();
         for (marketplace, hostnode, refusal) in &asked.unanswered {
             tracing::debug!(%marketplace, %hostnode, %refusal, "a question was not answered");
             let hostnodes = unanswered.entry(marketplace.clone()).or_default();
             hostnodes.insert(hostnode.clone());
             // One that answers nothing at all is not asked about its other machines before the next tick either.
-            let silent = !asked.has_answered(marketplace) && refusal.kind() != RefusalKind::Refused;
-            if silent && let Some(view) = self.inventory.markets.get(marketplace) {
-                let listed = view.hostnodes.last.iter().flat_map(|list| &list.value.items);
-                hostnodes.extend(listed.map(|hostnode| hostnode.id.clone()));
+            if !asked.has_answered(marketplace) && refusal.kind() != RefusalKind::Refused {
+                hostnodes.extend(self.listed(marketplace));
             }
         }
         let mut told: BTreeMap<(&MarketplaceName, String), u32> = BTreeMap::new();
@@ -370,6 +392,7 @@ impl Engine {
             tracing::warn!(%marketplace, questions, refusal, "questions were not answered");
         }
         let any = asked.any();
+        self.mute_about_offers.extend(silent);
         for (marketplace, quotes) in asked.quotes {
             if let Some(view) = self.inventory.markets.get_mut(&marketplace) {
                 view.quotes.extend(quotes);

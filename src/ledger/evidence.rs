@@ -191,6 +191,16 @@ impl Evidence {
         }
     }
 
+    /// Begins anew with these: what their lists lacked was asked of somebody else. Every unanswered deploy is looked for anew.
+    pub fn forget_marketplaces(&mut self, marketplaces: &BTreeSet<MarketplaceName>) {
+        if marketplaces.is_empty() {
+            return;
+        }
+        self.newest.retain(|marketplace, _| !marketplaces.contains(marketplace));
+        self.absences.retain(|(marketplace, _), _| !marketplaces.contains(marketplace));
+        self.watches.clear();
+    }
+
     /// Keeps nothing about what the ledger no longer follows.
     fn forget(&mut self, ledger: &Ledger) {
         let held = ledger

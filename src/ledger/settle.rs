@@ -117,13 +117,28 @@ impl<'a> Settling<'a> {
         }
     }
 
+    /// One whose id only another marketplace of the account shows, as the one that rented it shows it now: under an id of its
+    /// own. Whether two APIs of one vendor call a VM alike no document says; of two ids that one counts.
+    fn called_otherwise(&self, name: &'a VmName, holding: &'a Holding) -> Option<Sighting<'a>> {
+        let own = &holding.intent.marketplace;
+        let list = current(self.inventory.markets.get(own)?)?;
+        let found = self.first_named(name, holding)?;
+        let is_there = found.instance.status != InstanceStatus::Leaving;
+        (found.marketplace == own && found.at >= list.at && is_there).then_some(found)
+    }
+
     /// One that has an id: is it there, and how does it stand? Where only another marketplace of the account shows it, it is
     /// there, and stands as it last stood.
     fn follow(&mut self, name: &'a VmName, id: &'a InstanceId, holding: &'a Holding) {
         if let Some(sighting) = self.sights.any(&holding.intent.marketplace, &holding.intent.account, id) {
-            if holding.phase == Phase::Live && *sighting.marketplace == holding.intent.marketplace {
+            let is_own = *sighting.marketplace == holding.intent.marketplace;
+            if holding.phase == Phase::Live && is_own {
                 self.records.extend(read_back(name, holding, sighting));
                 self.records.extend(restanding(name, holding, sighting.instance, holding.standing));
+            } else if holding.phase == Phase::Live
+                && let Some(own) = self.called_otherwise(name, holding)
+            {
+                self.adopt(name, holding, own, holding.standing);
             }
             return;
         }
@@ -170,7 +185,8 @@ impl<'a> Settling<'a> {
             {
                 continue;
             }
-            let holding = if let Some(holding) = self.ledger.holdings().get(name) {
+            let open = self.ledger.holdings().get(name);
+            let holding = if let Some(holding) = open {
                 let ours = self.adopted.get(name).copied().or(holding.id.as_ref());
                 Some(holding).filter(|_| ours.is_some_and(|ours| ours != id))
             } else {
@@ -180,6 +196,10 @@ impl<'a> Settling<'a> {
             let Some(holding) = holding.filter(|holding| holding.intent.account == *account) else { continue };
             // Where the marketplace that was to rent it shows it, it is deleted there.
             let own = self.sights.own(&holding.intent.marketplace, account, id);
+            // What only another one shows, beside one of ours of that name, may be the same VM under an id of that API's.
+            if open.is_some() && own.is_none() {
+                continue;
+            }
             let Sighting { marketplace, instance, .. } = own.unwrap_or(sighting);
             let billed = instance.billed().unwrap_or_default().total();
             self.records.push(Record::Late {

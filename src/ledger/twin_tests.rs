@@ -172,6 +172,31 @@ fn what_turns_up_late_is_reported_once_and_gone_when_nobody_lists_it() {
     assert_eq!((look(&mut stage, Some(&[]), Some(&[])), lates(&stage)), (vec![gone], 0));
 }
 
+#[test]
+fn one_vm_under_an_id_of_each_api_is_one_vm_and_never_deleted_as_a_second() {
+    // Its own marketplace shows it first, or the other.
+    for own_first in [true, false] {
+        let mut stage = twins();
+        let name = stage.intend();
+        let (own, twin) = ([instance("i1", &name, Running)], [twin_of("other", &name, Running)]);
+        if !own_first {
+            let adopted = Record::Adopted { name: name.clone(), id: of("other") };
+            assert_eq!(look(&mut stage, Some(&[]), Some(&twin)), [adopted]);
+        }
+        let told = look(&mut stage, Some(&own), Some(&twin));
+        assert!(told.contains(&Record::Adopted { name: name.clone(), id: of("i1") }), "{told:?}");
+        for _ in 0..8 {
+            assert_eq!(look(&mut stage, Some(&own), Some(&twin)), []);
+            assert_eq!((stage.standing(&name), stage.counts()), (Standing::Running, (2, of("0.41"))));
+            assert!(stage.is_complete() && stage.fleet().late.is_empty() && stage.fleet().strays.is_empty());
+        }
+        // A second one that its own marketplace shows is a second one.
+        let two = [own[0].clone(), instance("i2", &name, Running)];
+        let told = look(&mut stage, Some(&two), Some(&twin));
+        assert!(matches!(&told[..], [Record::Late { id, .. }] if id.as_str() == "i2"), "{told:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

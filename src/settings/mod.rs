@@ -28,7 +28,7 @@ use crate::{
     },
     policy::{Context, InstanceDefaults, SpotOffered, terms::Mode},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 labels! {
@@ -187,6 +187,19 @@ pub struct MarketplaceSettings {
     pub requests_per_second_milli: u32,
 }
 
+impl MarketplaceSettings {
+    /// Whether both lead to the same account at the same place, whatever their pace: the same API, address and credentials.
+    pub fn reaches_as(&self, other: &Self) -> bool {
+        let Self { api, base_url, key, token, account, requests_per_second_milli: _ } = self;
+        let text = |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        *api == other.api
+            && *base_url == other.base_url
+            && *account == other.account
+            && text(key) == text(&other.key)
+            && token.expose_secret() == other.token.expose_secret()
+    }
+}
+
 /// Where the window listens.
 #[derive(Clone)]
 pub struct HttpSettings {
@@ -272,7 +285,6 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret as _;
     use std::path::Path;
 
     const SMALLEST: &str = r#"

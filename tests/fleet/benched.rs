@@ -12,7 +12,7 @@ use spotscale::{
     market::Call,
     model::{MarketplaceName, time},
     plan::{Bench, MarketState},
-    sim::{Ended, Fault, Origin, Vm},
+    sim::{Absence, Ended, Fault, Origin, Vm},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -248,4 +248,41 @@ async fn of_two_marketplaces_of_one_account_the_one_that_answers_tells_the_balan
     let read_at = status.accounts.values().next().unwrap().balance.as_ref().unwrap().at;
     assert!(time::elapsed(read_at, status.at.unwrap()) < Duration::from_secs(20));
     assert!(stage.sent("tensordock", "/billing/balance").len() > 15);
+}
+
+#[tokio::test]
+async fn questions_that_are_never_answered_delay_the_others_once_in_a_while_and_no_more() {
+    let mut stage = settled().await;
+    stage.weather("other", Some(Weather::HangsOn("validate")));
+    stage.pull(Lever::Target { fleet: name("train"), gpus: 7, lasting: None }).await.unwrap();
+    stage.pull(Lever::Target { fleet: name("serve"), gpus: 5, lasting: None }).await.unwrap();
+    let mut late = 0;
+    for _ in 0..20 {
+        let (_, took) = timed(&mut stage).await;
+        late += u32::from(took > TICK_MAX);
+    }
+    // Not in the tick that begins within a minute of the last one that did.
+    assert!((1..=10).contains(&late), "{late} of 20 ticks waited for it");
+    assert!(stage.sent("other", "/spot/validate/new").len() >= 4, "it is asked again");
+    assert_eq!((stage.gpus_alive("train"), elsewhere(&stage).len()), (7, 3), "{}", stage.told());
+    assert_eq!(stage.blocked("serve"), [("stale_market".to_owned(), 2)].into());
+    stage.weather("other", None);
+    stage.ticks(6).await;
+    assert_eq!(elsewhere(&stage).len(), 5, "{}", stage.told());
+}
+
+#[tokio::test]
+async fn vms_that_cannot_be_asked_for_by_id_delay_the_others_once_in_a_while_and_are_not_gone() {
+    let mut stage = settled().await;
+    let hostnode = elsewhere(&stage)[0].hostnode.clone();
+    stage.elsewhere("other").world.vanish(&hostnode, Absence::Hidden, Duration::from_secs(36_000));
+    stage.weather("other", Some(Weather::HangsOn("/get/single")));
+    let (mut late, before) = (0, moved(&stage));
+    for _ in 0..20 {
+        let (_, took) = timed(&mut stage).await;
+        late += u32::from(took > TICK_MAX);
+    }
+    assert!((1..=10).contains(&late), "{late} of 20 ticks waited for it");
+    assert!(stage.sent("other", "/get/single").len() >= 4, "it is asked again");
+    assert_eq!((stage.gpus_alive("train"), moved(&stage)), (4, before), "{}", stage.told());
 }

@@ -315,6 +315,24 @@ async fn credentials_that_are_not_taken_shut_the_market_and_cost_no_vm() {
 }
 
 #[tokio::test]
+async fn where_another_place_answers_now_nothing_is_rented_by_what_the_old_one_said() {
+    let elsewhere = format!("{SETTINGS}base_url = \"https://elsewhere.example\"\n");
+    let faster = SETTINGS.replace("requests_per_second = 100", "requests_per_second = 50");
+    for (text, rents) in [(&faster, true), (&elsewhere, false)] {
+        let mut stage = settled().await;
+        stage.settle_for(text).await;
+        stage.break_read(Call::Balance, Fault::ServerError(No));
+        stage.pull(Lever::Target { fleet: name("train"), gpus: 10, lasting: None }).await.unwrap();
+        stage.tick().await;
+        let told = if rents { vec![] } else { vec![("balance_unknown".to_owned(), 2)] };
+        assert_eq!(stage.blocked("train"), told.into_iter().collect(), "{text}");
+        stage.ticks(4).await;
+        assert_eq!((stage.gpus_alive("train"), stage.deleted()), (10, 0));
+        stage.agrees();
+    }
+}
+
+#[tokio::test]
 async fn a_delete_without_a_good_answer_is_sent_until_it_is_proven() {
     for fault in ANSWERS.into_iter().chain([Fault::Throttled]) {
         let mut stage = settled().await;

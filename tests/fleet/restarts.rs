@@ -2,10 +2,10 @@
 
 use super::{
     TRAIN,
-    stage::{Stage, name, opening, with_few_ports},
+    stage::{SETTINGS, Stage, name, opening, with_few_ports},
 };
 use spotscale::{
-    engine::{Lever, LeverError, Scope},
+    engine::{Lever, LeverError, Role, Scope},
     io::store::memory::Mishap,
     market::Backend,
     model::offer::Supply,
@@ -116,7 +116,22 @@ fn intrude(stage: &Stage, dice: &mut Dice) {
 /// fleets have all they want in the end.
 async fn weather(seed: u64, severity: Severity, temper: Temper, ticks: usize) -> usize {
     eprintln!("seed {seed}, {severity} faults, {temper:?} market, {ticks} ticks");
-    let mut stage = Stage::on(lively(seed, temper), &LIVELY).await;
+    storm(Stage::on(lively(seed, temper), &LIVELY).await, seed, severity, ticks).await
+}
+
+/// Likewise, on two APIs of one vendor: both show the same machines and VMs, one of them knows no bids.
+async fn weather_of_twins(seed: u64, severity: Severity, temper: Temper, ticks: usize) -> usize {
+    eprintln!("twins, seed {seed}, {severity} faults, {temper:?} market, {ticks} ticks");
+    let settings = format!(
+        "{SETTINGS}account = \"vendor\"\n[marketplaces.again]\napi = \"tensordock-v2\"\ntoken = {{ env = \"TOKEN\" }}\n\
+         requests_per_second = 100\naccount = \"vendor\"\n\
+         [defaults.instance]\nssh_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIaXnsdHVQJ8sp4Vj2p0Y3z9cQ0nXkzYXn2Qz6m0N6Y demo\"\n"
+    );
+    let stage = Stage::with(lively(seed, temper), &settings, Role::AsConfigured, &LIVELY).await;
+    storm(stage, seed, severity, ticks).await
+}
+
+async fn storm(mut stage: Stage, seed: u64, severity: Severity, ticks: usize) -> usize {
     stage.story = format!("seed {seed}");
     stage.market().faults = Faults::new(seed, severity);
     let mut dice = Seed(seed).dice("restarts");
@@ -173,6 +188,15 @@ async fn hostile_weather_and_restarts_break_no_promise_on_odd_seeds() {
         full += weather(seed, Severity::Hostile, Temper::Wild, 60).await;
     }
     assert!(full >= 10, "only {full} of 20 fleets have all they want");
+}
+
+#[tokio::test]
+async fn two_apis_of_one_account_break_no_promise_in_hostile_weather() {
+    let mut full = 0;
+    for seed in 200..204 {
+        full += weather_of_twins(seed, Severity::Hostile, Temper::Wild, 60).await;
+    }
+    assert!(full >= 4, "only {full} of 8 fleets have all they want");
 }
 
 #[tokio::test]

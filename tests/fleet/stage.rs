@@ -173,6 +173,8 @@ pub enum Weather {
     Says(Response),
     /// No request is ever answered.
     Hangs,
+    /// No request is ever answered whose path has this in it.
+    HangsOn(&'static str),
     /// Every answer takes so long.
     Slow(Duration),
 }
@@ -206,7 +208,8 @@ impl Net for Door {
                 self.inner.clock.sleep(delay).await;
                 self.inner.send(request, deadline).await
             }),
-            Some(Weather::Hangs) => Box::pin(async move {
+            Some(Weather::HangsOn(part)) if !request.path.contains(part) => self.inner.send(request, deadline),
+            Some(Weather::Hangs | Weather::HangsOn(_)) => Box::pin(async move {
                 self.inner.clock.sleep(deadline).await;
                 Err(NetError::Lost("timed out".to_owned()))
             }),

@@ -4,14 +4,19 @@
 //! that has nothing new says 304 and no more. What is read then is our copy of that answer: the same bytes, read as of now.
 //! Copies are kept in memory, bounded in number and size, and live as long as their client.
 //!
+//! A `Last-Modified` names whole seconds: what changed twice within one has the same name before and after. So it is
+//! repeated only where the answer's own `Date` is [`SETTLED_AFTER`] later: until then a VM could be missing from a copy for
+//! as long as nothing else changes.
+//!
 //! **Invariant:** only reads have copies, and only answers that could be read become one. Requests carry credentials, so
 //! nothing here prints. An answer that carries private keys is not kept: whoever wants to know asks again.
 
 use crate::{
     io::net::{BODY_BYTES_MAX, Method, Request, Response},
     market::hush,
+    model::{Timestamp, time::elapsed},
 };
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 /// Copies of one client, at most: its lists, and some things asked for by id.
 const COPIES_MAX: usize = 16;
@@ -21,8 +26,13 @@ const BYTES_MAX: usize = BODY_BYTES_MAX;
 pub const NOT_MODIFIED: u16 = 304;
 /// A validator longer than this is not repeated.
 const VALIDATOR_BYTES_MAX: usize = 1_024;
+/// What was not modified for so long before it was sent has no other version of the same second. Source: RFC 7232, 2.2.2
+/// (documented); RFC 9110 is content with a second.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+/// The validator that is a date.
+const LAST_MODIFIED: &str = "last-modified";
 /// What we say, and what a server said that makes us say it.
-const VALIDATORS: [(&str, &str); 2] = [("if-none-match", "etag"), ("if-modified-since", "last-modified")];
+const VALIDATORS: [(&str, &str); 2] = [("if-none-match", "etag"), ("if-modified-since", LAST_MODIFIED)];
 
 struct Copy {
     request: Request,
@@ -87,7 +97,19 @@ impl Copies {
 
 fn validators(response: &Response) -> impl Iterator<Item = (&'static str, &str)> {
     let fits = |value: &&str| !value.is_empty() && value.len() <= VALIDATOR_BYTES_MAX;
-    VALIDATORS.into_iter().filter_map(move |(ours, theirs)| Some((ours, response.header(theirs).filter(fits)?)))
+    let tells = move |theirs: &str| theirs != LAST_MODIFIED || is_settled(response);
+    let told =
+        move |(ours, theirs)| Some((ours, response.header(theirs).filter(|value| fits(value) && tells(theirs))?));
+    VALIDATORS.into_iter().filter_map(told)
+}
+
+/// Whether the date of its last change tells an answer from every other.
+fn is_settled(response: &Response) -> bool {
+    let date = |name| -> Option<Timestamp> {
+        jiff::fmt::rfc2822::parse(response.header(name)?.trim()).ok().map(|zoned| zoned.timestamp())
+    };
+    let lasted = date(LAST_MODIFIED).zip(date("date")).map(|(modified, sent)| elapsed(modified, sent));
+    lasted.is_some_and(|lasted| lasted >= SETTLED_AFTER)
 }
 
 fn forbids(response: &Response) -> bool {
@@ -124,7 +146,8 @@ mod tests {
     fn what_a_server_calls_an_answer_is_said_with_the_next_identical_request_and_no_other() {
         let (etag, date) = ("W/\"a1\"", "Fri, 20 Nov 2026 18:00:00 GMT");
         assert_eq!(said(answer("{}", &[("etag", etag)])), [pair("if-none-match", etag)]);
-        assert_eq!(said(answer("{}", &[("last-modified", date)])), [pair("if-modified-since", date)]);
+        let later = ("date", "Fri, 20 Nov 2026 18:01:00 GMT");
+        assert_eq!(said(answer("{}", &[("last-modified", date), later])), [pair("if-modified-since", date)]);
         assert_eq!(said(answer("{}", &[])), []);
         let mut copies = Copies::new();
         copies.keep(&asked(1), answer("{}", &[("etag", etag)]));
@@ -133,6 +156,23 @@ mod tests {
             assert_eq!(copies.conditional(&other), other);
             assert!(copies.again(&other).is_none());
         }
+    }
+
+    #[test]
+    fn what_may_have_changed_again_in_the_second_of_its_last_change_is_read_anew() {
+        let (modified, etag) = (("last-modified", "Fri, 20 Nov 2026 18:00:00 GMT"), ("etag", "\"1\""));
+        for date in
+            ["Fri, 20 Nov 2026 18:00:00 GMT", "Fri, 20 Nov 2026 18:00:59 GMT", "Fri, 20 Nov 2026 17:00:00 GMT", ""]
+        {
+            assert_eq!(said(answer("{}", &[modified, ("date", date)])), [], "{date}");
+            assert_eq!(
+                said(answer("{}", &[etag, modified, ("date", date)])),
+                [pair("if-none-match", etag.1)],
+                "{date}"
+            );
+        }
+        assert_eq!(said(answer("{}", &[modified])), []);
+        assert_eq!(said(answer("{}", &[("last-modified", "soon"), ("date", modified.1)])), []);
     }
 
     #[test]

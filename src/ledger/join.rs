@@ -67,7 +67,7 @@ pub fn join(
         let intent = &past.holding.intent;
         fleets.entry(intent.fleet.clone()).or_default().reserved.push(Reserved {
             name: name.clone(),
-            account: intent.account.clone(),
+            account: sights.payer(&intent.marketplace, &intent.account).clone(),
             marketplace: intent.marketplace.clone(),
             rate: past.holding.rate_max(),
             intended_at: past.holding.intended_at,
@@ -79,7 +79,7 @@ pub fn join(
         inventory.markets.values().map(|view| (view.account.clone(), HourlyRate::ZERO)).collect();
     let claimants: BTreeSet<&FleetName> = known.iter().chain(ledger.fleets()).collect();
     for Sighting { marketplace, account, instance, .. } in sights.all() {
-        if is_known(ledger, account, &instance.name) {
+        if is_known(ledger, &sights, account, &instance.name) {
             continue;
         }
         match claimed_fleet(ledger.prefix(), claimants.iter().copied(), &instance.name) {
@@ -101,9 +101,9 @@ pub fn join(
 }
 
 /// Whether the journal gave this name to a VM of this account.
-fn is_known(ledger: &Ledger, account: &AccountName, name: &VmName) -> bool {
+fn is_known<'a>(ledger: &'a Ledger, sights: &Sights<'a>, account: &AccountName, name: &VmName) -> bool {
     let holding = ledger.holdings().get(name).or_else(|| ledger.past(name).map(|past| &past.holding));
-    holding.is_some_and(|holding| holding.intent.account == *account)
+    holding.is_some_and(|holding| sights.payer(&holding.intent.marketplace, &holding.intent.account) == account)
 }
 
 fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Timestamp, patience: Patience) -> Member {
@@ -126,7 +126,7 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
         name: name.clone(),
         fleet: intent.fleet.clone(),
         marketplace: intent.marketplace.clone(),
-        account: intent.account.clone(),
+        account: sights.payer(&intent.marketplace, &intent.account).clone(),
         id: holding.id.clone(),
         hostnode: intent.hostnode.clone(),
         location: intent.location.clone(),
@@ -234,7 +234,7 @@ fn late<'a>(
     Late {
         name: name.clone(),
         marketplace: vm.marketplace.clone(),
-        account: vm.account.clone(),
+        account: sights.payer(&vm.marketplace, &vm.account).clone(),
         id: id.clone(),
         gpus: vm.gpus,
         rate: vm.rate.max(billed),

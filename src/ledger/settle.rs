@@ -94,6 +94,11 @@ struct Settling<'a> {
 }
 
 impl<'a> Settling<'a> {
+    /// Who pays for it now.
+    fn payer(&self, holding: &'a Holding) -> &'a crate::model::AccountName {
+        self.sights.payer(&holding.intent.marketplace, &holding.intent.account)
+    }
+
     /// An intent without an answer: is its name there?
     fn look_for(&mut self, name: &'a VmName, holding: &'a Holding) {
         if let Some(found) = self.first_named(name, holding) {
@@ -193,7 +198,7 @@ impl<'a> Settling<'a> {
                 // A list from before the end shows what was.
                 self.ledger.past(name).filter(|past| past.at < at).map(|past| &past.holding)
             };
-            let Some(holding) = holding.filter(|holding| holding.intent.account == *account) else { continue };
+            let Some(holding) = holding.filter(|holding| self.payer(holding) == account) else { continue };
             // Where the marketplace that was to rent it shows it, it is deleted there.
             let own = self.sights.own(&holding.intent.marketplace, account, id);
             // What only another one shows, beside one of ours of that name, may be the same VM under an id of that API's.

@@ -7,6 +7,7 @@ use super::{
     stage::{DELETE_REASON, Stage, instance, of},
 };
 use crate::model::{
+    HourlyRate,
     InstanceStatus::{self, Leaving, Outbid, Running, Starting, StoppedKept, StoppedReleased, Unknown},
     Lookup, Refusal, VmName,
     offer::BidAnswer,
@@ -503,4 +504,31 @@ fn two_marketplaces_of_one_account_show_one_vm() {
     let fleet = &joined.fleets[&of("train")];
     assert_eq!((fleet.members.len(), fleet.strays.len(), fleet.late.len()), (2, 1, 0));
     assert_eq!(joined.foreign[&of("tensordock")], of("0.41"));
+}
+
+#[test]
+fn after_its_account_was_renamed_a_vm_is_followed_and_counted_once_and_the_new_name_pays() {
+    let mut stage = Stage::new();
+    let name = stage.deploy("i1");
+    let open = stage.intend();
+    stage.list(&[instance("i1", &name, Running)]);
+    let mut stage = stage.restarted();
+    stage.view().account = of("renamed");
+    let adopted = Record::Adopted { name: open.clone(), id: of("i2") };
+    let told = stage.list(&[instance("i1", &name, Outbid), instance("i2", &open, Running)]);
+    assert!(told.contains(&adopted), "{told:?}");
+    assert_eq!((stage.standing(&name), stage.standing(&open)), (Standing::Outbid, Standing::Running));
+    let joined = stage.joined();
+    let fleet = &joined.fleets[&of("train")];
+    assert!(fleet.strays.is_empty() && fleet.members.values().all(|member| member.account == of("renamed")));
+    assert_eq!(joined.foreign[&of("renamed")], HourlyRate::ZERO);
+    let records = super::accrue(stage.ledger(), &joined.fleets, stage.now);
+    stage.journal.append(stage.now, records).unwrap();
+    stage.pass(3_600);
+    let records = super::accrue(stage.ledger(), &stage.joined().fleets, stage.now);
+    let accounts = |record: &Record| match record {
+        Record::Accrued { accounts, .. } => accounts.keys().map(ToString::to_string).collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    assert_eq!(records.iter().flat_map(accounts).collect::<Vec<_>>(), ["renamed"]);
 }

@@ -10,6 +10,9 @@
 //! | whether it is there at all | that one; where it does not show it, any other that lists it *now* |
 //! | what is nobody's of ours (a stray, somebody else's) | the sighting that says most, see [`Sights::all`] |
 //!
+//! Who pays is the marketplace's to say, as it is configured now: where an account was renamed since a VM was rented, the
+//! journal still says the old name.
+//!
 //! **Invariant:** nothing is gone by one marketplace's word while another of the same account lists it.
 
 use crate::model::{
@@ -63,13 +66,15 @@ pub(super) fn is_listed_elsewhere(inventory: &Inventory, here: &MarketplaceName,
 /// All VMs that are seen, by account and id, and by who shows them.
 #[derive(Debug, Default)]
 pub(super) struct Sights<'a> {
+    payers: BTreeMap<&'a MarketplaceName, &'a AccountName>,
     by_id: BTreeMap<(&'a AccountName, &'a InstanceId), BTreeMap<&'a MarketplaceName, Sighting<'a>>>,
     by_name: BTreeMap<(&'a AccountName, &'a VmName), BTreeSet<&'a InstanceId>>,
 }
 
 impl<'a> Sights<'a> {
     pub(super) fn of(inventory: &'a Inventory) -> Self {
-        let mut sights = Self::default();
+        let payers = inventory.markets.iter().map(|(marketplace, view)| (marketplace, &view.account)).collect();
+        let mut sights = Self { payers, ..Self::default() };
         for (marketplace, view) in &inventory.markets {
             let Some(list) = &view.instances.last else { continue };
             let is_listed_now = view.instances.current().is_some();
@@ -99,13 +104,19 @@ impl<'a> Sights<'a> {
         self.by_name.entry((account, &instance.name)).or_default().insert(&instance.id);
     }
 
+    /// Who pays on a marketplace; on one that is not configured any more, who is recorded.
+    pub(super) fn payer(&self, marketplace: &MarketplaceName, recorded: &'a AccountName) -> &'a AccountName {
+        self.payers.get(marketplace).copied().unwrap_or(recorded)
+    }
+
     /// A VM as the marketplace that rented it shows it: it speaks for it.
     pub(super) fn own(
         &self,
         marketplace: &'a MarketplaceName,
-        account: &'a AccountName,
+        recorded: &'a AccountName,
         id: &'a InstanceId,
     ) -> Option<Sighting<'a>> {
+        let account = self.payer(marketplace, recorded);
         self.by_id.get(&(account, id))?.get(marketplace).copied()
     }
 
@@ -114,9 +125,10 @@ impl<'a> Sights<'a> {
     pub(super) fn any(
         &self,
         marketplace: &'a MarketplaceName,
-        account: &'a AccountName,
+        recorded: &'a AccountName,
         id: &'a InstanceId,
     ) -> Option<Sighting<'a>> {
+        let account = self.payer(marketplace, recorded);
         let shown = self.by_id.get(&(account, id))?;
         let own = shown.get(marketplace);
         own.or_else(|| shown.values().find(|sighting| sighting.is_evidence())).copied()
@@ -126,9 +138,10 @@ impl<'a> Sights<'a> {
     pub(super) fn named(
         &self,
         marketplace: &'a MarketplaceName,
-        account: &'a AccountName,
+        recorded: &'a AccountName,
         name: &'a VmName,
     ) -> impl Iterator<Item = Sighting<'a>> {
+        let account = self.payer(marketplace, recorded);
         let ids = self.by_name.get(&(account, name)).into_iter().flatten();
         ids.filter_map(move |id| self.any(marketplace, account, id))
     }

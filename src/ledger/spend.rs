@@ -314,14 +314,12 @@ fn charges<'a>(
     from: Timestamp,
     now: Timestamp,
 ) -> Vec<Charge<'a>> {
-    let quoted = |name: &VmName, holding: &Holding| -> Option<Rates> {
-        fleets.get(&holding.intent.fleet).and_then(|fleet| fleet.members.get(name)).and_then(|member| member.quoted)
+    let as_joined = |(name, holding): (&VmName, &'a Holding)| {
+        let member = fleets.get(&holding.intent.fleet).and_then(|fleet| fleet.members.get(name));
+        let charge = charge(holding, holding.standing, member.and_then(|member| member.quoted), from, now);
+        Charge { account: member.map_or(charge.account, |member| &member.account), ..charge }
     };
-    let mut charges: Vec<Charge<'a>> = ledger
-        .holdings()
-        .iter()
-        .map(|(name, holding)| charge(holding, holding.standing, quoted(name, holding), from, now))
-        .collect();
+    let mut charges: Vec<Charge<'a>> = ledger.holdings().iter().map(as_joined).collect();
     for (_, past) in ledger.closed_since(from) {
         let standing = match (past.holding.standing, past.closed) {
             (_, super::Closed::Refused | super::Closed::Abandoned) => Standing::InDoubt,
@@ -329,7 +327,9 @@ fn charges<'a>(
         };
         charges.push(charge(&past.holding, standing, None, from, past.at));
     }
-    for ((name, _), late) in ledger.late() {
+    for ((name, id), late) in ledger.late() {
+        let mut joined = fleets.get(&late.fleet).into_iter().flat_map(|fleet| &fleet.late);
+        let joined = joined.find(|joined| joined.name == *name && joined.id == *id);
         let intended = ledger.holdings().get(name).or_else(|| ledger.past(name).map(|past| &past.holding));
         // It was billed before anybody saw it, too.
         let began = intended.map_or(late.at, |holding| holding.intended_at.min(late.at));
@@ -337,7 +337,7 @@ fn charges<'a>(
         let none = HourlyRate::ZERO;
         charges.push(Charge {
             fleet: &late.fleet,
-            account: &late.account,
+            account: joined.map_or(&late.account, |joined| &joined.account),
             rate: late.rate,
             gpus: 0,
             on_demand: none,

@@ -154,8 +154,7 @@ fn cheapest(stage: &Stage) -> Vec<(HourlyRate, String, String)> {
                     let mut host = host.clone();
                     let Supply::Resources(resources) = &mut host.supply else { unreachable!() };
                     resources.rule = rule;
-                    let shape =
-                        Shape { gpu_model: model.clone(), gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100 };
+                    let shape = Shape { gpu_model: model.clone(), gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100 };
                     host.price(&shape).map(|(_, rates)| rates.total()).ok()
                 };
                 let (free, sold) = match vendor {
@@ -178,9 +177,7 @@ fn cheapest(stage: &Stage) -> Vec<(HourlyRate, String, String)> {
 
 /// The same of members.
 fn rented(members: impl IntoIterator<Item = Member>) -> Vec<(HourlyRate, String, String)> {
-    let one = |member: Member| {
-        (member.committed(), member.marketplace.to_string(), member.shape.gpu_model.to_string())
-    };
+    let one = |member: Member| (member.committed(), member.marketplace.to_string(), member.shape.gpu_model.to_string());
     let mut rented: Vec<_> = members.into_iter().map(one).collect();
     rented.sort();
     rented

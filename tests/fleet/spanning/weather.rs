@@ -16,9 +16,9 @@ use spotscale::{
 };
 
 /// So many looks half a minute apart, while the operator cannot leave the target alone.
-const QUICK: usize = 40;
-/// And then a week, of looks two hours apart.
-const SLOW: usize = 84;
+const QUICK: usize = 30;
+/// And then a week, of looks three hours apart.
+const SLOW: usize = 56;
 
 /// Bids first, on demand where they get nothing; whichever vendor's.
 const SPANNING: &str = r#"
@@ -26,7 +26,7 @@ fleet = "train"
 target_gpus = 6
 max_hourly_rate = 3.00
 balance_floor = 50.00
-min_runway = "6h"
+min_runway = "12h"
 preference = "value"
 models = ["v100-pcie-16gb", "rtxa4000-pcie-16gb", "titanxp-pcie-12gb", "geforcegtx1080-pcie-8gb",
     "geforcegtx1070ti-pcie-8gb", "geforcegtx1070-pcie-8gb"]
@@ -59,7 +59,7 @@ fn is_served(stage: &Stage) -> bool {
 /// A week of it, with restarts. Returns the most members that each of the three had at one time.
 async fn week(seed: u64, severity: Severity) -> [usize; 3] {
     eprintln!("seed {seed}, {severity} faults");
-    let quick = settings("9");
+    let quick = settings("20");
     let mut stage = Stage::across(lively(seed), &quick, &[("train", SPANNING)]).await;
     stage.story = format!("seed {seed}, {severity}");
     stage.market().faults = Faults::new(seed, severity);
@@ -68,7 +68,7 @@ async fn week(seed: u64, severity: Severity) -> [usize; 3] {
     for tick in 0..QUICK + SLOW {
         if tick == QUICK {
             stage.pull(Lever::ClearTarget { fleet: name("train") }).await.unwrap();
-            stage.settle_for(&format!("scan_interval = \"2h\"\n{quick}")).await;
+            stage.settle_for(&format!("scan_interval = \"3h\"\n{quick}")).await;
         } else if tick < QUICK && dice.chance_ppm(250_000) {
             target(&mut stage, u32::try_from(dice.between(2, 9)).unwrap()).await;
         }

@@ -5,7 +5,7 @@ use super::{
     THREE, settled, spread, target,
 };
 use spotscale::{
-    engine::{Status, status::MarketStatus},
+    engine::{Lever, Status, status::MarketStatus},
     io::net::Response,
     model::MarketplaceName,
     plan::{Bench, MarketState},
@@ -131,5 +131,27 @@ async fn v0_fails_and_comes_back_and_nobody_can_read_the_balance_meanwhile() {
 async fn vectordash_fails_and_comes_back() {
     for (failure, bench) in failures() {
         one_fails(2, &failure, bench).await;
+    }
+}
+
+#[tokio::test]
+async fn evacuated_while_one_does_not_answer_the_others_are_rid_of_theirs_at_once_and_it_later() {
+    for (which, (name, api)) in THREE.into_iter().enumerate() {
+        for (failure, _) in failures() {
+            let mut stage = settled().await;
+            stage.story = format!("{name} {failure:?}");
+            fail(&stage, (name, api), Some(&failure));
+            stage.ticks(2).await;
+            stage.pull(Lever::Evacuate(None)).await.unwrap();
+            stage.ticks(6).await;
+            let mut left = [0; 3];
+            // What a mute one was told it did: nobody knows yet.
+            left[which] = [3, 2, 1][which];
+            assert_eq!(spread(&stage), left, "{}: {}", stage.story, stage.told());
+            fail(&stage, (name, api), None);
+            stage.ticks_until(10, "all is gone", |stage| stage.members("train").is_empty()).await;
+            assert_eq!((stage.gpus_alive("train"), stage.made()), (0, 6), "{}", stage.story);
+            stage.agrees();
+        }
     }
 }

@@ -110,6 +110,20 @@ impl<T> Exchange<T> {
     }
 }
 
+/// A refusal to make something, in an answer that names what was made all the same: neither is believed.
+fn contradicted(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Malformed(_) | Refusal::Unreachable(_) => refusal,
+        Refusal::NoCapacity(_)
+        | Refusal::BidTooLow(_)
+        | Refusal::Throttled { .. }
+        | Refusal::Unauthorized(_)
+        | Refusal::Gone
+        | Refusal::Broke(_)
+        | Refusal::Refused(_) => Refusal::Malformed(format!("it names a VM, and says: {refusal}")),
+    }
+}
+
 /// How politely a marketplace wants to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manners {

@@ -515,7 +515,7 @@ fn image_is_spelt(raw: &Raw, context: &Context, image: &str, findings: &mut Find
         Some(_) => format!("is not known to be offered by {}", without.join(", ")),
         None => format!("is \"{image}\", which is not known to be offered by {}", without.join(", ")),
     };
-    let why = "it is sent there as it is, or as the marketplace's own default, and a deploy may be refused";
+    let why = "it becomes the marketplace's own of that kind, or nothing is rented there, or a deploy may be refused";
     let remedy = "name an image that all of them have, or leave them out of marketplaces";
     match &raw.instance.image {
         Some(at) => findings.warn(at, fact, why, remedy),

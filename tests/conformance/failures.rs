@@ -284,6 +284,43 @@ async fn a_deploy_whose_answer_has_no_id_is_never_made_and_never_refused_without
     }
 }
 
+/// Where each marketplace's answer names what was made, beside words that say no.
+fn contradictory(api: Api) -> &'static [&'static str] {
+    match api {
+        Api::TensordockV0 => &[
+            r#"{"success":false,"server":"a"}"#,
+            r#"{"success":false,"server":"a","error":"Not enough resources are available"}"#,
+            r#"{"success":true,"server":"a","error":"Insufficient balance"}"#,
+        ],
+        Api::TensordockV2 => &[
+            r#"{"success":false,"data":{"id":"a"}}"#,
+            r#"{"status":400,"error":"No available nodes found","data":{"id":"a"}}"#,
+            r#"{"error":"Insufficient balance","data":{"id":"a"}}"#,
+            r#"{"error":"Insufficient balance","id":"a"}"#,
+        ],
+        Api::Vectordash => &[
+            r#"{"success":false,"instance":{"key":"a"}}"#,
+            r#"{"error":"No GPUs of this type are available","instance":{"key":"a"}}"#,
+            r#"{"error":"No GPUs of this type are available","key":"a"}"#,
+        ],
+    }
+}
+
+#[tokio::test]
+async fn a_deploy_that_is_refused_and_names_a_vm_is_in_doubt() {
+    for api in Api::ALL {
+        for body in contradictory(*api) {
+            for status in [200, 400] {
+                let stand = Stand::new(*api);
+                let order = stand.order("one", PriceType::OnDemand).await;
+                stand.answer_instead(Ok(Response::json(status, *body)));
+                let outcome = stand.deploy(&order).await;
+                assert!(matches!(outcome, WriteOutcome::InDoubt(_)), "{api}: {status} {body}: {outcome:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_vm_that_shows_up_late_is_there_by_its_id_and_then_in_the_list() {
     for api in Api::ALL {

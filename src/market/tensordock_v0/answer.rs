@@ -112,6 +112,11 @@ impl<'a> Answer<'a> {
             }
     }
 
+    /// Whether it has the id of a VM, as what a deploy made.
+    pub fn names_a_vm(&self) -> bool {
+        self.object.as_ref().is_some_and(|object| object.first(&["server", "vm"]).is_some())
+    }
+
     /// Whether it says that the VM is gone, under whatever status. Source: "non-2xx or 200 with `error` containing
     /// `already terminated`" (recorded).
     pub fn says_already_terminated(&self) -> bool {

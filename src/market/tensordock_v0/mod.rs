@@ -28,7 +28,7 @@ mod sdk_tests;
 use crate::{
     io::net::{Request, Response},
     market::{
-        Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop,
+        Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop, contradicted,
         hush::scanned,
         raw::{RawCall, Stakes},
     },
@@ -121,14 +121,7 @@ impl Dialect for TensordockV0 {
     }
 
     fn deploy(&self, order: &Order) -> Result<Exchange<Deployed>, Refusal> {
-        Ok(writes("deploy", self.calls.deploy(order), |_, response| {
-            match Answer::read(response).done() {
-                Ok(object) => wire::deployed(&object),
-                // What is gone when one deploys is the machine.
-                Err(Refusal::Gone) => Err(Refusal::NoCapacity("the hostnode is gone".into())),
-                Err(refusal) => Err(refusal),
-            }
-        }))
+        Ok(writes("deploy", self.calls.deploy(order), read_made))
     }
 
     fn start(&self, id: &InstanceId) -> Option<Exchange<()>> {
@@ -171,6 +164,18 @@ fn read_hostnodes(request: &Request, response: &Response) -> Result<Scan<Hostnod
 
 fn read_done(_: &Request, response: &Response) -> Result<(), Refusal> {
     Answer::read(response).done().map(|_| ())
+}
+
+fn read_made(_: &Request, response: &Response) -> Result<Deployed, Refusal> {
+    let answer = Answer::read(response);
+    let names_a_vm = answer.names_a_vm();
+    match answer.done() {
+        Ok(object) => wire::deployed(&object),
+        Err(refusal) if names_a_vm => Err(contradicted(refusal)),
+        // What is gone when one deploys is the machine.
+        Err(Refusal::Gone) => Err(Refusal::NoCapacity("the hostnode is gone".into())),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 /// That a bid would fail is an answer too.

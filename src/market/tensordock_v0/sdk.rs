@@ -39,7 +39,7 @@ use super::{
         Authorization, ContainerOrder, HostRevenue, InstantOrder, InstantVms, Modification, Month, MonthlySummary,
         Replica, RevenueQuery,
     },
-    read, read_done, read_hostnodes, reads, wire, writes,
+    read, read_done, read_hostnodes, read_made, reads, writes,
 };
 use crate::{
     io::net::{Request, Response},
@@ -117,9 +117,7 @@ impl TensordockV0 {
             ("ssh_key", ssh_key.as_ref().map(|key| key.trim().to_owned())),
             ("cloudinit_script", cloud_init.as_ref().map(|text| super::calls::one_line(text))),
         ]);
-        writes("deploy_instant", self.form("/api/v0/client/deployinstant/single", &fields), |_, response| {
-            wire::deployed(&Answer::read(response).done()?)
-        })
+        writes("deploy_instant", self.form("/api/v0/client/deployinstant/single", &fields), read_made)
     }
 
     /// Deploys a container. **Deprecated by the vendor.** The documents leave its URL empty; S2's is sent.

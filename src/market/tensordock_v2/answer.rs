@@ -116,6 +116,12 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// Whether it has the id of a VM, as what a create made.
+    pub fn names_a_vm(&self) -> bool {
+        let Body::Object(object) = &self.body else { return false };
+        object.get("id").is_some() || object.object("data").is_some_and(|data| data.get("id").is_some())
+    }
+
     /// The refusal it is, if it is one.
     pub fn refusal(&self) -> Option<Refusal> {
         let is_json = match self.body {
@@ -132,9 +138,7 @@ impl<'a> Answer<'a> {
             return Some(refusal);
         }
         match (&self.error, &self.body) {
-            (Some(text), Body::Object(object))
-                if object.object("data").is_some_and(|data| data.get("id").is_some()) =>
-            {
+            (Some(text), _) if self.names_a_vm() => {
                 Some(Refusal::Malformed(format!("both an answer and an error: {text}")))
             }
             (Some(text), _) => Some(self.sorted(text)),

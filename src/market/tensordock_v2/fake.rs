@@ -37,7 +37,7 @@ pub enum ListShape {
 }
 
 /// A secret as it is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Kept {
     name: String,
     kind: String,
@@ -45,14 +45,14 @@ struct Kept {
 }
 
 /// All secrets by id, and how many there ever were.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Secrets {
     by_id: BTreeMap<String, Kept>,
     made: u64,
 }
 
 /// TensorDock v2, simulated.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct TensordockV2Fake {
     /// The token it takes; `None`: any.
     pub token: Option<String>,

@@ -34,7 +34,7 @@ mod sdk_tests;
 use crate::{
     io::net::{Request, Response},
     market::{
-        Ability, Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop, Wish,
+        Ability, Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop, Wish, contradicted,
         hush::scanned,
         raw::{RawCall, Stakes},
     },
@@ -239,8 +239,11 @@ fn read_gone(_: &Request, response: &Response) -> Result<(), Refusal> {
 }
 
 fn read_created(_: &Request, response: &Response) -> Result<Deployed, Refusal> {
-    match Answer::read(response).accepted() {
+    let answer = Answer::read(response);
+    let names_a_vm = answer.names_a_vm();
+    match answer.accepted() {
         Ok(object) => wire::deployed(object),
+        Err(refusal) if names_a_vm => Err(contradicted(refusal)),
         // What is gone when one deploys is the machine.
         Err(Refusal::Gone) => Err(Refusal::NoCapacity("the hostnode is gone".into())),
         Err(refusal) => Err(refusal),

@@ -83,6 +83,13 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// Whether it has the key of an instance, as what a create made.
+    pub fn names_an_instance(&self) -> bool {
+        let object = self.json.and_then(Json::object);
+        let within = object.as_ref().and_then(|object| object.object("instance"));
+        [object, within].into_iter().flatten().any(|object| object.get("key").is_some())
+    }
+
     /// The refusal it is, if it is one.
     pub fn refusal(&self) -> Option<Refusal> {
         let status = self.status;

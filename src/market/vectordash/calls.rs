@@ -21,10 +21,18 @@ const INSTANCES: &str = "/api/instances";
 /// The images there are (documented); the first is given when none is named.
 pub const IMAGES: [&str; 2] = ["deep-learning-box", "fastai"];
 
-/// What a policy's image is here: one of the two that there are, else the documented default.
-pub fn image(named: &str) -> &'static str {
+/// What a policy's image is here: one of the two that there are; or for a plain Ubuntu, which a policy that says nothing
+/// wants, the documented default, into which one logs in as `ubuntu` (that it is one is assumed). `None`: what is wanted is
+/// something else.
+pub fn image(named: &str) -> Option<&'static str> {
+    let named = named.trim();
     let [default, ..] = IMAGES;
-    IMAGES.into_iter().find(|known| known.eq_ignore_ascii_case(named.trim())).unwrap_or(default)
+    let is_ubuntu = || {
+        let words = named.to_ascii_lowercase();
+        words.strip_prefix("ubuntu").is_some_and(|version| !version.contains('_'))
+    };
+    let known = IMAGES.into_iter().find(|known| known.eq_ignore_ascii_case(named));
+    known.or_else(|| is_ubuntu().then_some(default))
 }
 
 /// The requests, each with the token where it is needed.
@@ -170,11 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_is_not_theirs_becomes_the_default() {
-        for (named, theirs) in
-            [("fastai", "fastai"), ("FastAI", "fastai"), ("Ubuntu 22.04 LTS", "deep-learning-box"), ("", IMAGES[0])]
-        {
-            assert_eq!(image(named), theirs);
+    fn a_plain_ubuntu_is_the_default_and_what_is_neither_that_nor_theirs_is_not_had() {
+        for (named, theirs) in [("fastai", "fastai"), (" FastAI", "fastai"), (IMAGES[0], IMAGES[0])] {
+            assert_eq!(image(named), Some(theirs));
+        }
+        for ubuntu in ["Ubuntu 22.04 LTS", "ubuntu2404", "Ubuntu 20.04 LTS"] {
+            assert_eq!(image(ubuntu), Some("deep-learning-box"), "{ubuntu}");
+        }
+        for other in ["", "Windows 10", "TensorML 24 PyTorch", "ubuntu2404_ml_pytorch", "debian13"] {
+            assert_eq!(image(other), None, "{other}");
         }
     }
 

@@ -211,6 +211,19 @@ fn what_this_api_cannot_say_is_not_said() {
 }
 
 #[test]
+fn what_no_vm_here_can_have_is_not_rented_instead() {
+    let plain = Wish { image: "Ubuntu 22.04 LTS", ports: &[22], ssh_key: None, cloud_init: None, stop: None };
+    let unable = |wish: &Wish<'_>| dialect().ability().unable(wish).unwrap_or_default();
+    assert_eq!(unable(&plain), "");
+    let told = unable(&Wish { image: "Windows 10", ..plain });
+    assert_eq!(told, "Vectordash has no image \"Windows 10\"; name one of deep-learning-box, fastai");
+    assert!(unable(&Wish { cloud_init: Some("#cloud-config"), ..plain }).contains("no cloud-init"));
+    assert!(unable(&Wish { stop: Some(Stop::KeepGpu), ..plain }).contains("stops no VM"));
+    let refused = dialect().deploy(&Order { image: "Windows 10".into(), ..order() }).map(|_| ());
+    assert_eq!(refused, Err(Refusal::Refused(told)));
+}
+
+#[test]
 fn credentials_are_needed_but_for_the_list_of_gpus() {
     let mut world = world();
     assert_eq!(ask(&mut world, &dialect().whoami()), Ok(()));

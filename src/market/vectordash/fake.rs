@@ -289,7 +289,8 @@ fn create(backend: &mut dyn Backend, request: &Request) -> Reply {
         Ok(_) | Err(_) => return refused(400, "name is not a valid hostname"),
     };
     let kind = needed("gpu")?;
-    let image = text("image")?.unwrap_or_else(|| super::calls::image("").to_owned());
+    let [default, ..] = super::calls::IMAGES;
+    let image = text("image")?.unwrap_or_else(|| default.to_owned());
     if !super::calls::IMAGES.contains(&image.as_str()) {
         return refused(400, "image must be deep-learning-box or fastai");
     }

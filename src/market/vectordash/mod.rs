@@ -86,10 +86,17 @@ const fn writes<T>(call: &'static str, request: Request, read: Read<T>) -> Excha
     Exchange { call, request, effect: Effect::Writes, read }
 }
 
+fn no_such_image(image: &str) -> String {
+    format!("Vectordash has no image \"{image}\"; name one of {}", calls::IMAGES.join(", "))
+}
+
 /// Why a fleet's VMs cannot be had here. A create has a name, a GPU's type and an image, and nothing for what follows
 /// (documented).
 fn unable(wish: &Wish<'_>) -> Option<String> {
-    let Wish { image: _, ports: _, ssh_key: _, cloud_init, stop } = wish;
+    let Wish { image, ports: _, ssh_key: _, cloud_init, stop } = wish;
+    if calls::image(image).is_none() {
+        return Some(no_such_image(image));
+    }
     match (cloud_init, stop) {
         (Some(_), _) => Some("Vectordash hands a VM no cloud-init; leave it out of marketplaces".into()),
         (None, Some(_)) => Some("Vectordash stops no VM; scale down by delete".into()),
@@ -148,10 +155,11 @@ impl Dialect for Vectordash {
     /// Of an order only the name, the GPU's type and the image can be said. Without a date the GPU that is available for
     /// longest is given (documented): the one whose end is listed.
     fn deploy(&self, order: &Order) -> Result<Exchange<Deployed>, Refusal> {
+        let image = calls::image(&order.image).ok_or_else(|| Refusal::Refused(no_such_image(&order.image)))?;
         Ok(self.create(&Creation {
             name: order.name.clone(),
             gpu: order.hostnode.to_string(),
-            image: Some(calls::image(&order.image).to_owned()),
+            image: Some(image.to_owned()),
             until: None,
         }))
     }

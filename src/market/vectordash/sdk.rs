@@ -17,7 +17,7 @@ use super::{
     reads, wire, writes,
 };
 use crate::{
-    market::{Deployed, Exchange, hush::scanned},
+    market::{Deployed, Exchange, contradicted, hush::scanned},
     model::{Refusal, Scan},
 };
 
@@ -46,8 +46,11 @@ impl Vectordash {
     /// Makes an instance.
     pub fn create(&self, creation: &Creation) -> Exchange<Deployed> {
         writes("deploy", self.calls.create(creation), |request, response| {
-            match Answer::read(request, response).accepted() {
+            let answer = Answer::read(request, response);
+            let names_an_instance = answer.names_an_instance();
+            match answer.accepted() {
                 Ok(answer) => wire::deployed(&answer),
+                Err(refusal) if names_an_instance => Err(contradicted(refusal)),
                 // What is not found when one creates is the GPU.
                 Err(Refusal::Gone) => Err(Refusal::NoCapacity("there is no such GPU".into())),
                 Err(refusal) => Err(refusal),

@@ -116,6 +116,7 @@ impl Rehearsal {
     /// A scan interval passes, and a tick is made. Returns what was known after it.
     pub async fn tick(&mut self) -> Arc<Status> {
         self.clock.pass(Duration::from_secs(30));
+        // A task's turn ends after so many awaits, which in virtual time would look like waiting.
         tokio::task::unconstrained(self.engine.tick(Cause::Schedule)).await;
         (self.status)()
     }

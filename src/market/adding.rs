@@ -66,7 +66,7 @@
 //! # The lines elsewhere
 //!
 //! 1. `market/mod.rs`: the folder's `mod`, and its line in [`language`].
-//! 2. `settings/mod.rs`: the [`Api`] with its facts (vendor, base URL, spot), and a [`Vendor`] where it is a new one. APIs
+//! 2. `settings/mod.rs`: the [`Api`] with its facts (vendor, base URL, spot, key, balance), and a [`Vendor`] where it is a new one. APIs
 //!    of one vendor show the same machines and VMs, which are counted once. The compiler names every place that must think.
 //! 3. `model/catalogue`: a [`Vocabulary`], and the vendor's spelling in each row of the table, with its source. A model that
 //!    is not in the table keeps the vendor's spelling, made into a name that nothing else has.

@@ -4,8 +4,8 @@
 //! is laid over it, and what the keys say together is judged of the whole.
 
 use super::{
-    AccountLimits, BalanceRule, HttpSettings, Limits, MarketplaceSettings, Settings, environment,
-    raw::{self, Raw, RawMarketplace, State},
+    AccountLimits, Api, BalanceRule, HttpSettings, Limits, MarketplaceSettings, Settings, environment,
+    raw::{self, Raw, RawAccount, RawMarketplace, State},
     secret::{self, SecretSource},
 };
 use crate::{
@@ -269,6 +269,7 @@ fn accounts(raw: &Raw, findings: &mut Findings) -> BTreeMap<AccountName, Account
         }
         day_within_month(budgets, findings);
     }
+    unread_balances(raw, account_of, findings);
     let limits = raw.accounts.iter().map(|account| {
         let limits = AccountLimits {
             balance: or(&account.balance, BalanceRule::Required),
@@ -278,6 +279,29 @@ fn accounts(raw: &Raw, findings: &mut Findings) -> BTreeMap<AccountName, Account
         (account.name.clone(), limits)
     });
     limits.collect()
+}
+
+/// Accounts of which no marketplace tells the balance, and that are not declared so: nothing is rented there.
+fn unread_balances(raw: &Raw, account_of: impl Fn(&RawMarketplace) -> Option<AccountName>, findings: &mut Findings) {
+    let mut untold: BTreeMap<AccountName, Option<&At<Api>>> = BTreeMap::new();
+    for said in &raw.marketplaces {
+        let (Some(account), Some(api)) = (account_of(said), &said.api) else { continue };
+        let first = untold.entry(account).or_insert(Some(api));
+        if api.value.tells_balance() {
+            *first = None;
+        }
+    }
+    let declared = |account: &RawAccount| {
+        account.balance.as_ref().is_some_and(|balance| balance.value == BalanceRule::UnreadableOk)
+    };
+    let declared: BTreeSet<&AccountName> =
+        raw.accounts.iter().filter(|account| declared(account)).map(|account| &account.name).collect();
+    for (account, api) in untold.iter().filter(|(account, _)| !declared.contains(account)) {
+        let Some(api) = api else { continue };
+        let fact = format!("tells no balance, and neither does another marketplace of account {account}");
+        let remedy = format!("add [accounts.{account}] with balance = \"unreadable-ok\" and max_spend_per_day");
+        findings.warn(api, fact, "nothing is rented while nobody can read one", remedy);
+    }
 }
 
 fn day_within_month([day, month]: [&Option<At<Usd>>; 2], findings: &mut Findings) {

@@ -51,6 +51,7 @@ async fn what_it_cannot_say_is_what_the_settings_say_it_cannot() {
         let id = "65e7edca-888a-4e66-a975-2c6cd4cd218b".parse().unwrap();
         assert_eq!(stand.says().validate(&bid).is_some(), offered, "{api}: validate");
         assert_eq!(stand.says().rebid(&id, bid.price).is_some(), offered, "{api}: rebid");
+        assert_eq!(stand.says().balance().is_some(), api.tells_balance(), "{api}: balance");
         let takes_bids = |terms: SpotTerms| match terms {
             SpotTerms::None => false,
             SpotTerms::Asked | SpotTerms::ListedPerGpu(_) => true,

@@ -5,7 +5,7 @@
 //! Copies are kept in memory, bounded in number and size, and live as long as their client.
 //!
 //! A `Last-Modified` names whole seconds: what changed twice within one has the same name before and after. So it is
-//! repeated only where the answer's own `Date` is [`SETTLED_AFTER`] later: until then a VM could be missing from a copy for
+//! repeated only where the answer's own `Date` is a minute later: until then a VM could be missing from a copy for
 //! as long as nothing else changes.
 //!
 //! **Invariant:** only reads have copies, and only answers that could be read become one. Requests carry credentials, so

@@ -12,6 +12,8 @@
 //! The layers know little of each other. [`World`] has no clock, no IO and no dialect; the dialects' fakes live in their
 //! own folders under `market`; [`Faults`] only says *which* thing goes wrong with a call, and [`Market`]
 //! makes it go wrong.
+//!
+//! Beside them stands [`trace`]: markets that really were, and the rules to play a policy over them.
 
 mod backend;
 mod books;
@@ -24,6 +26,7 @@ pub mod host;
 pub mod marketplace;
 pub mod seed;
 pub mod serve;
+pub mod trace;
 pub mod truth;
 mod veil;
 pub mod vm;

@@ -5,7 +5,7 @@
 //! sum over any way to cut a time into pieces is the same, and money is conserved exactly: what is gone from the
 //! balance is the integral of the rates, which a property states.
 
-use crate::model::{HourlyRate, Usd};
+use crate::model::{HourlyRate, Usd, money::MICROS_PER_USD};
 
 /// Grains in one micro of a dollar: milliseconds in an hour.
 const GRAINS_PER_MICRO: i128 = 3_600_000;
@@ -29,6 +29,11 @@ impl Grains {
     pub fn usd(self) -> Usd {
         let micros = self.0.div_euclid(GRAINS_PER_MICRO);
         Usd::from_micros(i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX }))
+    }
+
+    /// In US dollars. For display and metrics only; never on the way to a decision.
+    pub fn to_f64(self) -> f64 {
+        self.0 as f64 / GRAINS_PER_MICRO as f64 / MICROS_PER_USD as f64
     }
 
     /// The sum.

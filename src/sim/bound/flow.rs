@@ -12,6 +12,9 @@
 //!        held: the price; room for so many
 //! ```
 //!
+//! To enter, the pool must have been open through the steps of provisioning; but what provisions takes no room, so any
+//! number may enter at once.
+//!
 //! The flow of least cost is found by successive shortest paths: each pushes as much as it can along the cheapest way
 //! that is left, and may take back what an earlier one did. There are at most as many paths as GPUs.
 

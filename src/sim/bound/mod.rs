@@ -140,8 +140,8 @@ impl<'a> Market<'a> {
             if *gpu_count == 0 {
                 return Err(BoundError::NoGpus { pool });
             }
-            let counts = [("prices", prices.len()), ("capacities", capacity.map_or(steps, <[u32]>::len))].into_iter();
-            for (what, found) in counts.filter(|(_, found)| *found != steps) {
+            let counts = [("prices", prices.len()), ("capacities", capacity.map_or(steps, <[u32]>::len))];
+            if let Some((what, found)) = counts.into_iter().find(|(_, found)| *found != steps) {
                 return Err(BoundError::Ragged { pool, what, found, expected: steps });
             }
             let size = u64::from(*gpu_count);

@@ -169,6 +169,59 @@ fn best(market: &Small, effort: &Effort, step: usize, vms: &[Vm], known: &mut BT
     least
 }
 
+/// The cheapest flow by trying, at every step, every way of spreading the target over the pools, on demand (last)
+/// and nothing (the rest): what [`Method::Flow`] claims to compute, relaxations and all. In parts.
+fn spread(market: &Small) -> u64 {
+    let Question { target_gpus, delay_steps, penalty, .. } = market.question;
+    let delay = delay_steps as usize;
+    let part = |index: usize, rate: u64| rate * PARTS / u64::from(market.pools[index].gpu_count);
+    let cheap = market.on_demand_pool();
+    let on_demand = part(cheap, market.pools[cheap].on_demand);
+    let room = |pool: &SmallPool, step: usize| {
+        let room = pool.capacity.as_ref().map_or(target_gpus, |capacity| capacity[step] * pool.gpu_count);
+        if pool.prices[step] <= pool.on_demand { room } else { 0 }
+    };
+    let mut spreads = vec![Vec::new()];
+    for _ in 0..market.pools.len() + 1 {
+        spreads = spreads
+            .iter()
+            .flat_map(|spread: &Vec<u32>| {
+                let free = target_gpus - spread.iter().sum::<u32>();
+                (0..=free).map(|units| [spread.as_slice(), &[units]].concat())
+            })
+            .collect();
+    }
+    let mut costs = BTreeMap::from([(vec![0; market.pools.len() + 1], 0u64)]);
+    for step in delay..market.steps() {
+        let mut next = BTreeMap::new();
+        for (before, spread) in costs.keys().flat_map(|before| spreads.iter().map(move |spread| (before, spread))) {
+            let mut cost = Some(costs[before]);
+            for (index, (had, has)) in before.iter().zip(spread).enumerate() {
+                let entered = u64::from(has.saturating_sub(*had));
+                let fee = match market.pools.get(index) {
+                    None => Some((0..=delay).map(|ago| (ago, on_demand)).collect::<Vec<_>>()),
+                    Some(pool) if *has <= room(pool, step) => {
+                        let is_open = entered == 0 || (step - delay..=step).all(|at| room(pool, at) > 0);
+                        is_open.then(|| (0..=delay).map(|ago| (ago, part(index, pool.prices[step - ago]))).collect())
+                    }
+                    Some(_) => None,
+                };
+                let paid = fee.map(|fees| -> u64 {
+                    fees.iter().map(|(ago, fee)| fee * if *ago == 0 { u64::from(*has) } else { entered }).sum()
+                });
+                cost = cost.zip(paid).map(|(cost, paid)| cost + paid);
+            }
+            let missing = u64::from((target_gpus - spread.iter().sum::<u32>()) * penalty) * on_demand;
+            if let Some(cost) = cost.map(|cost| cost + missing) {
+                let least: &mut u64 = next.entry(spread.clone()).or_insert(cost);
+                *least = cost.min(*least);
+            }
+        }
+        costs = next;
+    }
+    costs.into_values().min().unwrap_or(0)
+}
+
 /// What a run costs that launches and kills at random, in parts.
 fn wander(market: &Small, seed: u64) -> u64 {
     let mut dice = Seed(seed).dice("wander");
@@ -276,6 +329,14 @@ proptest! {
         market in markets((1..3, 1..6), apart(), (0u32..3).prop_map(Some), 1..3, 1..3),
     ) {
         prop_assert!(market.bound() <= exhaustive(&market, 2, 3));
+    }
+
+    #[test]
+    fn the_flow_is_the_cheapest_spread_of_the_target_over_the_pools(
+        market in markets((1..4, 1..10), 300u64..1_300, (0u32..3).prop_map(Some), 1..3, 1..4),
+    ) {
+        let found = market.bound_by(Some(Method::Flow)).penalised.micros();
+        prop_assert_eq!(found as u64, spread(&market) / PARTS);
     }
 
     #[test]

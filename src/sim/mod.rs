@@ -17,6 +17,7 @@
 
 mod backend;
 mod books;
+pub mod bound;
 pub mod catalogue;
 pub mod clock;
 pub mod contest;

@@ -295,6 +295,11 @@ fn whole() -> impl Strategy<Value = Option<u32>> + Clone {
     proptest::sample::select(vec![Some(9u32), Some(9), Some(9), Some(0)])
 }
 
+/// Room for one, mostly: enough for the units to stand in each other's way for a while.
+fn scarce() -> impl Strategy<Value = Option<u32>> + Clone {
+    proptest::sample::select(vec![Some(1u32), Some(1), Some(1), Some(1), Some(1), Some(1), Some(2), Some(0)])
+}
+
 /// The best there is, where a launch never has to be given up for want of room.
 fn exhaustive(market: &Small, launches_max: usize, alive_max: usize) -> i64 {
     let cost = best(market, &Effort { alive_max, launches_max }, 0, &[], &mut BTreeMap::new());
@@ -333,7 +338,7 @@ proptest! {
 
     #[test]
     fn the_flow_is_the_cheapest_spread_of_the_target_over_the_pools(
-        market in markets((1..4, 1..10), 300u64..1_300, (0u32..3).prop_map(Some), 1..3, 1..4),
+        market in markets((1..4, 1..10), 10u64..1_100, scarce(), 1..3, 1..4),
     ) {
         let found = market.bound_by(Some(Method::Flow)).penalised.micros();
         prop_assert_eq!(found as u64, spread(&market) / PARTS);
@@ -423,6 +428,19 @@ fn the_capacities_say_which_method_applies() {
 #[test]
 fn where_one_of_two_has_room_the_other_is_had_on_demand() {
     assert_eq!(example(Billing::Bid, 2, &[300; 10], Some(&[1; 10])).bound(), 10 * 300 + 10 * 1_000);
+}
+
+#[test]
+fn what_is_best_for_one_is_given_up_where_two_pay_less() {
+    let dear_then_cheap: Vec<u64> = [[900; 6], [100; 6]].concat();
+    let cheap_then_dear: Vec<u64> = dear_then_cheap.iter().rev().copied().collect();
+    let mut market = example(Billing::Market, 1, &cheap_then_dear, Some(&[1; 12]));
+    market.pools.push(SmallPool { prices: dear_then_cheap, ..market.pools[0].clone() });
+    // One changes pools in the middle, and pays two dear steps of provisioning.
+    assert_eq!(market.bound(), 12 * 100 + 2 * 900);
+    // Two would be in each other's way: each stays where it is.
+    market.question.target_gpus = 2;
+    assert_eq!(market.bound(), 12 * 100 + 12 * 900);
 }
 
 #[test]

@@ -13,7 +13,8 @@
 //! own folders under `market`; [`Faults`] only says *which* thing goes wrong with a call, and [`Market`]
 //! makes it go wrong.
 //!
-//! Beside them stands [`trace`]: markets that really were, and the rules to play a policy over them.
+//! Beside them stand [`trace`], markets that really were and the rules to play a policy over them, and [`bound`], the least
+//! that such a play could have cost whoever had known every price.
 
 mod backend;
 mod books;

@@ -25,21 +25,13 @@ mod flow;
 mod naive;
 mod slots;
 
+pub use super::trace::Billing;
 use crate::model::{HourlyRate, Usd};
 
 /// Seconds in an hour.
 const SECONDS_PER_HOUR: u128 = 3_600;
 /// No sum may come near the end of 64 bits: what is larger is refused before anything is computed.
 const SUM_MAX: u128 = 1 << 60;
-
-/// What a spot VM pays while it is alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Billing {
-    /// Its own bid, as TensorDock does (documented).
-    Bid,
-    /// The price of its pool; the bid is only a limit.
-    Market,
-}
 
 /// One pool of equal VMs, with its whole history on the grid of the replay.
 #[derive(Clone, Copy, Debug)]

@@ -191,6 +191,8 @@ pub enum Command {
     },
     /// The GPU models that are known, how a policy may say each, and what every API calls it.
     Models(ModelsArguments),
+    /// The very same engine in virtual time: on a simulated market, on recorded history, or on somebody else's.
+    Simulate(SimulateArguments),
     /// Only the simulated marketplace.
     Marketplace(MarketplaceArguments),
     /// One raw call of a marketplace's API with the configured credentials, printed as JSON.
@@ -363,6 +365,69 @@ pub struct ModelsArguments {
     /// One JSON document on stdout, nothing else there.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `simulate` takes.
+#[derive(Args, Clone, Debug)]
+#[command(group(ArgGroup::new("market").args(["swarm", "crashes", "trace", "suite", "drive", "recorded"])))]
+pub struct SimulateArguments {
+    /// What everything is drawn from: the same seed makes the same market, faults and journal.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How much the simulated market lies.
+    #[arg(long, value_enum, default_value_t = FaultLevel::Mild, value_name = "LEVEL")]
+    pub faults: FaultLevel,
+    /// How long it goes on, in virtual time.
+    #[arg(long = "for", value_name = "DURATION", default_value = "1d", value_parser = positive_duration)]
+    pub lasting: Duration,
+    /// So many seeds, from --seed on, on all cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub swarm: Option<u64>,
+    /// Cut the power at every store write and every request boundary of a set of stories.
+    #[arg(long)]
+    pub crashes: bool,
+    /// Play a market that really was: a folder of traces, one of its traces (FOLDER/NAME), or a NAME in ./traces.
+    #[arg(long, value_name = "NAME|DIR")]
+    pub trace: Option<PathBuf>,
+    /// Play every trace of a folder, by every policy side by side.
+    #[arg(long, value_name = "DIR")]
+    pub suite: Option<PathBuf>,
+    /// Be the policy of somebody else's market: the step protocol on stdin and stdout.
+    #[arg(long)]
+    pub drive: bool,
+    /// Compare an edited policy with today's on the market that the daemon saw.
+    #[arg(long, requires = "policy")]
+    pub recorded: bool,
+    /// With --recorded: only of the last so long.
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = positive_duration)]
+    pub since: Duration,
+    /// What a spot VM of a trace pays.
+    #[arg(long, value_enum, default_value_t = BillingRule::Bid, value_name = "RULE")]
+    pub billing: BillingRule,
+    /// The share of the target's GPU-hours that the built-in policy of a trace is to deliver.
+    #[arg(long, default_value = "0.999", value_name = "SHARE")]
+    pub delivery: String,
+    /// A policy of one's own; without it, a built-in one, printed first.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Write a picture of price, bids, GPUs and cost over time.
+    #[arg(long, value_name = "SVG", requires = "trace")]
+    pub picture: Option<PathBuf>,
+    /// Write every action of a trace's replay, a JSON line each.
+    #[arg(long, value_name = "FILE", requires = "trace")]
+    pub log: Option<PathBuf>,
+    /// One JSON document on stdout, nothing else there.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a spot VM of a trace pays while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BillingRule {
+    /// Its own bid.
+    Bid,
+    /// The price of its pool.
+    Market,
 }
 
 /// What `marketplace` takes.

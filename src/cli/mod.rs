@@ -31,6 +31,7 @@ mod reach;
 mod run;
 mod say;
 pub mod signals;
+mod simulate;
 mod source;
 mod status;
 pub mod terminal;
@@ -144,6 +145,7 @@ const fn talk(command: &Command) -> Talk {
         | Command::Delete { .. }
         | Command::Protect { .. }
         | Command::Models(_)
+        | Command::Simulate(_)
         | Command::Api(_)
         | Command::Doctor { .. } => Talk::Question,
     }
@@ -169,6 +171,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Ending, Failure> {
         Command::Adopt { instance, fleet, reach } => levers::adopt(context, reach, instance, fleet),
         Command::Delete { instance, yes, reach } => levers::delete(context, reach, instance, *yes),
         Command::Protect { instance, lasting, reach } => levers::protect(context, reach, instance, *lasting),
+        Command::Simulate(arguments) => simulate::simulate(context, arguments),
         Command::Marketplace(arguments) => marketplace::marketplace(context, arguments),
         Command::Models(arguments) => models::models(context, arguments),
         Command::Api(arguments) => api::api(context, arguments),

@@ -11,7 +11,7 @@
 //!
 //! The layers know little of each other. [`World`] has no clock, no IO and no dialect; the dialects' fakes live in their
 //! own folders under `market`; [`Faults`] only says *which* thing goes wrong with a call, and [`Market`]
-//! makes it go wrong.
+//! makes it go wrong. How much of all that there is, and how much the world itself lies, is a value: [`Knobs`].
 //!
 //! Beside them stand [`trace`], markets that really were and the rules to play a policy over them, and [`bound`], the least
 //! that such a play could have cost whoever had known every price.
@@ -25,11 +25,17 @@ pub mod contest;
 pub mod doors;
 pub mod faults;
 pub mod host;
+pub mod knobs;
+pub mod lies;
 pub mod marketplace;
+mod memories;
 pub mod seed;
 pub mod serve;
+mod storms;
+pub mod strangers;
 pub mod trace;
 pub mod truth;
+pub mod twist;
 mod veil;
 pub mod vm;
 pub mod wallet;
@@ -39,7 +45,11 @@ pub use crate::market::Call;
 pub use doors::InProcess;
 pub use faults::{Fault, Faults, Severity};
 pub use host::{Absence, Temper};
+pub use knobs::Knobs;
+pub use lies::{Fate, Hiding};
 pub use marketplace::Market;
+pub use seed::Seed;
 pub use truth::Truth;
+pub use twist::Twist;
 pub use vm::{Ended, Origin, Vm, VmState};
 pub use world::{World, WorldOptions};

@@ -29,6 +29,7 @@ pub mod knobs;
 pub mod lies;
 pub mod marketplace;
 mod memories;
+pub mod operator;
 pub mod seed;
 pub mod serve;
 mod storms;

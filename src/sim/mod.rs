@@ -11,7 +11,14 @@
 //!
 //! The layers know little of each other. [`World`] has no clock, no IO and no dialect; the dialects' fakes live in their
 //! own folders under `market`; [`Faults`] only says *which* thing goes wrong with a call, and [`Market`]
-//! makes it go wrong. How much of all that there is, and how much the world itself lies, is a value: [`Knobs`].
+//! makes it go wrong. How much the market lies is a value, [`Knobs`], and each lie has its layer:
+//!
+//! | what lies | where |
+//! |---|---|
+//! | the wire: requests and answers that are lost, late, cut, garbage or a storm of refusals | [`Fault`], [`Market::storm`] |
+//! | what a call does: twice, never ready, dearer than agreed, unseen in the lists for a while | [`Twist`] |
+//! | the world: VMs that stop, vanish and return, machines, prices, money, strangers | [`lies`], [`strangers`] |
+//! | nobody; it only hurts as much: an operator who moves at the worst time | [`operator`] |
 //!
 //! A [`Stage`] puts a whole engine on such a market, in one process and in virtual time: its clock may be wrong ([`wall`]), its
 //! power may go at any moment ([`power`]), and after every tick the worlds themselves say whether everything held ([`check`]).

@@ -14,7 +14,8 @@
 //! makes it go wrong.
 //!
 //! Beside them stand [`trace`], markets that really were and the rules to play a policy over them, and [`bound`], the least
-//! that such a play could have cost whoever had known every price.
+//! that such a play could have cost whoever had known every price. [`suite`] has the policies of others to be measured
+//! beside ours.
 
 mod backend;
 mod books;
@@ -28,6 +29,7 @@ pub mod host;
 pub mod marketplace;
 pub mod seed;
 pub mod serve;
+pub mod suite;
 pub mod trace;
 pub mod truth;
 mod veil;

@@ -10,8 +10,10 @@
 //!
 //! None of them needs a config file, sends a request, or touches what a daemon does.
 
+mod cores;
 mod crashes;
 mod drive;
+mod ours;
 mod past;
 mod recorded;
 mod seeded;

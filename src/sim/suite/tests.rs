@@ -1,11 +1,14 @@
 //! What the peers do on markets that fit on a sheet of paper, and what every one of them does on any market.
 
 use super::*;
-use crate::sim::trace::{
-    Action, Billing, Market, Metrics, Rules, Run, Tally, Witness,
-    grid::tests::market,
-    log::{self, Log},
-    run::play_before,
+use crate::sim::{
+    bound,
+    trace::{
+        Action, Billing, Market, Metrics, Rules, Run, Tally, Witness,
+        grid::tests::market,
+        log::{self, Log},
+        run::play_before,
+    },
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -114,6 +117,18 @@ proptest! {
         let most = 2 * terms.0 + terms.0.div_ceil(5);
         for peer in Peer::ALL {
             play_before(drawn(terms, &course), Rules::of(terms.3), peer.policy().as_mut(), &mut Bounded(most));
+        }
+    }
+
+    #[test]
+    fn no_peer_beats_the_bound(terms in terms(), course in courses()) {
+        let (market, rules) = (drawn(terms, &course), Rules::of(terms.3));
+        let bound = bound::of(&market, rules).unwrap().penalised.to_f64();
+        for peer in Peer::ALL {
+            let tally = play_before(market.clone(), rules, peer.policy().as_mut(), &mut ());
+            let penalised = Metrics::new(&market, &tally, None).penalised;
+            // Both are sums of the same prices, one of them in floating point.
+            prop_assert!(penalised >= bound - 1e-6, "{peer}: {penalised} is less than {bound}");
         }
     }
 

@@ -21,6 +21,6 @@ pub mod metrics;
 pub mod run;
 
 pub use grid::Market;
-pub use load::{Class, LoadError, Pool, Trace};
+pub use load::{Chosen, Class, LoadError, LoadFaults, Pool, Trace};
 pub use metrics::{Metrics, Summary};
 pub use run::{Action, Billing, Desk, Policy, Refusal, Rules, Run, Tally, VmId, Witness};

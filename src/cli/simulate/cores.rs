@@ -45,7 +45,10 @@ mod tests {
     #[test]
     fn results_are_in_order_whoever_is_ready_first() {
         let counted = AtomicUsize::new(0);
-        let squares = side_by_side(1_000, |at| at * at, || drop(counted.fetch_add(1, Ordering::Relaxed)));
+        let count = || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let squares = side_by_side(1_000, |at| at * at, count);
         assert!(squares.iter().enumerate().all(|(at, square)| *square == at * at));
         assert_eq!((squares.len(), counted.into_inner()), (1_000, 1_000));
         assert!(side_by_side(0, |at| at, || ()).is_empty());

@@ -15,6 +15,7 @@ mod crashes;
 mod drive;
 mod ours;
 mod past;
+mod picture;
 mod recorded;
 mod seeded;
 mod suite;

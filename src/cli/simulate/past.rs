@@ -6,7 +6,8 @@
 use super::{
     Context, Ending, Failure, SimulateArguments,
     cores::side_by_side,
-    ours::{Ours, ours},
+    ours::{NAME, Ours, ours},
+    picture::{self, Film, Told},
 };
 use crate::{
     cli::{
@@ -146,15 +147,18 @@ fn find(path: &Path) -> Result<(PathBuf, Option<String>), Failure> {
 }
 
 /// Keeps the log and what the picture shows.
-#[derive(Default)]
 struct Kept {
     log: Option<Log>,
+    film: Option<Film>,
 }
 
 impl Witness for Kept {
     fn ended(&mut self, k: usize, run: &Run) {
         if let Some(log) = &mut self.log {
             log.ended(k, run);
+        }
+        if let Some(film) = &mut self.film {
+            film.ended(k, run);
         }
     }
 }
@@ -189,7 +193,10 @@ pub fn trace(context: &Context, path: &Path, arguments: &SimulateArguments) -> R
     let progress = context.terminal.progress_of("playing", markets.len());
     let play = |market: &Arc<Market>| -> Result<(Metrics, Kept), Failure> {
         let Ours { mut policy, text: _ } = ours(arguments, market, rules)?;
-        let mut kept = Kept { log: arguments.log.is_some().then(Log::default) };
+        let mut kept = Kept {
+            log: arguments.log.is_some().then(Log::default),
+            film: arguments.picture.is_some().then(|| Film::new(market, rules)),
+        };
         let tally = play_before(market.clone(), rules, policy.as_mut(), &mut kept);
         let metrics = Metrics::new(market, &tally, Some(bound_usd(market, rules)?));
         Ok((metrics, kept))
@@ -202,6 +209,9 @@ pub fn trace(context: &Context, path: &Path, arguments: &SimulateArguments) -> R
         if let (Some(file), Some(log)) = (&arguments.log, &kept.log) {
             write(file, log.text())?;
         }
+        if let (Some(file), Some(film)) = (&arguments.picture, &kept.film) {
+            write(file, &picture::draw(film, &told(&metrics)))?;
+        }
         all.push(metrics.clone());
         plays.push(PlayView { market: MarketView::new(market), policy, metrics });
     }
@@ -212,6 +222,21 @@ pub fn trace(context: &Context, path: &Path, arguments: &SimulateArguments) -> R
         view.say(context);
     }
     Ok(Ending::Done)
+}
+
+/// What stands above a picture.
+fn told(metrics: &Metrics) -> Told {
+    let percent = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{:.2} %", figure * 100.0));
+    let score = metrics.score.map_or("-".to_owned(), |score| format!("{score:.3}"));
+    let (cost, delivered, on_demand) = (metrics.cost, percent(metrics.delivered), percent(metrics.on_demand_share));
+    let lost = text::count(metrics.preemptions, "VM");
+    Told {
+        player: NAME.to_owned(),
+        figures: format!(
+            "score {score}: {cost:.2} USD paid ({on_demand} of it on demand), {delivered} of the target delivered, {lost} lost"
+        ),
+        bound_usd: metrics.bound.unwrap_or(0.0),
+    }
 }
 
 fn write(file: &Path, text: &str) -> Result<(), Failure> {

@@ -113,7 +113,7 @@ fn what_is_wrong_with_a_folder_is_said_all_at_once_and_nothing_is_played() {
         assert_eq!((stderr.as_str(), output.status.code()), (expected, Some(code)), "{line}");
         assert!(output.stdout.is_empty(), "{line}");
     };
-    let rows = "{dir}/calm.csv.gz:2: spot_price_per_hr: `cheap` is not a decimal number such as 0.35\n\
+    let rows = "{dir}/calm.csv.gz:2: spot_price_per_hr: `cheap` is not a decimal number\n\
                 {dir}/rough.csv.gz:4: timestamp_s: `noon` is not a whole number in range\n\
                 error: 2 faults, see above\n";
     check("simulate --trace {dir}", 2, rows);
@@ -124,7 +124,7 @@ fn what_is_wrong_with_a_folder_is_said_all_at_once_and_nothing_is_played() {
                    or FOLDER/NAME\n";
     check("simulate --trace elsewhere", 2, nowhere);
     fs::write(folder.path().join("manifest.json"), r#"{"format": 1, "traces": [{"name": "calm"}]}"#).unwrap();
-    let broken = "{dir}/manifest.json: missing field `class` at line 1 column 42\nerror: 1 fault, see above\n";
+    let broken = "{dir}/manifest.json: missing field `class` at line 1 column 41\nerror: 1 fault, see above\n";
     check("simulate --suite {dir}", 2, broken);
     fs::write(folder.path().join("manifest.json"), r#"{"format": 1, "traces": []}"#).unwrap();
     check("simulate --trace {dir}", 2, "{dir}/manifest.json: it lists no trace\nerror: 1 fault, see above\n");

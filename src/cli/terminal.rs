@@ -204,6 +204,19 @@ impl Terminal {
         Progress { bar }
     }
 
+    /// Shows how many of so many are done, on a terminal; gone when dropped.
+    pub fn progress_of(&self, doing: &'static str, all: usize) -> Progress {
+        let bar = self.progress.then(|| {
+            let bar = ProgressBar::new(all as u64).with_message(doing);
+            if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Progress { bar }
+    }
+
     /// Asks before something that cannot be undone.
     ///
     /// # Errors
@@ -283,10 +296,19 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A spinner, while it lives.
+/// A spinner or a bar, while it lives.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// One more is done.
+    pub fn done(&self) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
 }
 
 impl Drop for Progress {

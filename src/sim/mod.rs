@@ -24,7 +24,8 @@
 //! power may go at any moment ([`power`]), and after every tick the worlds themselves say whether everything held ([`check`]).
 //!
 //! Beside them stand [`trace`], markets that really were and the rules to play a policy over them, and [`bound`], the least
-//! that such a play could have cost whoever had known every price.
+//! that such a play could have cost whoever had known every price. [`suite`] has the policies of others to be measured
+//! beside ours.
 
 mod backend;
 mod books;
@@ -48,6 +49,7 @@ pub mod serve;
 pub mod stage;
 mod storms;
 pub mod strangers;
+pub mod suite;
 pub mod trace;
 pub mod truth;
 pub mod twist;

@@ -10,9 +10,12 @@
 //!
 //! None of them needs a config file, sends a request, or touches what a daemon does.
 
+mod cores;
 mod crashes;
 mod drive;
+mod ours;
 mod past;
+mod picture;
 mod recorded;
 mod seeded;
 mod suite;

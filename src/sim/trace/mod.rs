@@ -3,7 +3,7 @@
 //! A folder of traces holds prices and capacities of spot pools as change events, beside a manifest. Here they are read
 //! ([`load`]), laid on a grid of steps at the worst value inside each ([`grid`]), and played one step at a time by fixed
 //! rules ([`run`]), so that any two programs that follow the rules print the same figures ([`metrics`]) for the same
-//! actions.
+//! actions. What was done can be kept and verified by others ([`log`]).
 //!
 //! ```text
 //! manifest, csv ─ load ─> Trace ─ grid ─> Market ─ run ─> Tally ─ metrics ─> Metrics
@@ -16,10 +16,11 @@
 mod csv;
 pub mod grid;
 pub mod load;
+pub mod log;
 pub mod metrics;
 pub mod run;
 
 pub use grid::Market;
-pub use load::{Class, LoadError, Pool, Trace};
+pub use load::{Chosen, Class, LoadError, LoadFaults, Pool, Trace};
 pub use metrics::{Metrics, Summary};
-pub use run::{Billing, Desk, Policy, Refusal, Rules, Run, Tally, VmId};
+pub use run::{Action, Billing, Desk, Policy, Refusal, Rules, Run, Tally, VmId, Witness};

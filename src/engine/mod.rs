@@ -31,6 +31,7 @@ pub mod publish;
 pub mod reload;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod scene;
 pub mod situate;
 pub mod status;
 pub mod tick;

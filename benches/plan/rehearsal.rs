@@ -92,6 +92,7 @@ impl Rehearsal {
             book: Journal::open(store, clock.now(), &*entropy, &settings.instance_prefix).expect("a journal"),
             entropy,
             reread: Box::new(move || Ok(reread.clone())),
+            recorder: None,
             connect: Box::new(move |settings| {
                 let client = |(name, market): (&MarketplaceName, &MarketplaceSettings)| {
                     let client = Client::new(

@@ -293,6 +293,7 @@ impl Offline {
             role: Role::LookOnly,
             clock: Arc::new(SystemClock::real()),
             store: Arc::new(store),
+            recorder: None,
             reread: Box::new(move || Ok(settings.clone())),
             tick_time_max: self.within,
             settings: self.settings.clone(),

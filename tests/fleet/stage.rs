@@ -6,7 +6,7 @@
 
 use super::truth::{Sighted, Watch};
 use spotscale::{
-    engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status},
+    engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, recording::Recorder},
     io::{
         Awaited,
         clock::Clock,
@@ -236,6 +236,8 @@ pub struct Stage {
     folder: Arc<Folder>,
     settings: Arc<Mutex<Settings>>,
     role: Role,
+    /// Where what is seen is recorded, if it is.
+    recording: Option<Arc<dyn Store>>,
     daemon: Daemon,
     /// Said when something does not hold.
     pub story: String,
@@ -260,6 +262,7 @@ async fn daemon(
     (market, doors): (&Arc<Mutex<Market>>, &Doors),
     disk: &Arc<Disk>,
     folder: &Arc<Folder>,
+    recording: Option<Arc<dyn Store>>,
 ) -> Daemon {
     let store = Arc::clone(disk) as Arc<dyn Store>;
     let entropy: Arc<dyn Entropy> = Arc::new(Counting(Mutex::new(disk.life)));
@@ -292,6 +295,7 @@ async fn daemon(
             });
             clients.collect()
         }),
+        recorder: recording.map(|store| Recorder::open(store).expect("a recording")),
         tick_time_max: spotscale::engine::TICK_TIME_MAX,
         settings: first,
     };
@@ -345,9 +349,9 @@ impl Stage {
             folder.0.lock().unwrap().insert(file(name), (*text).to_owned());
         }
         let settings = Arc::new(Mutex::new(checked(text)));
-        let daemon = daemon(&settings, role, &clock, (&market, &doors), &disk, &folder).await;
+        let daemon = daemon(&settings, role, &clock, (&market, &doors), &disk, &folder, None).await;
         let (watch, story) = (Watch::default(), String::new());
-        Self { clock, disk, watch, market, doors, folder, settings, role, daemon, story, ticks: 0 }
+        Self { clock, disk, watch, market, doors, folder, settings, role, recording: None, daemon, story, ticks: 0 }
     }
 
     /// Lets the engine run by itself. What is left to hold is the market, the door, and the engine's end.
@@ -361,6 +365,12 @@ impl Stage {
         self.start_on(self.disk.store.reopen()).await;
     }
 
+    /// Likewise, and from then on what is seen is recorded there.
+    pub async fn restart_recording(&mut self, store: Arc<dyn Store>) {
+        self.recording = Some(store);
+        self.restart().await;
+    }
+
     /// The power goes and comes back, and the journal is gone.
     pub async fn lose_journal(&mut self) {
         self.start_on(MemoryStore::default()).await;
@@ -369,7 +379,9 @@ impl Stage {
     async fn start_on(&mut self, store: MemoryStore) {
         self.disk = Disk::on(store, self.disk.life.wrapping_add(50));
         let (market, doors) = (&self.market, &self.doors);
-        self.daemon = daemon(&self.settings, self.role, &self.clock, (market, doors), &self.disk, &self.folder).await;
+        let recording = self.recording.clone();
+        self.daemon =
+            daemon(&self.settings, self.role, &self.clock, (market, doors), &self.disk, &self.folder, recording).await;
     }
 
     /// One scan interval goes by, and a tick; then everything must hold.

@@ -48,6 +48,11 @@ impl Scene {
         &self.0
     }
 
+    /// The tree, for whoever changes it.
+    pub fn into_tree(self) -> Value {
+        self.0
+    }
+
     /// The situation that was written down.
     ///
     /// # Errors

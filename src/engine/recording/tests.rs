@@ -156,7 +156,7 @@ fn the_oldest_segments_are_let_go_while_there_is_too_much() {
         desk.tick(MINUTE, 1, true).unwrap();
     }
     // As if all before now had been as much as may be kept, but for what the newest two have.
-    let two: u64 = segments(&*desk.store, 9).unwrap().iter().map(|(_, bytes)| bytes).nth(1).unwrap();
+    let two = segments(&*desk.store, 9).unwrap()[1].1;
     desk.recorder.bytes = BYTES_MAX + two;
     assert_eq!(desk.recorder.prune(desk.situation.now), Ok(2));
     desk.recorder.bytes += 1;

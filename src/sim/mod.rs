@@ -13,6 +13,9 @@
 //! own folders under `market`; [`Faults`] only says *which* thing goes wrong with a call, and [`Market`]
 //! makes it go wrong.
 //!
+//! A [`Stage`] puts a whole engine on such a market, in one process and in virtual time: its clock may be wrong ([`wall`]), its
+//! power may go at any moment ([`power`]), and after every tick the worlds themselves say whether everything held ([`check`]).
+//!
 //! Beside them stand [`trace`], markets that really were and the rules to play a policy over them, and [`bound`], the least
 //! that such a play could have cost whoever had known every price.
 
@@ -20,18 +23,23 @@ mod backend;
 mod books;
 pub mod bound;
 pub mod catalogue;
+pub mod check;
 pub mod clock;
 pub mod contest;
 pub mod doors;
 pub mod faults;
+pub mod folder;
 pub mod host;
 pub mod marketplace;
+pub mod power;
 pub mod seed;
 pub mod serve;
+pub mod stage;
 pub mod trace;
 pub mod truth;
 mod veil;
 pub mod vm;
+pub mod wall;
 pub mod wallet;
 pub mod world;
 
@@ -40,6 +48,7 @@ pub use doors::InProcess;
 pub use faults::{Fault, Faults, Severity};
 pub use host::{Absence, Temper};
 pub use marketplace::Market;
+pub use stage::{Scenery, Stage};
 pub use truth::Truth;
 pub use vm::{Ended, Origin, Vm, VmState};
 pub use world::{World, WorldOptions};

@@ -18,7 +18,6 @@ mod running;
 mod sharing;
 mod spanning;
 mod stage;
-mod truth;
 mod vectordash;
 
 use stage::Stage;

@@ -63,13 +63,13 @@ fn forged(recording: &MemoryStore, from: &str, to: &str) -> MemoryStore {
 
 #[tokio::test]
 async fn every_decision_of_a_simulated_month_is_made_again_bit_by_bit() {
-    let settings = format!("scan_interval = \"10m\"\n{SETTINGS}");
+    let settings = format!("scan_interval = \"20m\"\n{SETTINGS}");
     let stage = Stage::with(lively(11, Temper::Lifelike), &settings, Role::AsConfigured, &LIVELY).await;
     let (mut stage, store) = recording(stage).await;
     stage.market().faults = Faults::new(11, Severity::Mild);
-    for tick in 0..30 * 144 {
+    for tick in 0..30 * 72 {
         // A restart begins a segment; what was recorded before it is read all the same.
-        if tick % 1_000 == 999 {
+        if tick % 500 == 499 {
             stage.restart().await;
         }
         stage.tick_unwatched().await;

@@ -264,10 +264,14 @@ async fn a_restart_between_every_two_ticks_changes_nothing_on_a_market_that_answ
     assert_eq!(ran[0], ran[1]);
 }
 
-/// Moves a lever, again after a restart where the disk failed meanwhile.
+/// Moves a lever, again after a restart where the disk failed or the power went meanwhile.
 async fn insist(stage: &mut Stage, lever: Lever) {
-    while let Err(error) = stage.pull(lever.clone()).await {
-        assert!(matches!(error, LeverError::Failed(_)), "{error}");
+    loop {
+        match stage.pull_unless_cut(lever.clone()).await {
+            Some(Ok(_)) => return,
+            Some(Err(error)) => assert!(matches!(error, LeverError::Failed(_)), "{error}"),
+            None => {}
+        }
         stage.restart().await;
     }
 }
@@ -276,7 +280,7 @@ async fn insist(stage: &mut Stage, lever: Lever) {
 async fn dying_at(append: usize, mishap: Mishap) -> usize {
     let mut stage = Stage::new(&[("train", TRAIN)]).await;
     stage.story = format!("{mishap:?} at append {append}");
-    stage.disk.fail_at(append, mishap);
+    stage.fail_at(append, mishap);
     let mut appends = 0;
     for tick in 0..12 {
         match tick {
@@ -285,8 +289,8 @@ async fn dying_at(append: usize, mishap: Mishap) -> usize {
             _ => {}
         }
         stage.tick_unwatched().await;
-        appends = appends.max(stage.disk.appends());
-        if stage.status().troubles.is_empty() {
+        appends = appends.max(stage.appends());
+        if stage.is_well() {
             stage.holds();
         } else {
             stage.restart().await;

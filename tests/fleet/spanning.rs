@@ -309,16 +309,16 @@ async fn a_vm_of_v0_that_only_v2_lists_is_not_lost_however_long_v0_does_not() {
 async fn killed_at_any_record_of_the_journal_nothing_is_doubled_and_nothing_lost_on_any_of_them() {
     let mut whole = stage(6).await;
     whole.ticks(4).await;
-    let appends = whole.disk.appends();
+    let appends = whole.appends();
     assert!(appends > 14, "{appends}");
     for append in 1..=appends {
         let mut stage = stage(6).await;
         stage.story = format!("append {append}");
         let mishap = if append % 2 == 0 { Mishap::DiesBefore } else { Mishap::DiesAfter };
-        stage.disk.fail_at(append, mishap);
+        stage.fail_at(append, mishap);
         for _ in 0..4 {
             stage.tick_unwatched().await;
-            if stage.status().troubles.is_empty() {
+            if stage.is_well() {
                 stage.holds();
             } else {
                 stage.restart().await;

@@ -1,27 +1,88 @@
 //! What must be true after every tick, whatever was done to the engine: asked of the worlds, not of the engine's memory.
 //!
 //! There may be several worlds, one for each vendor and market, each with its own wallet. What is a fleet's is looked for in
-//! all of them together; money is judged world by world, budgets account by account.
+//! all of them together; money is judged world by world, budgets account by account. A [`Watch`] remembers the last look and
+//! returns what does not hold as [`Breach`]es; it asserts nothing and repairs nothing.
 //!
-//! Limits are judged as invariants are (ARCHITECTURE, "An independent checker"): nothing may *raise* what is at or over
-//! its limit. An edit can put a fleet over its limit, and then it must only shrink.
+//! Limits are judged as the plan's own checker judges them: nothing may *raise* what is at or over its limit. An edit can put
+//! a fleet over its limit, and then it must only shrink.
 
-use spotscale::{
+use crate::{
     engine::Status,
     ledger::{Period, fleet::Fleet},
     model::{AccountName, HourlyRate, InstanceId, Timestamp, Usd, VmName},
     plan::{FleetState, Order, Situation},
     settings::BalanceRule,
-    sim::{Ended, Origin, Truth, Vm, VmState},
+    sim::{Ended, Origin, Truth, Vm, VmState, World},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::Duration,
 };
 
 /// A tick's calls take no longer than this; so much burns between a deploy and our look at the balance.
 const TICK_AT_MOST: Duration = Duration::from_secs(180);
 const HOUR: Duration = Duration::from_secs(3_600);
+
+labels! {
+    /// What is promised.
+    pub enum Promise {
+        /// A name is deployed once.
+        OneVmPerName = "one_vm_per_name",
+        /// Every VM of ours that was ever made has a durable intent.
+        IntentFirst = "intent_first",
+        /// What is not ours is neither stopped nor deleted.
+        NobodyElses = "nobody_elses",
+        /// A fleet costs no more than its ceiling.
+        FleetRate = "fleet_rate",
+        /// All fleets together cost no more than theirs.
+        AllRates = "all_rates",
+        /// A fleet counts at least what it costs.
+        Counted = "counted",
+        /// No VM of a fleet is forgotten.
+        NothingLost = "nothing_lost",
+        /// A fleet has no more GPUs than are wanted.
+        Gpus = "gpus",
+        /// Who only watches, is paused or torn down rents nothing.
+        Frozen = "frozen",
+        /// What is rented leaves the account its floor and its runway.
+        Floor = "floor",
+        /// No UTC day costs more than its budget.
+        Budget = "budget",
+        /// The simulated world itself is possible.
+        World = "world",
+        /// The daemon's own checker refuses none of its plans.
+        OwnChecker = "own_checker",
+    }
+}
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Which.
+    pub promise: Promise,
+    /// How, with the figures.
+    pub detail: String,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.detail)
+    }
+}
+
+/// What was found at one look.
+#[derive(Debug, Default)]
+struct Found(Vec<Breach>);
+
+impl Found {
+    fn unless(&mut self, holds: bool, promise: Promise, detail: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(Breach { promise, detail: detail() });
+        }
+    }
+}
 
 /// One world, as it truly is.
 #[derive(Clone, Debug)]
@@ -30,6 +91,7 @@ pub struct Sighted {
     pub world: String,
     /// Who pays there; `None` where no marketplace of the settings leads.
     pub account: Option<AccountName>,
+    /// Its whole story.
     pub truth: Truth,
 }
 
@@ -63,8 +125,8 @@ struct Day {
     budget: Option<Usd>,
 }
 
-/// What was seen at the last look, and what a test lets pass.
-#[derive(Default)]
+/// What was seen at the last look, and what whoever watches lets pass.
+#[derive(Debug, Default)]
 pub struct Watch {
     /// VMs of others that the operator had deleted or adopted.
     pub operators_own: BTreeSet<InstanceId>,
@@ -101,44 +163,61 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 }
 
 impl Watch {
-    /// Looks at the worlds after a tick.
-    pub fn look(&mut self, story: &str, status: &Status, sighted: &[Sighted]) {
-        assert_eq!(doubled(sighted), Vec::<&VmName>::new(), "a name was deployed twice: {story}");
-        self.touch_nobody_else(story, sighted);
-        let Some(situation) = &status.situation else { return };
-        let is_new = |sighted: &Sighted, vm: &Vm| {
-            vm.origin == Origin::Api && !self.seen.contains(&(sighted.world.clone(), vm.id.clone()))
-        };
-        let new: Vec<Vec<&Vm>> =
-            sighted.iter().map(|one| one.truth.vms.iter().filter(|vm| is_new(one, vm)).collect()).collect();
-        self.fleets(story, status, situation, sighted, &new.concat());
+    /// Looks at the worlds after a tick. `intended` says whether a name has a durable intent.
+    pub fn look(&mut self, status: &Status, sighted: &[Sighted], intended: impl Fn(&VmName) -> bool) -> Vec<Breach> {
+        let mut found = Found::default();
+        for name in doubled(sighted) {
+            found.unless(false, Promise::OneVmPerName, || format!("{name} was deployed twice"));
+        }
+        self.touch_nobody_else(&mut found, sighted);
+        let new: Vec<Vec<&Vm>> = sighted
+            .iter()
+            .map(|one| {
+                let is_new =
+                    |vm: &&Vm| vm.origin == Origin::Api && !self.seen.contains(&(one.world.clone(), vm.id.clone()));
+                one.truth.vms.iter().filter(is_new).collect()
+            })
+            .collect();
+        for vm in new.concat() {
+            let of_ours = fleet_of(status, vm).is_some();
+            found.unless(!of_ours || intended(&vm.name), Promise::IntentFirst, || {
+                format!("{} ({}) was made, and the journal knows no intent", vm.name, vm.id)
+            });
+        }
+        let Some(situation) = &status.situation else { return found.0 };
+        self.fleets(&mut found, status, situation, sighted, &new.concat());
         let ours = alive(sighted).filter(|vm| vm.origin == Origin::Api && fleet_of(status, vm).is_some());
         let all: HourlyRate = ours.map(rate).sum();
         if let Some(limit) = situation.limits.max_hourly_rate {
-            assert!(all <= limit.max(self.rate), "all fleets cost {all}/h of {limit}/h: {story}");
+            found.unless(all <= limit.max(self.rate), Promise::AllRates, || {
+                format!("all fleets cost {all}/h of {limit}/h")
+            });
         }
         self.rate = all;
         for (one, new) in sighted.iter().zip(&new) {
-            floor(story, status, situation, one, new);
+            floor(&mut found, status, situation, one, new);
         }
-        self.budgets(story, situation, sighted);
+        self.budgets(&mut found, situation, sighted);
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
         self.seen = sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))).collect();
+        found.0
     }
 
     /// Midnight, to the moment: what was spent until now is the old day's.
-    pub fn midnight(&mut self, story: &str, at: Timestamp, sighted: &[Sighted]) {
+    pub fn midnight(&mut self, at: Timestamp, sighted: &[Sighted]) -> Vec<Breach> {
+        let mut found = Found::default();
         for (account, spent) in spent(sighted) {
             if let Some(day) = self.days.get_mut(&account) {
-                within_budget(story, &account, *day, spent);
+                within_budget(&mut found, &account, *day, spent);
                 *day = Day { began: at, before: spent, budget: day.budget };
             }
         }
+        found.0
     }
 
     /// On no UTC day is more spent on an account than the highest budget that was in force on it. Where midnight fell into a
     /// tick, what was spent between it and this look is let pass.
-    fn budgets(&mut self, story: &str, situation: &Situation, sighted: &[Sighted]) {
+    fn budgets(&mut self, found: &mut Found, situation: &Situation, sighted: &[Sighted]) {
         let began = Period::Day.began(situation.now);
         for (account, spent) in spent(sighted) {
             let budget = situation.limits.account(&account).max_spend_per_day;
@@ -148,19 +227,21 @@ impl Watch {
                 *day = Day { began, before: spent, budget };
             }
             day.budget = day.budget.zip(budget).map(|(earlier, now)| earlier.max(now));
-            within_budget(story, &account, *day, spent);
+            within_budget(found, &account, *day, spent);
         }
     }
 
-    fn touch_nobody_else(&self, story: &str, sighted: &[Sighted]) {
+    fn touch_nobody_else(&self, found: &mut Found, sighted: &[Sighted]) {
         for vm in all_vms(sighted).filter(|vm| vm.origin == Origin::Foreign && !self.operators_own.contains(&vm.id)) {
             let deleted = vm.ended.is_some_and(|(_, why)| why == Ended::Deleted);
             let stopped = matches!(vm.state, VmState::StoppedKept | VmState::StoppedReleased);
-            assert!(!deleted && !stopped, "{} is somebody else's and was touched: {story}", vm.name);
+            found.unless(!deleted && !stopped, Promise::NobodyElses, || {
+                format!("{} ({}) is somebody else's and was touched", vm.name, vm.id)
+            });
         }
     }
 
-    fn fleets(&mut self, story: &str, status: &Status, situation: &Situation, sighted: &[Sighted], new: &[&Vm]) {
+    fn fleets(&mut self, found: &mut Found, status: &Status, situation: &Situation, sighted: &[Sighted], new: &[&Vm]) {
         for (name, state) in &situation.fleets {
             let of_fleet = |vm: &&Vm| fleet_of(status, vm) == Some(name.as_str());
             let is_ours = |vm: &&Vm| vm.origin == Origin::Api && !self.out_of_sight.contains(&vm.id);
@@ -169,32 +250,46 @@ impl Watch {
             let cost: HourlyRate = ours.iter().map(|vm| rate(vm)).sum();
             let limit = state.policy.max_hourly_rate;
             let before = self.rates.insert(name.to_string(), cost).unwrap_or_default();
-            assert!(cost <= limit.max(before), "{name} costs {cost}/h of {limit}/h: {story}");
+            found.unless(cost <= limit.max(before), Promise::FleetRate, || {
+                format!("{name} costs {cost}/h of {limit}/h")
+            });
             let committed = state.fleet.committed();
-            assert!(cost <= committed, "{name} costs {cost}/h and counts only {committed}/h: {story}");
+            found.unless(cost <= committed, Promise::Counted, || {
+                format!("{name} costs {cost}/h and counts only {committed}/h")
+            });
 
             let given_up = given_up(&state.fleet);
-            let unknown: Vec<&VmName> = ours
-                .iter()
-                .map(|vm| &vm.name)
-                .filter(|name| !state.fleet.members.contains_key(name) && !given_up.contains(name))
-                .collect();
-            assert_eq!(unknown, Vec::<&VmName>::new(), "VMs of {name} that its memory lost: {story}");
+            let names = ours.iter().map(|vm| &vm.name);
+            for lost in names.filter(|name| !state.fleet.members.contains_key(name) && !given_up.contains(name)) {
+                found.unless(false, Promise::NothingLost, || format!("{lost} is there, and {name} has forgotten it"));
+            }
 
             let there: u32 = ours.iter().filter(|vm| !given_up.contains(&vm.name)).map(|vm| gpus(vm)).sum();
             let before = self.gpus.insert(name.to_string(), there).unwrap_or_default();
             let most = gpus_max(state);
-            assert!(there <= most.max(before), "{name} has {there} GPUs, at most {most} are wanted: {story}");
+            found.unless(there <= most.max(before), Promise::Gpus, || {
+                format!("{name} has {there} GPUs, at most {most} are wanted")
+            });
 
             // What is rented fits beside strays that were seen, too.
             let made = new.iter().copied().filter(|vm| of_fleet(vm)).count();
             let counted = state.fleet.counted_gpus() + state.fleet.stray_gpus();
-            assert!(made == 0 || committed <= limit, "{name} rented, at {committed}/h of {limit}/h: {story}");
-            assert!(made == 0 || counted <= most, "{name} rented, {counted} GPUs of {most} are counted: {story}");
+            found.unless(made == 0 || committed <= limit, Promise::FleetRate, || {
+                format!("{name} rented, at {committed}/h of {limit}/h")
+            });
+            found.unless(made == 0 || counted <= most, Promise::Gpus, || {
+                format!("{name} rented, {counted} GPUs of {most} are counted")
+            });
             let frozen = situation.is_observing(state) || !matches!(state.order, Order::Hold(_));
-            assert!(made == 0 || !frozen, "{name} is {:?} and deployed: {story}", state.order);
+            found.unless(made == 0 || !frozen, Promise::Frozen, || format!("{name} is {:?} and deployed", state.order));
         }
     }
+}
+
+/// What cannot be in a world.
+pub fn impossible(world: &World) -> Vec<Breach> {
+    let found = world.impossible().into_iter();
+    found.map(|detail| Breach { promise: Promise::World, detail }).collect()
 }
 
 /// GPUs that a fleet may have by our doing: surge only while something is being replaced.
@@ -210,22 +305,27 @@ fn doubled(sighted: &[Sighted]) -> Vec<&VmName> {
     ours.map(|vm| &vm.name).filter(|name| !names.insert(*name)).collect()
 }
 
-fn within_budget(story: &str, account: &AccountName, day: Day, spent: Usd) {
+fn within_budget(found: &mut Found, account: &AccountName, day: Day, spent: Usd) {
     let (today, budget) = (spent.minus(day.before), day.budget);
-    assert!(budget.is_none_or(|budget| today <= budget), "{account} spent {today} of {budget:?} today: {story}");
+    found.unless(budget.is_none_or(|budget| today <= budget), Promise::Budget, || {
+        format!("{account} spent {today} of {} today", budget.unwrap_or_default())
+    });
 }
 
 /// What was deployed leaves the account its floor, and the greater of the runway and an hour above it. Where nobody can read
 /// the balance there is no floor.
-fn floor(story: &str, status: &Status, situation: &Situation, sighted: &Sighted, new: &[&Vm]) {
+fn floor(found: &mut Found, status: &Status, situation: &Situation, sighted: &Sighted, new: &[&Vm]) {
     let Sighted { world, account, truth } = sighted;
     let Some(account) = account else {
-        return assert_eq!(new, &[] as &[&Vm], "deployed in {world}, where no marketplace leads: {story}");
+        return found.unless(new.is_empty(), Promise::NobodyElses, || {
+            format!("{} VMs were made in {world}, where no marketplace leads", new.len())
+        });
     };
     if situation.accounts.get(account).is_none_or(|state| state.balance.is_none()) {
         let rule = situation.limits.account(account).balance;
         let declared = rule == BalanceRule::UnreadableOk;
-        return assert!(new.is_empty() || declared, "{account} has no balance and rented: {story}");
+        return found
+            .unless(new.is_empty() || declared, Promise::Floor, || format!("{account} has no balance and rented"));
     }
     let renting = new.iter().filter_map(|vm| fleet_of(status, vm)?.parse().ok());
     let states: Vec<&FleetState> = renting.filter_map(|name| situation.fleets.get(&name)).collect();
@@ -238,7 +338,9 @@ fn floor(story: &str, status: &Status, situation: &Situation, sighted: &Sighted,
     let balance = truth.balance.minus(floor);
     let burnt = truth.hourly_cost.cost(TICK_AT_MOST);
     let needed = truth.hourly_cost.cost(span);
-    assert!(balance.plus(burnt) >= needed, "{balance} above the floor do not pay {needed}: {story}");
+    found.unless(balance.plus(burnt) >= needed, Promise::Floor, || {
+        format!("{balance} above the floor do not pay {needed}")
+    });
 }
 
 /// Whether memory and world agree about every VM of ours, and nothing is in doubt; if not, where they differ.

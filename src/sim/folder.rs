@@ -1,0 +1,68 @@
+//! The door to files in a rehearsal: a folder of policies that exists only in memory.
+
+use crate::io::files::Files;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Where the policies of a rehearsal lie.
+pub const POLICIES: &str = "/policies";
+
+/// Policy files by path.
+#[derive(Debug, Default)]
+pub struct Folder(Mutex<BTreeMap<PathBuf, String>>);
+
+/// The path of a policy's file.
+fn file(name: &str) -> PathBuf {
+    Path::new(POLICIES).join(format!("{name}.toml"))
+}
+
+impl Folder {
+    /// With these policies: their files' names, without `.toml`, and texts.
+    pub fn of<'a>(policies: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self(Mutex::new(policies.into_iter().map(|(name, text)| (file(name), text.to_owned())).collect()))
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file is written.
+    pub fn write(&self, name: &str, text: &str) {
+        self.files().insert(file(name), text.to_owned());
+    }
+
+    /// A file is removed.
+    pub fn remove(&self, name: &str) {
+        self.files().remove(&file(name));
+    }
+}
+
+impl Files for Folder {
+    fn read(&self, path: &Path) -> Result<String, String> {
+        let text = self.files().get(path).cloned();
+        text.ok_or_else(|| format!("cannot open {}: no such file", path.display()))
+    }
+
+    fn policies(&self, folder: &Path) -> Result<Vec<PathBuf>, String> {
+        Ok(self.files().keys().filter(|path| path.starts_with(folder)).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_listed_and_read_until_it_is_removed() {
+        let folder = Folder::of([("train", "a")]);
+        folder.write("serve", "b");
+        let listed = folder.policies(Path::new(POLICIES)).unwrap();
+        assert_eq!(listed, [file("serve"), file("train")]);
+        assert_eq!(folder.read(&file("train")), Ok("a".to_owned()));
+        folder.remove("train");
+        assert_eq!(folder.read(&file("train")), Err("cannot open /policies/train.toml: no such file".to_owned()));
+    }
+}

@@ -1,0 +1,429 @@
+//! A whole daemon's engine on a simulated market, in one process and in virtual time.
+//!
+//! ```text
+//! Folder ─ policies ─┐                       ┌─ Doors ─ weather ─ Market ─ World
+//! settings ──────────┼─ Engine ─ Wall clock ─┤
+//! Disk ─── journal ──┘     │                 └─ true time: VirtualClock
+//!   └─ Power ──────────────┘  (may go at any append or request)
+//! ```
+//!
+//! A [`Stage`] has the market on one side and the engine on the other, and nothing between them but the doors. Each
+//! [`Stage::tick`] lets one scan interval pass, ticks the engine, and then asks the worlds themselves whether everything that
+//! must be true is ([`super::check`]). Whoever directs moves levers, edits files, breaks answers, sets the clock and pulls the
+//! plug in between. The stage judges nothing by itself: what it finds is returned.
+
+use super::{
+    check::{self, Breach, Promise, Sighted, Watch},
+    clock::VirtualClock,
+    doors::{Doors, InProcess, Weather},
+    folder::Folder,
+    marketplace::Market,
+    power::{Disk, Power, SeededEntropy},
+    seed::Seed,
+    wall::Wall,
+};
+use crate::{
+    engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX, recording::Recorder},
+    io::{
+        clock::Clock,
+        entropy::Entropy,
+        files::Files,
+        store::{Query, Store},
+    },
+    ledger::{Journal, Period},
+    market::{
+        self,
+        client::{Client, Pacer, Unobserved},
+    },
+    metrics::Metrics,
+    model::{AccountName, MarketplaceName, VmName},
+    settings::{self, MarketplaceSettings, Settings, Vendor},
+};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::mpsc::Receiver;
+
+/// What a stage is set with.
+#[derive(Debug)]
+pub struct Scenery<'a> {
+    /// True time, at the opening.
+    pub clock: VirtualClock,
+    /// To which every marketplace leads that has none of its own in `doors`.
+    pub market: Market,
+    /// Marketplaces with a market of their own.
+    pub elsewhere: BTreeMap<MarketplaceName, Market>,
+    /// `spotscale.toml`. It reads `KEY`, `TOKEN` and `OLD_TOKEN` of an environment that says `k`, `t` and `o`; its policies
+    /// lie in [`super::folder::POLICIES`].
+    pub settings: &'a str,
+    /// Whether anything is ever changed.
+    pub role: Role,
+    /// Names of files, without `.toml`, and texts.
+    pub policies: &'a [(&'a str, &'a str)],
+    /// Of passwords and of the journal's epoch.
+    pub seed: Seed,
+}
+
+/// An engine, and what it is told through.
+struct Daemon {
+    engine: Engine,
+    handle: Handle,
+    /// What comes through the handle, for whoever runs it.
+    events: Receiver<Event>,
+    metrics: Arc<Metrics>,
+}
+
+/// How a tick ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ticked {
+    /// It came to its end.
+    Whole,
+    /// The power went. The daemon is gone until [`Stage::restart`].
+    PowerCut,
+}
+
+/// The engine on its market.
+pub struct Stage {
+    /// True time.
+    pub clock: VirtualClock,
+    /// The daemon's idea of it.
+    pub wall: Wall,
+    /// The journal's disk, and with it the power supply.
+    pub disk: Arc<Disk>,
+    /// What must be true.
+    pub watch: Watch,
+    /// The way to the markets.
+    pub doors: Doors,
+    market: Arc<Mutex<Market>>,
+    folder: Arc<Folder>,
+    settings: Arc<Mutex<Settings>>,
+    /// Where what the daemon sees is recorded, if it is.
+    recording: Option<Arc<dyn Store>>,
+    role: Role,
+    seed: Seed,
+    processes: u32,
+    ticks: u64,
+    daemon: Daemon,
+    /// What was found and not yet told.
+    found: Vec<Breach>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Settings as checked.
+///
+/// # Errors
+/// With every fault, a line each.
+pub fn settings(text: &str) -> Result<Settings, String> {
+    let environment = [("KEY", "k"), ("TOKEN", "t"), ("OLD_TOKEN", "o")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let checked = settings::check(Path::new("/spotscale.toml"), text, &environment, &mut |path| {
+        Err(format!("no file {}", path.display()))
+    });
+    let faults: Vec<String> = checked.faults.iter().chain(&checked.unresolved).map(ToString::to_string).collect();
+    match checked.complete() {
+        Some(settings) if faults.is_empty() => Ok(settings),
+        Some(_) | None => Err(faults.join("\n")),
+    }
+}
+
+impl Stage {
+    /// Sets the stage; nothing has been asked or changed yet.
+    ///
+    /// # Errors
+    /// When the settings do not hold together.
+    pub async fn new(scenery: Scenery<'_>) -> Result<Self, String> {
+        let Scenery { clock, market, elsewhere, settings: text, role, policies, seed } = scenery;
+        let settings = Arc::new(Mutex::new(settings(text)?));
+        let doors = Doors::to(elsewhere);
+        let market = Arc::new(Mutex::new(market));
+        let folder = Arc::new(Folder::of(policies.iter().copied()));
+        let disk = Arc::new(Disk::new(Power::default()));
+        let wall = Wall::of(clock.clone());
+        let making = Making {
+            settings: &settings,
+            role,
+            wall: &wall,
+            market: &market,
+            doors: &doors,
+            disk: &disk,
+            folder: &folder,
+            recording: None,
+            entropy: SeededEntropy::of(seed, 1),
+        };
+        let daemon = making.daemon().await?;
+        let watch = Watch::default();
+        let (processes, ticks, found) = (1, 0, Vec::new());
+        Ok(Self {
+            clock,
+            wall,
+            disk,
+            watch,
+            doors,
+            market,
+            folder,
+            settings,
+            recording: None,
+            role,
+            seed,
+            processes,
+            ticks,
+            daemon,
+            found,
+        })
+    }
+
+    /// Lets the engine run by itself. What is left to hold is the market, the door, and what runs it to its end.
+    pub fn run(self) -> (Arc<Mutex<Market>>, Handle, impl Future<Output = ()> + Send + 'static) {
+        let Daemon { engine, handle, events, metrics: _ } = self.daemon;
+        (self.market, handle, engine.run(events))
+    }
+
+    /// The power goes and comes back: what was durable is there again, and nothing else.
+    ///
+    /// # Errors
+    /// When the journal does not open.
+    pub async fn restart(&mut self) -> Result<(), String> {
+        self.start_on(self.disk.reopened(Power::default())).await
+    }
+
+    /// Likewise, and from then on what the daemon sees is recorded there, on a disk that never fails by itself.
+    ///
+    /// # Errors
+    /// When the journal or the recording does not open.
+    pub async fn restart_recording(&mut self, store: Arc<dyn Store>) -> Result<(), String> {
+        self.recording = Some(store);
+        self.restart().await
+    }
+
+    /// The power goes and comes back, and the journal is gone.
+    ///
+    /// # Errors
+    /// When no journal can be begun.
+    pub async fn lose_journal(&mut self) -> Result<(), String> {
+        self.start_on(Disk::new(Power::default())).await
+    }
+
+    async fn start_on(&mut self, disk: Disk) -> Result<(), String> {
+        self.disk = Arc::new(disk);
+        self.processes = self.processes.saturating_add(1);
+        let making = Making {
+            settings: &self.settings,
+            role: self.role,
+            wall: &self.wall,
+            market: &self.market,
+            doors: &self.doors,
+            disk: &self.disk,
+            folder: &self.folder,
+            recording: self.recording.clone(),
+            entropy: SeededEntropy::of(self.seed, self.processes),
+        };
+        self.daemon = making.daemon().await?;
+        Ok(())
+    }
+
+    /// One scan interval goes by, and a tick. What it did to the worlds is not looked at yet: [`Stage::breaches`] does.
+    pub async fn tick(&mut self) -> Ticked {
+        let interval = self.settings().scan_interval;
+        let midnight = Period::Day.ends(self.clock.now());
+        self.clock.pass(interval);
+        if midnight <= self.clock.now() {
+            self.markets().for_each(|(_, market)| held(market).advance(midnight));
+            let sighted = self.sighted();
+            self.found.extend(self.watch.midnight(midnight, &sighted));
+        }
+        self.ticks += 1;
+        let power = self.disk.power().clone();
+        let engine = &mut self.daemon.engine;
+        let ticking = async {
+            tokio::select! {
+                biased;
+                () = power.gone() => Ticked::PowerCut,
+                _ = engine.tick(Cause::Schedule) => Ticked::Whole,
+            }
+        };
+        // A task's turn ends after so many awaits, which in virtual time would look like waiting.
+        let ticked = tokio::task::unconstrained(self.clock.run(ticking)).await;
+        if power.is_off() { Ticked::PowerCut } else { ticked }
+    }
+
+    /// What does not hold now, by the worlds' own truth, and what was found since it was last asked.
+    pub fn breaches(&mut self) -> Vec<Breach> {
+        let (status, sighted) = (self.status(), self.sighted());
+        let mut found = std::mem::take(&mut self.found);
+        for (_, market) in self.markets() {
+            let market = held(market);
+            market.elsewhere.values().chain([&market.world]).for_each(|world| found.extend(check::impossible(world)));
+        }
+        let disk = Arc::clone(&self.disk);
+        found.extend(self.watch.look(&status, &sighted, |name| is_intended(&disk, name)));
+        let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
+        found.extend(refused.map(|trouble| Breach { promise: Promise::OwnChecker, detail: trouble.clone() }));
+        found
+    }
+
+    /// Where memory and world differ, or what is still in doubt; `None` when all is settled.
+    pub fn disagreement(&self) -> Option<String> {
+        check::disagreement(&self.status(), &self.sighted())
+    }
+
+    /// Ticks so far, in all processes.
+    pub const fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// Processes so far.
+    pub const fn processes(&self) -> u32 {
+        self.processes
+    }
+
+    /// What an operator would read.
+    pub fn status(&self) -> Arc<Status> {
+        self.daemon.handle.status()
+    }
+
+    /// Counters and gauges of the present process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.daemon.metrics
+    }
+
+    /// The market to which all marketplaces lead that have none of their own.
+    pub fn market(&self) -> MutexGuard<'_, Market> {
+        held(&self.market)
+    }
+
+    /// The settings file as it is.
+    pub fn settings(&self) -> MutexGuard<'_, Settings> {
+        held(&self.settings)
+    }
+
+    /// The policies as files.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// `spotscale.toml` is edited, and nobody has noticed yet.
+    ///
+    /// # Errors
+    /// With every fault of the text.
+    pub fn edit_settings(&self, text: &str) -> Result<(), String> {
+        *self.settings() = settings(text)?;
+        Ok(())
+    }
+
+    /// A lever is pulled; the tick that follows is the caller's. `None` when the power went meanwhile.
+    pub async fn pull(&mut self, lever: Lever) -> Option<Result<String, LeverError>> {
+        let power = self.disk.power().clone();
+        let engine = &mut self.daemon.engine;
+        let pulling = async {
+            tokio::select! {
+                biased;
+                () = power.gone() => None,
+                pulled = engine.pull(lever) => Some(pulled),
+            }
+        };
+        let pulled = tokio::task::unconstrained(self.clock.run(pulling)).await;
+        if power.is_off() { None } else { pulled }
+    }
+
+    /// From now on it is so at a marketplace's door; `None`: all is well.
+    pub fn weather(&self, marketplace: MarketplaceName, weather: Option<Weather>) {
+        self.doors.turn(marketplace, weather);
+    }
+
+    /// Every market there is: the one, named with nothing, and those that some marketplaces have of their own.
+    pub fn markets(&self) -> impl Iterator<Item = (&str, &Arc<Mutex<Market>>)> {
+        let others = self.doors.elsewhere.iter().map(|(name, market)| (name.as_str(), market));
+        others.chain([("", &self.market)])
+    }
+
+    /// Every world, as it truly is.
+    pub fn sighted(&self) -> Vec<Sighted> {
+        let settings = self.settings();
+        let mut sighted = Vec::new();
+        for (market_name, market) in self.markets() {
+            let market = held(market);
+            let elsewhere = market.elsewhere.iter().map(|(vendor, world)| (*vendor, world));
+            for (vendor, world) in elsewhere.chain([(Vendor::Tensordock, &market.world)]) {
+                let leads_here = |(name, marketplace): &(&MarketplaceName, &MarketplaceSettings)| {
+                    let behind = self.doors.elsewhere.get_key_value(*name).map_or("", |(name, _)| name.as_str());
+                    marketplace.api.vendor() == vendor && behind == market_name
+                };
+                let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
+                sighted.push(Sighted { world: format!("{market_name} {vendor:?}"), account, truth: world.truth() });
+            }
+        }
+        sighted
+    }
+}
+
+/// Whether the journal on disk has an intent of that name.
+fn is_intended(disk: &Disk, name: &VmName) -> bool {
+    let kinds = vec!["deploy_intended".to_owned()];
+    let query = Query { kinds, subject: Some(name.to_string()), ..Query::default() };
+    // A disk whose power went does not answer; what is on it does.
+    disk.reopened(Power::default()).search(&query, 1).is_ok_and(|rows| !rows.is_empty())
+}
+
+/// What a daemon is made of.
+struct Making<'a> {
+    settings: &'a Arc<Mutex<Settings>>,
+    role: Role,
+    wall: &'a Wall,
+    market: &'a Arc<Mutex<Market>>,
+    doors: &'a Doors,
+    disk: &'a Arc<Disk>,
+    folder: &'a Arc<Folder>,
+    recording: Option<Arc<dyn Store>>,
+    entropy: SeededEntropy,
+}
+
+impl Making<'_> {
+    async fn daemon(self) -> Result<Daemon, String> {
+        let Self { settings, role, wall, market, doors, disk, folder, recording, entropy } = self;
+        let entropy: Arc<dyn Entropy> = Arc::new(entropy);
+        let store = Arc::clone(disk) as Arc<dyn Store>;
+        let (now, power) = (wall.now(), disk.power().clone());
+        // The markets live by true time, whatever the daemon's clock says.
+        let inner = InProcess { market: Arc::clone(market), clock: Arc::new(wall.true_time().clone()) };
+        let (doors, pacers) = (doors.clone(), Mutex::new(BTreeMap::<AccountName, Arc<Pacer>>::new()));
+        let ticking: Arc<dyn Clock> = Arc::new(wall.clone());
+        let connected = Arc::clone(&ticking);
+        let (on_disk, first) = (Arc::clone(settings), held(settings).clone());
+        let metrics = Arc::new(Metrics::new("rehearsal", now));
+        let book = Journal::open(store, now, &*entropy, &first.instance_prefix).map_err(|error| error.to_string())?;
+        let recorder = recording.map(Recorder::open).transpose().map_err(|error| error.to_string())?;
+        let parts = Parts {
+            role,
+            recorder,
+            clock: ticking,
+            entropy,
+            files: Arc::clone(folder) as Arc<dyn Files>,
+            metrics: Arc::clone(&metrics),
+            book,
+            reread: Box::new(move || Ok(held(&on_disk).clone())),
+            connect: Box::new(move |settings| {
+                let client = |(name, market): (&MarketplaceName, &MarketplaceSettings)| {
+                    let dialect = market::dialect(market.api, market.key.clone(), market.token.clone());
+                    let behind = doors.elsewhere.get(name).unwrap_or(&inner.market);
+                    let inner = InProcess { market: Arc::clone(behind), clock: Arc::clone(&inner.clock) };
+                    let net = Arc::new(doors.of(name.clone(), inner, power.clone()));
+                    let (clock, pace) = (Arc::clone(&connected), market.requests_per_second_milli);
+                    let pacer = Arc::clone(held(&pacers).entry(market.account.clone()).or_default());
+                    let client = Client::new(name.clone(), dialect, net, clock, pace, Arc::new(Unobserved));
+                    (name.clone(), (market.account.clone(), Arc::new(client.paced_by(pacer))))
+                };
+                settings.marketplaces.iter().map(client).collect()
+            }),
+            tick_time_max: TICK_TIME_MAX,
+            settings: first,
+        };
+        let (engine, events, handle) = Engine::new(parts).await;
+        Ok(Daemon { engine, handle, events, metrics })
+    }
+}

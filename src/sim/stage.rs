@@ -23,7 +23,9 @@ use super::{
     wall::Wall,
 };
 use crate::{
-    engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX, recording::Recorder},
+    engine::{
+        Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX, recording::Recorder,
+    },
     io::{
         clock::Clock,
         entropy::Entropy,
@@ -138,8 +140,17 @@ impl Stage {
     /// # Errors
     /// When the settings do not hold together.
     pub async fn new(scenery: Scenery<'_>) -> Result<Self, String> {
-        let Scenery { clock, market, elsewhere, settings: text, role, policies, seed } = scenery;
-        let settings = Arc::new(Mutex::new(settings(text)?));
+        let settings = settings(scenery.settings)?;
+        Self::under(settings, scenery).await
+    }
+
+    /// Likewise, under settings that somebody else read, whatever the text of the scenery says.
+    ///
+    /// # Errors
+    /// When no journal can be begun.
+    pub async fn under(settings: Settings, scenery: Scenery<'_>) -> Result<Self, String> {
+        let Scenery { clock, market, elsewhere, settings: _, role, policies, seed } = scenery;
+        let settings = Arc::new(Mutex::new(settings));
         let doors = Doors::to(elsewhere);
         let market = Arc::new(Mutex::new(market));
         let folder = Arc::new(Folder::of(policies.iter().copied()));

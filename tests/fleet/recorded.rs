@@ -3,7 +3,7 @@
 use super::{
     TRAIN,
     restarts::{LIVELY, lively},
-    stage::{SETTINGS, Stage, still},
+    stage::{SETTINGS, Stage, opening, still},
 };
 use spotscale::{
     engine::{
@@ -17,7 +17,12 @@ use spotscale::{
     },
     io::store::{MemoryStore, NewRow, Store, memory::Mishap},
     ledger::{Record, history},
-    sim::{Faults, Severity, Temper},
+    policy,
+    sim::{
+        Faults, Severity, Temper,
+        recorded::{play::play, timeline},
+        stage as rehearsed,
+    },
 };
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -150,4 +155,40 @@ async fn what_is_not_kept_any_more_is_told_with_how_far_the_recording_reaches() 
     assert!(replay(&*stage.disk, &*store, &id).is_ok());
     let told = replay(&*stage.disk, &*store, "d1-nobody").unwrap_err().to_string();
     assert!(told.starts_with("`d1-nobody` is the id of no decision"), "{told}");
+}
+
+/// A policy's text as it was read.
+fn source((file, text): (&str, String)) -> policy::Source {
+    policy::gather(file, &text, &mut |path| Err(format!("no file {path}")))
+}
+
+#[tokio::test]
+async fn an_edit_is_compared_with_todays_on_the_market_that_was_seen() {
+    let stage = Stage::on(lively(5, Temper::Lifelike), &LIVELY).await;
+    let (mut stage, store) = recording(stage).await;
+    stage.pass(Duration::from_secs(8 * 3_600)).await;
+    let seen = timeline(&*store, opening()).unwrap();
+    assert!(seen.moments.len() > 50, "{} moments", seen.moments.len());
+    let settings = rehearsed::settings(SETTINGS).unwrap();
+    let today: Vec<_> = LIVELY.map(|(file, text)| source((file, text.to_owned()))).into();
+    let fewer = LIVELY.map(|(file, text)| source((file, text.replace("target_gpus = 6", "target_gpus = 2"))));
+    let played = tokio::task::unconstrained(play(&seen, &settings, &today)).await.unwrap();
+    assert_eq!(
+        tokio::task::unconstrained(play(&seen, &settings, &today)).await.unwrap(),
+        played,
+        "it is the same twice"
+    );
+    let edited = tokio::task::unconstrained(play(&seen, &settings, &fewer)).await.unwrap();
+    let (train, serve) = (&played.fleets["train"], &played.fleets["serve"]);
+    assert!(train.target_met > 0.5 && train.gpu_hours > 20.0 && train.cost_usd > 1.0, "{played:?}");
+    assert!(edited.fleets["train"].cost_usd < train.cost_usd / 2.0, "{edited:?} {played:?}");
+    assert!(edited.fleets["serve"].gpu_hours > serve.gpu_hours * 0.8, "{edited:?} {played:?}");
+    let truly = stage.status().fleets.len();
+    assert_eq!((truly, played.fleets.len(), edited.fleets.len()), (2, 2, 2));
+
+    let broken = [source(("train.toml", "fleet = \"train\"".to_owned()))];
+    let told = play(&seen, &settings, &broken).await.unwrap_err();
+    assert!(told.starts_with("train.toml:"), "{told}");
+    let told = play(&timeline(&MemoryStore::default(), opening()).unwrap(), &settings, &today).await.unwrap_err();
+    assert_eq!(told, "nothing was recorded in that time; a daemon records while it runs");
 }

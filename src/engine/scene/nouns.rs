@@ -137,12 +137,16 @@ impl Tree for Ports {
     }
 }
 
-/// Ports as runs that count up, in the order in which they are listed: `20000-20063 20100`. Lists have thousands of them.
+/// Ports as runs that count up or down, in the order in which they are listed: `20000-20063 20100`. Lists have hundreds.
 fn runs(ports: &[u16]) -> String {
     let mut runs: Vec<(u16, u16)> = Vec::new();
     for port in ports {
+        let goes_on = |(first, last): (u16, u16)| {
+            let up = first <= last && last.checked_add(1) == Some(*port);
+            up || (first >= last && port.checked_add(1) == Some(last))
+        };
         match runs.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(*port) => *last = *port,
+            Some(run) if goes_on(*run) => run.1 = *port,
             Some(_) | None => runs.push((*port, *port)),
         }
     }
@@ -155,7 +159,12 @@ fn of_runs(text: &str) -> Result<Vec<u16>, Unread> {
     for run in text.split_whitespace() {
         let (first, last) = run.split_once('-').unwrap_or((run, run));
         let port = |text: &str| text.parse::<u16>().map_err(|_| Unread::because(format!("`{run}` are no ports")));
-        ports.extend(port(first)?..=port(last)?);
+        let (first, last) = (port(first)?, port(last)?);
+        if first <= last {
+            ports.extend(first..=last);
+        } else {
+            ports.extend((last..=first).rev());
+        }
     }
     Ok(ports)
 }
@@ -216,14 +225,15 @@ mod tests {
     #[test]
     fn ports_are_written_as_runs() {
         assert_eq!(runs(&[]), "");
-        assert_eq!(runs(&[1, 2, 3, 9, 8, 65_535]), "1-3 9 8 65535");
+        assert_eq!(runs(&[1, 2, 3, 9, 8, 7, 8, 65_535, 0]), "1-3 9-7 8 65535 0");
         assert_eq!(of_runs("7-x").unwrap_err().why, "`7-x` are no ports");
     }
 
     proptest! {
         #[test]
         fn ports_read_back_in_the_order_in_which_they_were_listed(ports: Vec<u16>, first in 0u16..60_000, count in 0u16..900) {
-            let ports: Vec<u16> = ports.into_iter().chain(first..first + count).collect();
+            let up_and_down = (first..first + count).chain((first..first + count).rev());
+            let ports: Vec<u16> = ports.into_iter().chain(up_and_down).collect();
             prop_assert_eq!(of_runs(&runs(&ports)), Ok(ports));
         }
     }

@@ -176,6 +176,13 @@ fn an_operator_asks_why_and_is_told() {
     let again = daemon.say_with(&format!("explain {id} --replay --config {{dir}}/good.toml"));
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert!(again.stdout.contains("  round 1 (row ") && again.stdout.ends_with("\n    the same\n"), "{}", again.stdout);
+    let edit = daemon.say_with("simulate --recorded --policy {dir}/policies/train.toml --config {dir}/good.toml");
+    assert_eq!(edit.code, Some(0), "{}", edit.stderr);
+    assert!(
+        edit.stdout.starts_with("the market from ") && edit.stdout.contains("\n- no market impact"),
+        "{}",
+        edit.stdout
+    );
     let unknown = daemon.say_with("explain nope --replay --config {dir}/good.toml");
     refused(&unknown, 1, "error: cannot recompute nope\n");
 

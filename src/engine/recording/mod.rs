@@ -12,15 +12,15 @@
 //!
 //! A tick that decided something leaves a `round` for each of its rounds: the [`Scene`] and the planner's [`Outcome`]. A
 //! tick that decided nothing leaves one `look` where a list of the market or a fleet changed, and otherwise nothing. Each
-//! row keeps only what changed since the row before it ([`delta`]); a segment begins with a whole scene, whenever the
-//! daemon starts, after [`SEGMENT_ROWS_MAX`] rows, and after a row that could not be written. Housekeeping lets whole
+//! row keeps only what changed since the row before it (`delta`); a segment begins with a whole scene, whenever the
+//! daemon starts, after a thousand rows, and after a row that could not be written. Housekeeping lets whole
 //! segments go, so that a delta never outlives what it is a delta of: those that began more than [`KEPT`] ago, and the
 //! oldest while all together have more than [`BYTES_MAX`].
 //!
 //! **Invariant:** rows of a segment have sequence numbers without a gap. Where there is one, something was lost, and what
 //! follows in that segment is not read.
 
-pub(crate) mod delta;
+mod delta;
 pub mod read;
 pub mod replay;
 

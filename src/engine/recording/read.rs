@@ -50,7 +50,7 @@ pub(super) fn segment_of(store: &dyn Store, sequence: u64) -> Result<Option<u64>
 }
 
 /// Walks the rows from a number on, in order, until the visitor has seen enough. Rows whose segment did not begin since
-/// then are passed over; begin at a segment ([`segment_of`]) to miss none.
+/// then are passed over; begin at a segment to miss none.
 ///
 /// # Errors
 /// When the store cannot be read, or a row is damaged.

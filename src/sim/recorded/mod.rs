@@ -270,7 +270,8 @@ mod tests {
     use crate::{
         engine::sample,
         model::{
-            offer::{Bid, Quote},
+            GpuModel,
+            offer::{Bid, Quote, Resources, Stock},
             time::after,
         },
     };
@@ -318,11 +319,16 @@ mod tests {
     fn a_floor_is_the_least_share_that_was_accepted_until_so_much_is_refused() {
         let (mut situation, name, mut hostnode) = opening();
         situation.fleets.clear();
-        let Supply::Resources(resources) = &mut hostnode.supply else { panic!("lots") };
-        let (model, stock) = resources.gpus.iter_mut().next().unwrap();
-        stock.free = 8;
-        let gpu_model = model.clone();
-        (resources.vcpus.free, resources.ram_gb.free, resources.storage_gb.free) = (64, 256, 4_000);
+        let gpu_model: GpuModel = "l40-pcie-48gb".parse().unwrap();
+        let stock = |price: &str| Stock { free: 4_000, price: price.parse().unwrap() };
+        hostnode.supply = Supply::Resources(Resources {
+            gpus: BTreeMap::from([(gpu_model.clone(), stock("1.00"))]),
+            vcpus: stock("0.003"),
+            ram_gb: stock("0.002"),
+            storage_gb: stock("0.00005"),
+            restrictions: BTreeMap::new(),
+            rule: crate::sim::host::RULE,
+        });
         let shape = Shape { gpu_model, gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100 };
         let (_, rates) = hostnode.price(&shape).unwrap();
         let market = situation.markets.get_mut(&name).unwrap();
@@ -350,10 +356,13 @@ mod tests {
 
     #[test]
     fn an_outbid_vm_is_evidence_once_and_its_bid_is_not_enough_while_it_stands_so() {
-        let (mut situation, _, _) = opening();
+        let (mut situation, market, hostnode) = opening();
         let fleet = situation.fleets.keys().next().unwrap().clone();
+        let members = situation.fleets.values_mut().flat_map(|state| state.fleet.members.values_mut());
+        members.for_each(|member| member.standing = Standing::Running);
         let member = situation.fleets.get_mut(&fleet).unwrap().fleet.members.values_mut().next().unwrap();
         (member.standing, member.bid) = (Standing::Outbid, Some(member.on_demand.compute.share_ppm(500_000)));
+        (member.marketplace, member.hostnode) = (market, hostnode.id);
         let (place, name) = ((member.marketplace.clone(), member.hostnode.clone()), member.name.clone());
         let mut reading = Reading::default();
         reading.take(&situation);

@@ -74,6 +74,12 @@ pub fn dialect(api: Api, key: Option<SecretString>, token: SecretString) -> Arc<
     (language(api).dialect)(key, token)
 }
 
+/// The ability that is known by a word; `None` where no API has such a one.
+pub fn ability(word: &str) -> Option<Ability> {
+    let able = |api: &Api| dialect(*api, None, SecretString::default()).ability();
+    std::iter::once(Ability::ANY).chain(Api::ALL.iter().map(able)).find(|ability| ability.word() == word)
+}
+
 /// The other side of an API's counter; `None` takes any credentials.
 pub fn fake(api: Api, key: Option<String>, token: Option<String>) -> Box<dyn Fake> {
     (language(api).fake)(key, token)

@@ -338,7 +338,7 @@ mod tests {
                 let is_kept = wish.stop == Some(Stop::ReleaseGpu);
                 (wish.ssh_key.is_none() || is_kept).then(|| "not so".to_owned())
             };
-            town.market().ability = Ability::new(unable);
+            town.market().ability = Ability::new("test", unable);
             let report = plan(&town.situation).report.remove(&town.fleet()).unwrap();
             report.rejected.keys().map(|reason| reason.as_str()).collect::<Vec<_>>()
         };

@@ -23,6 +23,8 @@
 //! A [`Stage`] puts a whole engine on such a market, in one process and in virtual time: its clock may be wrong ([`wall`]), its
 //! power may go at any moment ([`power`]), and after every tick the worlds themselves say whether everything held ([`check`]).
 //!
+//! [`recorded`] is the market that a daemon saw, for another policy to be played on it.
+//!
 //! Beside them stand [`trace`], markets that really were and the rules to play a policy over them, and [`bound`], the least
 //! that such a play could have cost whoever had known every price. [`suite`] has the policies of others to be measured
 //! beside ours.
@@ -44,6 +46,7 @@ pub mod marketplace;
 mod memories;
 pub mod operator;
 pub mod power;
+pub mod recorded;
 pub mod seed;
 pub mod serve;
 pub mod stage;

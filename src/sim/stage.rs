@@ -23,7 +23,9 @@ use super::{
     wall::Wall,
 };
 use crate::{
-    engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX},
+    engine::{
+        Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX, recording::Recorder,
+    },
     io::{
         clock::Clock,
         entropy::Entropy,
@@ -99,6 +101,8 @@ pub struct Stage {
     market: Arc<Mutex<Market>>,
     folder: Arc<Folder>,
     settings: Arc<Mutex<Settings>>,
+    /// Where what the daemon sees is recorded, if it is.
+    recording: Option<Arc<dyn Store>>,
     role: Role,
     seed: Seed,
     processes: u32,
@@ -136,8 +140,17 @@ impl Stage {
     /// # Errors
     /// When the settings do not hold together.
     pub async fn new(scenery: Scenery<'_>) -> Result<Self, String> {
-        let Scenery { clock, market, elsewhere, settings: text, role, policies, seed } = scenery;
-        let settings = Arc::new(Mutex::new(settings(text)?));
+        let settings = settings(scenery.settings)?;
+        Self::under(settings, scenery).await
+    }
+
+    /// Likewise, under settings that somebody else read, whatever the text of the scenery says.
+    ///
+    /// # Errors
+    /// When no journal can be begun.
+    pub async fn under(settings: Settings, scenery: Scenery<'_>) -> Result<Self, String> {
+        let Scenery { clock, market, elsewhere, settings: _, role, policies, seed } = scenery;
+        let settings = Arc::new(Mutex::new(settings));
         let doors = Doors::to(elsewhere);
         let market = Arc::new(Mutex::new(market));
         let folder = Arc::new(Folder::of(policies.iter().copied()));
@@ -151,6 +164,7 @@ impl Stage {
             doors: &doors,
             disk: &disk,
             folder: &folder,
+            recording: None,
             entropy: SeededEntropy::of(seed, 1),
         };
         let daemon = making.daemon().await?;
@@ -165,6 +179,7 @@ impl Stage {
             market,
             folder,
             settings,
+            recording: None,
             role,
             seed,
             processes,
@@ -188,6 +203,15 @@ impl Stage {
         self.start_on(self.disk.reopened(Power::default())).await
     }
 
+    /// Likewise, and from then on what the daemon sees is recorded there, on a disk that never fails by itself.
+    ///
+    /// # Errors
+    /// When the journal or the recording does not open.
+    pub async fn restart_recording(&mut self, store: Arc<dyn Store>) -> Result<(), String> {
+        self.recording = Some(store);
+        self.restart().await
+    }
+
     /// The power goes and comes back, and the journal is gone.
     ///
     /// # Errors
@@ -207,6 +231,7 @@ impl Stage {
             doors: &self.doors,
             disk: &self.disk,
             folder: &self.folder,
+            recording: self.recording.clone(),
             entropy: SeededEntropy::of(self.seed, self.processes),
         };
         self.daemon = making.daemon().await?;
@@ -365,12 +390,13 @@ struct Making<'a> {
     doors: &'a Doors,
     disk: &'a Arc<Disk>,
     folder: &'a Arc<Folder>,
+    recording: Option<Arc<dyn Store>>,
     entropy: SeededEntropy,
 }
 
 impl Making<'_> {
     async fn daemon(self) -> Result<Daemon, String> {
-        let Self { settings, role, wall, market, doors, disk, folder, entropy } = self;
+        let Self { settings, role, wall, market, doors, disk, folder, recording, entropy } = self;
         let entropy: Arc<dyn Entropy> = Arc::new(entropy);
         let store = Arc::clone(disk) as Arc<dyn Store>;
         let (now, power) = (wall.now(), disk.power().clone());
@@ -382,8 +408,10 @@ impl Making<'_> {
         let (on_disk, first) = (Arc::clone(settings), held(settings).clone());
         let metrics = Arc::new(Metrics::new("rehearsal", now));
         let book = Journal::open(store, now, &*entropy, &first.instance_prefix).map_err(|error| error.to_string())?;
+        let recorder = recording.map(Recorder::open).transpose().map_err(|error| error.to_string())?;
         let parts = Parts {
             role,
+            recorder,
             clock: ticking,
             entropy,
             files: Arc::clone(folder) as Arc<dyn Files>,

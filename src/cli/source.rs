@@ -35,7 +35,7 @@ use serde_json::json;
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// What a policy file asks, as it goes to a daemon or to the check.
-fn gathered(file: &Path) -> Result<policy::Source, Failure> {
+pub(super) fn gathered(file: &Path) -> Result<policy::Source, Failure> {
     let text = Disk.read(file).map_err(Failure::wrong)?;
     let folder = file.parent().unwrap_or(Path::new(""));
     Ok(policy::gather(&file.display().to_string(), &text, &mut |path| Disk.read(&folder.join(path))))

@@ -331,9 +331,7 @@ impl Hostnode {
     pub fn price(&self, wanted: &Shape) -> Result<(Shape, Rates), Misfit> {
         match &self.supply {
             Supply::Resources(resources) => resources.price(wanted),
-            Supply::Lots(lots) => {
-                cheapest(lots, wanted).map(|(lot, sold)| (sold, lot.rates)).ok_or(Misfit::Gpus)
-            }
+            Supply::Lots(lots) => cheapest(lots, wanted).map(|(lot, sold)| (sold, lot.rates)).ok_or(Misfit::Gpus),
         }
     }
 

@@ -207,7 +207,7 @@ fn marketplace(raw: &RawMarketplace, doors: &mut Doors<'_>, findings: &mut Findi
     }
     let api_value = api.as_ref()?.value;
     if let Some(api) = api.as_ref().filter(|api| api.value.only_rehearses()) {
-        let why = "no vendor speaks it: whatever is rented there is no machine";
+        let why = "no vendor speaks it, and what is rented there is no machine";
         findings.warn(api, "is only for rehearsals", why, "name the API of a marketplace");
     }
     if api_value.takes_key() && !has_key {

@@ -370,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn the_api_of_rehearsals_is_taken_and_warned_of() {
+        let text = "[marketplaces.trace]\napi = \"trace\"\ntoken = { env = \"MY_TOKEN\" }\n";
+        let checked = checked(text, &[]);
+        let told: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
+        let expected = "/etc/spotscale/spotscale.toml:2:7: warning: marketplaces.trace.api = \"trace\" is only for rehearsals; no \
+                        vendor speaks it, and what is rented there is no machine; name the API of a marketplace";
+        assert_eq!((told, checked.faults.len()), (vec![expected.to_owned()], 0));
+    }
+
+    #[test]
     fn vectordash_takes_only_a_token() {
         let text = "[marketplaces.vectordash]\napi = \"vectordash\"\ntoken = { env = \"MY_TOKEN\" }\n";
         let settings = settings(text, &[]);

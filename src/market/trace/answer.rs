@@ -116,15 +116,7 @@ mod tests {
 
     #[test]
     fn each_word_means_what_the_documentation_says_whatever_the_status_below_500() {
-        let meant = [
-            K::NoCapacity,
-            K::BidTooLow,
-            K::Throttled,
-            K::Unauthorized,
-            K::Gone,
-            K::Broke,
-            K::Refused,
-        ];
+        let meant = [K::NoCapacity, K::BidTooLow, K::Throttled, K::Unauthorized, K::Gone, K::Broke, K::Refused];
         let codes = ["no_capacity", "bid_too_low", "throttled", "unauthorized", "gone", "broke", "refused"];
         for (code, kind) in codes.iter().zip(meant) {
             for status in [200, 400, 409] {

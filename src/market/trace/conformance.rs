@@ -218,9 +218,9 @@ fn every_call_needs_the_token() {
         assert_eq!(fake().serve(&mut world, &bare).status, 401, "{}", call.name);
     }
     use Call::{Balance, Deploy, Hostnodes, Instance, Instances, Terminate, Validate, Whoami};
-    let calls = raw::CALLS.iter().map(|call| {
-        fake().call(&Request { method: call.method, ..Request::get(call.path.replace("{vm}", "vm-1")) })
-    });
+    let calls = raw::CALLS
+        .iter()
+        .map(|call| fake().call(&Request { method: call.method, ..Request::get(call.path.replace("{vm}", "vm-1")) }));
     let expected = [Whoami, Balance, Hostnodes, Instances, Instance, Validate, Deploy, Terminate];
     assert_eq!(calls.collect::<Vec<_>>(), expected);
 }

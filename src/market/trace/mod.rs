@@ -74,10 +74,8 @@ pub struct Trace {
 }
 
 /// What the register knows of it.
-pub const LANGUAGE: Language = Language {
-    dialect: |_, token| Arc::new(Trace::new(token)),
-    fake: |_, token| Box::new(fake::TraceFake { token }),
-};
+pub const LANGUAGE: Language =
+    Language { dialect: |_, token| Arc::new(Trace::new(token)), fake: |_, token| Box::new(fake::TraceFake { token }) };
 
 impl Trace {
     /// With this token.
@@ -142,9 +140,7 @@ impl Dialect for Trace {
     }
 
     fn balance(&self) -> Option<Exchange<Balance>> {
-        Some(reads("balance", self.calls.account(), |_, response| {
-            wire::balance(&Answer::read(response).accepted()?)
-        }))
+        Some(reads("balance", self.calls.account(), |_, response| wire::balance(&Answer::read(response).accepted()?)))
     }
 
     fn validate(&self, bid: &Bid) -> Option<Exchange<BidAnswer>> {

@@ -37,14 +37,7 @@ pub const CALLS: &[RawCall] = &[
         about: "What can be had, with prices",
         fields: &[],
     },
-    RawCall {
-        name: "vms",
-        method: Get,
-        path: "/trace/v1/vms",
-        stakes: Stakes::Nothing,
-        about: "All VMs",
-        fields: &[],
-    },
+    RawCall { name: "vms", method: Get, path: "/trace/v1/vms", stakes: Stakes::Nothing, about: "All VMs", fields: &[] },
     RawCall {
         name: "vm",
         method: Get,

@@ -225,11 +225,7 @@ pub fn accepted(answer: &Json<'_>) -> Result<BidAnswer, Refusal> {
 /// # Errors
 /// `Malformed` when it does not say so.
 pub fn taken(answer: &Json<'_>) -> Result<(), Refusal> {
-    if is_said(&object(answer)?, "taken") {
-        Ok(())
-    } else {
-        Err(Refusal::Malformed("it does not say `taken`".into()))
-    }
+    if is_said(&object(answer)?, "taken") { Ok(()) } else { Err(Refusal::Malformed("it does not say `taken`".into())) }
 }
 
 /// That a VM was deleted.
@@ -252,7 +248,6 @@ pub fn balance(answer: &Json<'_>) -> Result<Balance, Refusal> {
     let account = object(answer)?;
     let said = account.get("balance").ok_or_else(|| Refusal::Malformed("it does not say `balance`".into()))?;
     let amount = said.amount().map_err(|why| Refusal::Malformed(format!("balance: {why}")))?;
-    let hourly_cost =
-        account.price("hourly_cost").map_err(|why| Refusal::Malformed(format!("hourly_cost: {why}")))?;
+    let hourly_cost = account.price("hourly_cost").map_err(|why| Refusal::Malformed(format!("hourly_cost: {why}")))?;
     Ok(Balance { amount, hourly_cost })
 }

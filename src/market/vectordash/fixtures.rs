@@ -142,7 +142,9 @@ fn show_hostnode(host: &Hostnode) -> String {
     assert!(location.to_string().is_empty() && uptime_ppm.is_none() && *online);
     assert_eq!((spot, ports), (&SpotTerms::None, &Ports::GivenForSsh));
     let Supply::Lots(lots) = supply else { panic!("GPUs are sold one by one") };
-    let [Lot { id: lot, shape, sizes: Sizes::Unsaid, rates: price, sold: Sold::EitherWay }] = &lots[..] else { panic!("{lots:?}") };
+    let [Lot { id: lot, shape, sizes: Sizes::Unsaid, rates: price, sold: Sold::EitherWay }] = &lots[..] else {
+        panic!("{lots:?}")
+    };
     assert_eq!((lot.as_str(), shape.gpus), (id.as_str(), 1));
     format!("{id} | {} at {} | {}", shape.gpu_model, rates(Some(*price)), until(*available_until))
 }

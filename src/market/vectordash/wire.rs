@@ -141,7 +141,13 @@ pub fn hostnodes(listed: Scan<ListedGpu>) -> Scan<Hostnode> {
         let rates = Rates { compute: gpu.rate, ..Rates::default() };
         Hostnode {
             // How many more there are nobody says: one, and the next list will tell.
-            supply: Supply::Lots(vec![Lot { id: id.to_string(), shape, sizes: Sizes::Unsaid, rates, sold: Sold::EitherWay }]),
+            supply: Supply::Lots(vec![Lot {
+                id: id.to_string(),
+                shape,
+                sizes: Sizes::Unsaid,
+                rates,
+                sold: Sold::EitherWay,
+            }]),
             id,
             location: Location::default(),
             uptime_ppm: None,

@@ -269,10 +269,15 @@ fn at_least_one(object: &Object<'_>, member: &str, most: u32) -> Result<u32, Str
     count(object, member, most).and_then(|count| if count > 0 { Ok(count) } else { Err("it is zero".to_owned()) })
 }
 
+/// A moment, in whole seconds: a fraction is left off.
 fn seconds(object: &Object<'_>, member: &str) -> Result<i64, String> {
     let said = object.get(member).ok_or("it is missing")?;
-    let seconds = said.millionths().ok_or("it is not a time in seconds")?.div_euclid(1_000_000);
-    if (-TIME_S_MAX..=TIME_S_MAX).contains(&seconds) { Ok(seconds) } else { Err("no clock shows that".to_owned()) }
+    let seconds = said.literal().and_then(|literal| literal.parse::<f64>().ok()).filter(|seconds| seconds.is_finite());
+    let seconds = seconds.ok_or("it is not a time in seconds")?;
+    match seconds.abs() <= TIME_S_MAX as f64 {
+        true => Ok(seconds.floor() as i64),
+        false => Err("no clock shows that".to_owned()),
+    }
 }
 
 fn start(object: &Object<'_>) -> Result<Field, String> {

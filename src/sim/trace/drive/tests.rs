@@ -1,3 +1,5 @@
+//! Markets that are played through the protocol and directly, and everything that the other side can say wrongly.
+
 use super::{
     super::{
         engine::tests::market,

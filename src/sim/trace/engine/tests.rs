@@ -1,3 +1,5 @@
+//! Small markets, and what our engine does on them.
+
 use super::{
     super::{
         Run, Tally,

@@ -14,7 +14,7 @@ fn spawned(arguments: &[&str]) -> Child {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap()
+        .expect("the binary starts")
 }
 
 fn start() -> Value {
@@ -28,11 +28,11 @@ fn start() -> Value {
 
 /// One step played to its end: every launch and question is granted. What was done, without questions.
 fn step(to: &mut ChildStdin, from: &mut BufReader<ChildStdout>, ids: &mut u64, step: &Value) -> Vec<Value> {
-    writeln!(to, "{step}").unwrap();
+    writeln!(to, "{step}").expect("it reads");
     let mut done = Vec::new();
     loop {
         let mut line = String::new();
-        from.read_line(&mut line).unwrap();
+        from.read_line(&mut line).expect("it answers");
         let told: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"));
         let actions = told["actions"].as_array().cloned().unwrap_or_default();
         let results: Vec<Value> = actions
@@ -49,13 +49,13 @@ fn step(to: &mut ChildStdin, from: &mut BufReader<ChildStdout>, ids: &mut u64, s
         if told["next"] == true {
             return done;
         }
-        writeln!(to, "{}", json!({"type": "results", "results": results})).unwrap();
+        writeln!(to, "{}", json!({"type": "results", "results": results})).expect("it reads");
     }
 }
 
 fn ended(child: Child, to: ChildStdin) -> Output {
     drop(to);
-    child.wait_with_output().unwrap()
+    child.wait_with_output().expect("it ends")
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod json;
 pub mod raw;
 pub mod tensordock_v0;
 pub mod tensordock_v2;
+pub mod trace;
 pub mod vectordash;
 
 pub use crate::model::wish::{Ability, Stop, Wish};
@@ -66,6 +67,7 @@ pub const fn language(api: Api) -> &'static Language {
         Api::TensordockV0 => &tensordock_v0::LANGUAGE,
         Api::TensordockV2 => &tensordock_v2::LANGUAGE,
         Api::Vectordash => &vectordash::LANGUAGE,
+        Api::Trace => &trace::LANGUAGE,
     }
 }
 

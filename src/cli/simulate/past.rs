@@ -6,7 +6,7 @@
 use super::{
     Context, Ending, Failure, SimulateArguments,
     cores::side_by_side,
-    ours::{NAME, Ours, ours},
+    ours::{NAME, ours},
     picture::{self, Film, Told},
 };
 use crate::{
@@ -192,12 +192,13 @@ pub fn trace(context: &Context, path: &Path, arguments: &SimulateArguments) -> R
     }
     let progress = context.terminal.progress_of("playing", markets.len());
     let play = |market: &Arc<Market>| -> Result<(Metrics, Kept), Failure> {
-        let Ours { mut policy, text: _ } = ours(arguments, market, rules)?;
+        let mut ours = ours(arguments, market, rules)?;
         let mut kept = Kept {
             log: arguments.log.is_some().then(Log::default),
             film: arguments.picture.is_some().then(|| Film::new(market, rules)),
         };
-        let tally = play_before(market.clone(), rules, policy.as_mut(), &mut kept);
+        let tally = play_before(market.clone(), rules, &mut ours.policy, &mut kept);
+        ours.ended()?;
         let metrics = Metrics::new(market, &tally, Some(bound_usd(market, rules)?));
         Ok((metrics, kept))
     };

@@ -73,11 +73,15 @@ impl Player {
     }
 
     fn play(self, market: &Arc<Market>, rules: Rules, arguments: &SimulateArguments) -> Result<Tally, Failure> {
-        let mut policy = match self {
-            Self::Ours => ours(arguments, market, rules)?.policy,
-            Self::Peer(peer) => peer.policy(),
-        };
-        Ok(play(market.clone(), rules, policy.as_mut()))
+        match self {
+            Self::Ours => {
+                let mut ours = ours(arguments, market, rules)?;
+                let tally = play(market.clone(), rules, &mut ours.policy);
+                ours.ended()?;
+                Ok(tally)
+            }
+            Self::Peer(peer) => Ok(play(market.clone(), rules, peer.policy().as_mut())),
+        }
     }
 }
 

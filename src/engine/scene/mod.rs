@@ -110,7 +110,7 @@ mod tests {
         ledger::fleet::Reserved,
         model::{
             InstanceStatus, Shape, Timestamp,
-            offer::{Bounds, Lot, Ports, Rates, Restriction, Sizes, SpotTerms, Supply},
+            offer::{Bounds, Lot, Ports, Rates, Restriction, Sizes, Sold, SpotTerms, Supply},
         },
         plan,
     };
@@ -150,7 +150,8 @@ mod tests {
         let market = situation.markets.values_mut().next().unwrap();
         let host = market.hostnodes[0].clone();
         for (place, sizes) in [Sizes::Said, Sizes::Unsaid].into_iter().enumerate() {
-            let lot = Lot { id: format!("lot {place}"), shape: shape.clone(), sizes, rates };
+            let (id, sold) = (format!("lot {place}"), Sold::ALL[place]);
+            let lot = Lot { id, shape: shape.clone(), sizes, rates, sold };
             let mut host = host.clone();
             host.supply = Supply::Lots(vec![lot]);
             host.spot = [SpotTerms::ListedPerGpu(rates.compute), SpotTerms::None][place];

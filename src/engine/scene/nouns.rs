@@ -10,7 +10,7 @@ use crate::{
         name::Namer,
         offer::{
             Bid, BidAnswer, Bounds, Location, Lot, Offer, Ports, PriceRule, Quote, Rates, Resources, Restriction,
-            Sizes, SpotTerms, Stock, Supply,
+            Sizes, Sold, SpotTerms, Stock, Supply,
         },
         reason::{Blocked, Rejected, Teardown},
         wish::Ability,
@@ -28,6 +28,7 @@ words!(
     GpuModel,
     PriceType,
     BidAnswer,
+    Sold,
     Teardown,
     Blocked,
     Rejected
@@ -42,7 +43,7 @@ records! {
     Restriction { vcpus, ram_gb, storage_gb }
     PriceRule { term_step_micros, size_step, storage_gb_min }
     Resources { gpus, vcpus, ram_gb, storage_gb, restrictions, rule }
-    Lot { id, shape, sizes, rates }
+    Lot { id, shape, sizes, rates, sold }
     Location { country, region, city }
     Hostnode { id, location, uptime_ppm, online, supply, spot, ports, available_until }
     Offer { marketplace, hostnode, shape, on_demand, spot, uptime_ppm, location, available_until }

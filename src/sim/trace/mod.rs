@@ -8,12 +8,18 @@
 //! ```text
 //! manifest, csv ─ load ─> Trace ─ grid ─> Market ─ run ─> Tally ─ metrics ─> Metrics
 //!                                           ^ asks and actions of a Policy, which sees only the step at hand
+//!                                           |
+//!                        the daemon's engine, behind a marketplace (engine) ─ or on somebody else's steps (drive)
 //! ```
 //!
-//! There is no clock, no randomness and no marketplace's dialect in here; only `load` touches files. What the market
-//! would have done because of our own demand nobody recorded, so it is not played.
+//! Only [`engine`] knows a clock and a marketplace's dialect, for it brings the whole daemon along; there is no randomness in
+//! here, and only `load` touches files. What the market would have done because of our own demand nobody recorded, so it is
+//! not played.
 
 mod csv;
+pub mod deed;
+pub mod drive;
+pub mod engine;
 pub mod grid;
 pub mod load;
 pub mod log;

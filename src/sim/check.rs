@@ -54,6 +54,8 @@ labels! {
         World = "world",
         /// The daemon's own checker refuses none of its plans.
         OwnChecker = "own_checker",
+        /// Once faults stop, memory and worlds agree and every fleet has what it wants, unless the market or money forbid.
+        Liveness = "liveness",
     }
 }
 

@@ -372,6 +372,11 @@ impl World {
         }
     }
 
+    /// What the account holds.
+    pub fn balance(&self) -> Usd {
+        self.balance.usd()
+    }
+
     /// Puts money into the account.
     pub fn deposit(&mut self, amount: Usd) {
         self.balance = self.balance.plus(Grains::from_usd(amount));

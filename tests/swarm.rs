@@ -10,7 +10,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// Lives through a seed; every promise must be kept.
 async fn kept(seed: u64, severity: Severity, lasting: Duration) -> Verdict {
     let plot = Plot::new(seed, severity, lasting);
-    eprintln!("seed {seed}, {severity}: {}", plot.turns());
+    eprintln!("seed {seed}, {severity}: {}\n{}", plot.turns(), plot.knobs());
     let verdict = rehearse(&plot, &mut |_| ControlFlow::Continue(())).await.unwrap();
     assert_eq!(verdict.outcome, Outcome::Kept, "seed {seed}, {severity}");
     verdict

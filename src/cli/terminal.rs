@@ -204,6 +204,18 @@ impl Terminal {
         Progress { bar }
     }
 
+    /// Shows how much of so much is done, on a terminal; gone when dropped.
+    pub fn bar(&self, doing: &'static str, of: u64) -> Progress {
+        let bar = self.progress.then(|| {
+            let bar = ProgressBar::new(of).with_message(doing);
+            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {elapsed}, {eta} to go") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Progress { bar }
+    }
+
     /// Asks before something that cannot be undone.
     ///
     /// # Errors
@@ -283,10 +295,19 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A spinner, while it lives.
+/// A spinner or a bar, while it lives.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// So much is done.
+    pub fn reached(&self, done: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        }
+    }
 }
 
 impl Drop for Progress {

@@ -50,4 +50,19 @@ impl Call {
             | Self::Other => false,
         }
     }
+
+    /// Whether it may change something.
+    pub const fn is_write(self) -> bool {
+        match self {
+            Self::Rebid | Self::Deploy | Self::Start | Self::Stop | Self::Terminate => true,
+            Self::Hostnodes
+            | Self::Hostnode
+            | Self::Instances
+            | Self::Instance
+            | Self::Whoami
+            | Self::Balance
+            | Self::Validate
+            | Self::Other => false,
+        }
+    }
 }

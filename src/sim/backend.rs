@@ -5,6 +5,7 @@
 
 use super::{
     host::{Absence, Host, RULE},
+    lies::Hiding,
     vm::{Ended, Origin, Vm, VmState},
     world::{Challenger, Who, World},
 };
@@ -51,7 +52,7 @@ impl World {
                 gpu_model: Some(vm.shape.gpu_model.clone()),
                 gpus: vm.shape.gpus,
                 price_type: Some(vm.price_type),
-                quoted: Some(vm.agreed),
+                quoted: Some(vm.asked()),
                 address: Some(vm.address.clone()),
                 ports: vm.ports.clone(),
                 created_at: Timestamp::from_millisecond(vm.made_at).ok(),
@@ -126,6 +127,25 @@ impl World {
         self.make(order, Origin::Foreign).map(|vm| vm.id)
     }
 
+    /// Makes a VM a second time from an order that was carried out already, on other ports where its own are taken.
+    pub(super) fn deploy_again(&mut self, order: WorldOrder) -> Result<WorldVm, Refusal> {
+        let free = self.hosts.get(&order.hostnode).map(|host| {
+            let used = self.usage(host).ports;
+            host.ports.difference(&used).copied().collect::<Vec<_>>()
+        });
+        let inner = order.ports.values().copied();
+        let ports = free.unwrap_or_default().into_iter().zip(inner).collect();
+        let vm = self.make(WorldOrder { ports, ..order }, Origin::Doubled)?;
+        Ok(self.show(&vm))
+    }
+
+    /// Notes that the API was asked to do something to a VM; refused where it denies that there is one.
+    fn touch(&mut self, id: &InstanceId) -> Result<(), Refusal> {
+        let vm = self.vms.get_mut(id).ok_or(Refusal::Gone)?;
+        vm.touches = vm.touches.saturating_add(1);
+        if vm.hiding == Some(Hiding::Altogether) { Err(Refusal::Gone) } else { Ok(()) }
+    }
+
     fn make(&mut self, order: WorldOrder, origin: Origin) -> Result<Vm, Refusal> {
         let WorldOrder { name, hostnode, shape, price_type, bid, image, ports, rule } = order;
         let host = self.host_for(&hostnode)?;
@@ -171,6 +191,9 @@ impl World {
             state: VmState::Starting,
             outbids: 0,
             ended: None,
+            hiding: None,
+            surcharge_ppm: 0,
+            touches: 0,
             ready_at: self.now.saturating_add(self.provisioning_ms(&mut dice)),
             spent: super::wallet::Grains::default(),
             spent_on_storage: super::wallet::Grains::default(),
@@ -181,6 +204,9 @@ impl World {
         // It stands before the rivals now, so what it would win it wins; whoever it beats makes room.
         self.vms.insert(vm.id.clone(), vm.clone());
         self.settle(&vm.hostnode);
+        if origin != Origin::Foreign {
+            self.draw_fate(&vm.id);
+        }
         Ok(vm)
     }
 
@@ -245,11 +271,11 @@ impl Backend for World {
         let hidden = |vm: &Vm| {
             self.hosts.get(&vm.hostnode).is_some_and(|host| matches!(host.absence, Some((Absence::Hidden, _))))
         };
-        self.vms.values().filter(|vm| !hidden(vm)).map(|vm| self.show(vm)).collect()
+        self.vms.values().filter(|vm| vm.hiding.is_none() && !hidden(vm)).map(|vm| self.show(vm)).collect()
     }
 
     fn vm(&mut self, id: &InstanceId) -> Option<WorldVm> {
-        self.vms.get(id).map(|vm| self.show(vm))
+        self.vms.get(id).filter(|vm| vm.hiding != Some(Hiding::Altogether)).map(|vm| self.show(vm))
     }
 
     fn wallet(&mut self) -> (Usd, HourlyRate) {
@@ -267,6 +293,7 @@ impl Backend for World {
     }
 
     fn rebid(&mut self, id: &InstanceId, price: HourlyRate) -> Result<BidAnswer, Refusal> {
+        self.touch(id)?;
         let vm = self.vms.get(id).ok_or(Refusal::Gone)?;
         if vm.price_type != PriceType::Spot {
             return Err(Refusal::Refused("this is not a spot instance".to_owned()));
@@ -297,6 +324,7 @@ impl Backend for World {
     }
 
     fn start(&mut self, id: &InstanceId) -> Result<(), Refusal> {
+        self.touch(id)?;
         let vm = self.found(id)?.clone();
         match vm.state {
             VmState::Starting | VmState::Running => Err(Refusal::Refused(vm.state.to_string())),
@@ -321,6 +349,7 @@ impl Backend for World {
     }
 
     fn stop(&mut self, id: &InstanceId, how: Stop) -> Result<(), Refusal> {
+        self.touch(id)?;
         let vm = self.found(id)?.clone();
         let state = match (how, vm.state) {
             (Stop::KeepGpu, VmState::Starting | VmState::Running) => VmState::StoppedKept,
@@ -338,6 +367,7 @@ impl Backend for World {
     }
 
     fn modify(&mut self, id: &InstanceId, shape: Shape) -> Result<(), Refusal> {
+        self.touch(id)?;
         let mut vm = self.found(id)?.clone();
         match vm.state {
             VmState::StoppedKept | VmState::StoppedReleased => {}
@@ -373,6 +403,7 @@ impl Backend for World {
     }
 
     fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal> {
+        self.touch(id)?;
         if self.end(id, Ended::Deleted) { Ok(()) } else { Err(Refusal::Gone) }
     }
 

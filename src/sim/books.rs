@@ -56,7 +56,7 @@ fn bill(vm: &Vm) -> Option<WorldBill> {
         vm: vm.id.clone(),
         hostnode: vm.hostnode.clone(),
         shape: vm.shape.clone(),
-        rates: vm.agreed,
+        rates: vm.asked(),
         compute: whole.minus(storage).usd(),
         storage: storage.usd(),
     };

@@ -6,41 +6,41 @@
 
 use super::{
     doors::Weather,
-    faults::Severity,
+    operator::{Move, Operator, Scene},
     plot::{Plot, Turns},
     power::{Cut, Side},
     seed::Dice,
     stage::Stage,
 };
 use crate::{
-    engine::{Lever, LeverError, Scope},
+    engine::{Lever, LeverError},
     io::{clock::Clock, net::Response, store::memory::Mishap},
-    model::{FleetName, MarketplaceName, Usd},
+    model::{FleetName, MarketplaceName, Usd, VmName},
 };
 use jiff::SignedDuration;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// A cut falls on one of the next so many appends or requests.
 const AHEAD_MAX: u64 = 40;
-/// The most GPUs that an operator asks for.
-const TARGET_MAX: u64 = 9;
-/// How long a target or a protection lasts: at least so long, so that it outlasts the tick that saw it.
-const LEVER_S: (u64, u64) = (600, 7_200);
 /// The operator pays in when an account holds less than this.
 const POOR: Usd = Usd::from_micros(90_000_000);
 /// So much.
 const PAID_IN: Usd = Usd::from_micros(400_000_000);
-/// In how many of a million ticks a poor operator finds the time to.
-const PAY_PPM: u64 = 4_000;
 
-/// What is done, and to whom it is told.
+/// Who turns fortune.
 pub(super) struct Director<'p> {
     plot: &'p Plot,
     turns: Turns,
     machine: Dice,
     wall: Dice,
     door: Dice,
-    operator: Dice,
+    purse: Dice,
+    operator: Operator,
+    /// Who was there when the operator last looked.
+    members: BTreeSet<VmName>,
     /// Until when a marketplace's door is as it was made, by the monotonic clock.
     doors: BTreeMap<MarketplaceName, Duration>,
     /// How often the operator did something.
@@ -59,19 +59,30 @@ fn seconds(dice: &mut Dice, least: u64, most: u64) -> Duration {
 }
 
 impl<'p> Director<'p> {
-    pub fn new(plot: &'p Plot) -> Self {
+    /// Who directs this plot.
+    ///
+    /// # Errors
+    /// When a policy of the plot is none that anybody could edit.
+    pub fn new(plot: &'p Plot, stage: &Stage) -> Result<Self, String> {
+        let policies: Vec<(&str, &str)> =
+            plot.policies.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let marketplaces: Vec<MarketplaceName> = stage.settings().marketplaces.keys().cloned().collect();
+        let operator = Operator::new(plot.seed, &plot.knobs(), &policies, &marketplaces);
+        let operator = operator.map_err(|error| error.to_string())?;
         let dice = |name: &str| plot.seed.dice(&format!("director/{name}"));
-        Self {
+        Ok(Self {
             plot,
             turns: plot.turns(),
             machine: dice("machine"),
             wall: dice("wall"),
             door: dice("door"),
-            operator: dice("operator"),
+            purse: dice("purse"),
+            operator,
+            members: BTreeSet::new(),
             doors: BTreeMap::new(),
             moves: 0,
             kills: 0,
-        }
+        })
     }
 
     /// Does what happens before the next tick; what it was, a line each.
@@ -89,12 +100,7 @@ impl<'p> Director<'p> {
         told.extend(self.set_wall(stage));
         told.extend(self.turn_doors(stage));
         told.extend(self.pay_in(stage));
-        if self.operator.chance_ppm(self.turns.lever_ppm) {
-            told.extend(self.lever(stage).await);
-        }
-        if self.operator.chance_ppm(self.turns.edit_ppm) {
-            told.extend(self.edit(stage).await);
-        }
+        told.extend(self.operate(stage).await);
         Ok(told)
     }
 
@@ -190,7 +196,7 @@ impl<'p> Director<'p> {
             let mut market = market.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let market = &mut *market;
             for world in market.elsewhere.values_mut().chain([&mut market.world]) {
-                if world.balance() < POOR && self.operator.chance_ppm(PAY_PPM) {
+                if world.balance() < POOR && self.purse.chance_ppm(self.turns.payment_ppm) {
                     world.deposit(PAID_IN);
                     told = Some(format!("the operator pays in {PAID_IN}"));
                 }
@@ -199,35 +205,66 @@ impl<'p> Director<'p> {
         told
     }
 
-    /// A lever at the worst time.
-    async fn lever(&mut self, stage: &mut Stage) -> Option<String> {
+    /// What the operator does now.
+    async fn operate(&mut self, stage: &mut Stage) -> Vec<String> {
+        let mut told = Vec::new();
+        let scene = self.scene(stage);
+        for step in self.operator.moves(stage.clock.now(), &scene) {
+            told.push(self.play(stage, step).await);
+        }
+        told
+    }
+
+    /// What an operator who looks at the status can see.
+    fn scene(&mut self, stage: &Stage) -> Scene {
         let status = stage.status();
-        let fleets: Vec<FleetName> = status.fleets.keys().cloned().collect();
-        let dice = &mut self.operator;
-        let fleet = one_of(dice, &fleets)?.clone();
-        let scope = match dice.between(0, 5) {
-            0 => Scope::All,
-            1 => Scope::Marketplace(one_of(dice, &status.markets.keys().cloned().collect::<Vec<_>>())?.clone()),
-            _ => Scope::Fleet(fleet.clone()),
+        let Some(situation) = &status.situation else { return Scene::default() };
+        let fleets = || situation.fleets.iter();
+        let members: BTreeSet<VmName> = fleets().flat_map(|(_, state)| state.fleet.members.keys().cloned()).collect();
+        let in_doubt: u32 = status.markets.values().map(|market| market.in_doubt).sum();
+        let strays = |(name, state): (&FleetName, &crate::plan::FleetState)| {
+            let strays: Vec<_> = state.fleet.strays.iter().map(|stray| stray.instance.id.clone()).collect();
+            strays.into_iter().map(|id| (id, name.clone())).collect::<Vec<_>>()
         };
-        let gpus = u32::try_from(dice.between(0, TARGET_MAX)).unwrap_or_default();
-        let lasting = Some(seconds(dice, LEVER_S.0, LEVER_S.1));
-        let kind = dice.between(0, 11);
-        let member = || -> Option<String> {
-            let state = status.situation.as_ref()?.fleets.get(&fleet)?;
-            state.fleet.members.keys().next_back().map(ToString::to_string)
+        let scene = Scene {
+            deployed: members.difference(&self.members).count(),
+            in_doubt: usize::try_from(in_doubt).unwrap_or(usize::MAX),
+            held: status
+                .fleets
+                .iter()
+                .filter(|(_, fleet)| fleet.policy.held.is_some())
+                .map(|(name, _)| name.clone())
+                .collect(),
+            members: members.iter().cloned().collect(),
+            strays: fleets().flat_map(strays).collect(),
         };
-        let lever = match kind {
-            0 | 1 => Lever::Target { fleet, gpus, lasting },
-            2 | 3 => Lever::ClearTarget { fleet },
-            4 => Lever::Pause(scope),
-            5..=7 => Lever::Resume(scope),
-            8 => Lever::Evacuate(Some(fleet)),
-            9 => Lever::Delete { instance: member()? },
-            10 => Lever::Protect { instance: member()?, lasting },
-            _ => Lever::Apply(fleet),
-        };
-        Some(self.pull(stage, lever).await)
+        self.members = members;
+        scene
+    }
+
+    /// Plays one move; what came of it.
+    async fn play(&mut self, stage: &mut Stage, step: Move) -> String {
+        match step {
+            Move::Write { file, text } => {
+                stage.folder().write(&file, &text);
+                let kept = self.plot.policies.iter().find(|(name, _)| *name == file).map_or("", |(_, text)| text);
+                let line = text.lines().find(|line| !kept.lines().any(|old| old == *line)).unwrap_or("as it was");
+                format!("{file}.toml is written ({line}): {}", self.pull(stage, Lever::Reload).await)
+            }
+            Move::Remove { file } => {
+                stage.folder().remove(&file);
+                format!("{file}.toml is removed: {}", self.pull(stage, Lever::Reload).await)
+            }
+            Move::Pull(lever) => {
+                if let Lever::Adopt { instance, .. } | Lever::Delete { instance } = &lever
+                    && let Ok(id) = instance.parse()
+                {
+                    // What the operator names is theirs to be touched.
+                    stage.watch.operators_own.insert(id);
+                }
+                self.pull(stage, lever).await
+            }
+        }
     }
 
     /// Moves a lever; what came of it.
@@ -241,38 +278,6 @@ impl<'p> Director<'p> {
             }
             None => format!("{told}: the power went"),
         }
-    }
-
-    /// An edit of a policy, noticed at once or only at the next reload.
-    async fn edit(&mut self, stage: &mut Stage) -> Vec<String> {
-        let dice = &mut self.operator;
-        let Some((name, text)) = one_of(dice, &self.plot.policies) else { return Vec::new() };
-        let target = dice.between(1, TARGET_MAX);
-        let edited = match dice.between(0, 5) {
-            0 => Some(with_line(text, "max_hourly_rate", "max_hourly_rate = 0.45")),
-            1 => Some(with_line(text, "target_gpus", &format!("target_gpus = {target}"))),
-            2 => Some(format!("{text}\nnonsense =")),
-            3 => None,
-            _ => Some(text.clone()),
-        };
-        let what = match &edited {
-            Some(edited) => {
-                stage.folder().write(name, edited);
-                let line = edited.lines().find(|line| !text.lines().any(|old| old == *line));
-                format!("{name}.toml is written: {}", line.unwrap_or("as it was"))
-            }
-            None => {
-                stage.folder().remove(name);
-                format!("{name}.toml is removed")
-            }
-        };
-        let is_noticed = dice.chance_ppm(700_000);
-        let mut told = vec![what];
-        if is_noticed {
-            told.push(self.pull(stage, Lever::Reload).await);
-        }
-        self.moves += 1;
-        told
     }
 
     /// Everything is as the operator once meant it: doors, clock, files, levers.
@@ -293,7 +298,7 @@ impl<'p> Director<'p> {
         stage.wall.set_right();
         for (_, market) in stage.markets() {
             let mut market = market.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            market.faults.set_severity(Severity::None);
+            market.be_honest();
             let market = &mut *market;
             for world in market.elsewhere.values_mut().chain([&mut market.world]) {
                 if world.balance() < PAID_IN {
@@ -301,34 +306,9 @@ impl<'p> Director<'p> {
                 }
             }
         }
-        for (name, text) in &self.plot.policies {
-            stage.folder().write(name, text);
+        for step in self.operator.amends() {
+            told.push(self.play(stage, step).await);
         }
-        told.push(self.pull(stage, Lever::Reload).await);
-        let fleets: Vec<FleetName> = stage.status().fleets.keys().cloned().collect();
-        for fleet in fleets {
-            told.push(self.pull(stage, Lever::ClearTarget { fleet: fleet.clone() }).await);
-            told.push(self.pull(stage, Lever::Resume(Scope::Fleet(fleet.clone()))).await);
-            told.push(self.pull(stage, Lever::Apply(fleet)).await);
-        }
-        let marketplaces: Vec<MarketplaceName> = stage.settings().marketplaces.keys().cloned().collect();
-        for marketplace in marketplaces {
-            told.push(self.pull(stage, Lever::Resume(Scope::Marketplace(marketplace))).await);
-        }
-        told.push(self.pull(stage, Lever::Resume(Scope::All)).await);
         Ok(told)
     }
-}
-
-/// A policy's text with its first line of that key replaced.
-fn with_line(text: &str, key: &str, line: &str) -> String {
-    let mut is_done = false;
-    let lines = text.lines().map(|old| {
-        let is_it = !is_done && old.split('=').next().is_some_and(|word| word.trim() == key);
-        is_done |= is_it;
-        if is_it { line } else { old }
-    });
-    let mut written: String = lines.collect::<Vec<_>>().join("\n");
-    written.push('\n');
-    written
 }

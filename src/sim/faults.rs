@@ -1,10 +1,16 @@
 //! What goes wrong between a client and a marketplace.
 //!
 //! [`Faults`] only says *which* thing goes wrong with a call; making it go wrong is the [`Market`](super::Market)'s. Each
-//! kind of call draws from a generator of its own, so that more reads do not change what happens to the deploys. A test
-//! that wants a certain fault at a certain call scripts it.
+//! kind of call draws from a generator of its own, so that more reads do not change what happens to the deploys; how often
+//! what happens stands in [`Knobs`]. A test that wants a certain fault at a certain call scripts it.
+//!
+//! What is odd about a call's effect, beside what becomes of its answer, is a [`Twist`].
 
-use super::seed::{Dice, Seed};
+use super::{
+    knobs::Knobs,
+    seed::{Dice, Seed},
+    twist::{LieDice, Twist, up_to},
+};
 use crate::market::Call;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -58,6 +64,16 @@ pub enum Fault {
     EmptyList,
     /// A list without half of what is there.
     PartialList,
+    /// A list as it was so long ago.
+    StaleList(Duration),
+    /// No answer; it happens so much later.
+    LateEffect(Duration),
+    /// 200, and bytes that mean nothing.
+    Garbage(Effected),
+    /// 502 and a page for people, and nothing happens.
+    BadGateway,
+    /// No answer, and the connection stays open.
+    Hang(Effected),
     /// A new VM that shows up in lists only so much later, by the market's clock.
     LateVm(Duration),
     /// A deploy that is refused although its bid was accepted a moment ago.
@@ -80,6 +96,11 @@ impl Fault {
             Self::Throttled => "throttled",
             Self::EmptyList => "empty_list",
             Self::PartialList => "partial_list",
+            Self::StaleList(_) => "stale_list",
+            Self::LateEffect(_) => "late_effect",
+            Self::Garbage(_) => "garbage",
+            Self::BadGateway => "bad_gateway",
+            Self::Hang(_) => "hang",
             Self::LateVm(_) => "late_vm",
             Self::Refused => "refused",
             Self::Slow(_) => "slow",
@@ -87,72 +108,83 @@ impl Fault {
     }
 }
 
-/// How likely each fault is, in parts per million of the calls it can befall.
-struct Odds {
-    lost_request: u64,
-    lost_answer: u64,
-    cut_answer: u64,
-    server_error: u64,
-    html: u64,
-    half_json: u64,
-    throttled: u64,
-    slow: u64,
-    slow_ms_max: u64,
-    empty_list: u64,
-    partial_list: u64,
-    late_vm: u64,
-    late_s_max: u64,
-    refused: u64,
+/// How often what goes wrong on the wire in such weather.
+const fn usual(severity: Severity) -> Knobs {
+    match severity {
+        Severity::None => Knobs::none(),
+        Severity::Mild => MILD,
+        Severity::Hostile => HOSTILE,
+    }
 }
 
-const MILD: Odds = Odds {
-    lost_request: 5_000,
-    lost_answer: 5_000,
-    cut_answer: 2_000,
-    server_error: 8_000,
-    html: 2_000,
-    half_json: 2_000,
-    throttled: 8_000,
-    slow: 10_000,
+/// What [`Faults::new`] has always meant by mild.
+const MILD: Knobs = Knobs {
+    lost_request_ppm: 5_000,
+    lost_answer_ppm: 5_000,
+    cut_answer_ppm: 2_000,
+    server_error_ppm: 8_000,
+    html_ppm: 2_000,
+    half_json_ppm: 2_000,
+    throttled_ppm: 8_000,
+    slow_ppm: 10_000,
     slow_ms_max: 1_500,
-    empty_list: 2_000,
-    partial_list: 4_000,
-    late_vm: 30_000,
-    late_s_max: 120,
-    refused: 20_000,
+    empty_list_ppm: 2_000,
+    partial_list_ppm: 4_000,
+    late_vm_ppm: 30_000,
+    late_vm_s_max: 120,
+    refused_ppm: 20_000,
+    ..Knobs::none()
 };
 
-const HOSTILE: Odds = Odds {
-    lost_request: 40_000,
-    lost_answer: 50_000,
-    cut_answer: 20_000,
-    server_error: 60_000,
-    html: 20_000,
-    half_json: 20_000,
-    throttled: 50_000,
-    slow: 40_000,
+/// What [`Faults::new`] has always meant by hostile.
+const HOSTILE: Knobs = Knobs {
+    lost_request_ppm: 40_000,
+    lost_answer_ppm: 50_000,
+    cut_answer_ppm: 20_000,
+    server_error_ppm: 60_000,
+    html_ppm: 20_000,
+    half_json_ppm: 20_000,
+    throttled_ppm: 50_000,
+    slow_ppm: 40_000,
     slow_ms_max: 4_000,
-    empty_list: 20_000,
-    partial_list: 40_000,
-    late_vm: 150_000,
-    late_s_max: 900,
-    refused: 80_000,
+    empty_list_ppm: 20_000,
+    partial_list_ppm: 40_000,
+    late_vm_ppm: 150_000,
+    late_vm_s_max: 900,
+    refused_ppm: 80_000,
+    ..Knobs::none()
 };
 
 /// Decides what goes wrong.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    severity: Severity,
+    knobs: Knobs,
     seed: Seed,
     dice: BTreeMap<Call, Dice>,
+    lies: LieDice,
     script: BTreeMap<Call, VecDeque<Fault>>,
     lasting: BTreeMap<Call, Fault>,
+    twists: BTreeMap<Call, VecDeque<Vec<Twist>>>,
 }
 
 impl Faults {
-    /// From a seed.
+    /// From a seed, of the wire alone and as often as is usual in such weather.
     pub const fn new(seed: u64, severity: Severity) -> Self {
-        Self { severity, seed: Seed(seed), dice: BTreeMap::new(), script: BTreeMap::new(), lasting: BTreeMap::new() }
+        Self::of(seed, usual(severity))
+    }
+
+    /// From a seed, as often as these knobs say.
+    pub const fn of(seed: u64, knobs: Knobs) -> Self {
+        let seed = Seed(seed);
+        Self {
+            knobs,
+            seed,
+            dice: BTreeMap::new(),
+            lies: LieDice::new(seed),
+            script: BTreeMap::new(),
+            lasting: BTreeMap::new(),
+            twists: BTreeMap::new(),
+        }
     }
 
     /// Nothing goes wrong, unless it is scripted.
@@ -160,9 +192,44 @@ impl Faults {
         Self::new(0, Severity::None)
     }
 
-    /// Changes the weather from the next call on. What is scripted stays.
+    /// How often what goes wrong.
+    pub const fn knobs(&self) -> &Knobs {
+        &self.knobs
+    }
+
+    /// Changes the weather from the next call on, to what is usual. What is scripted stays.
     pub const fn set_severity(&mut self, severity: Severity) {
-        self.severity = severity;
+        self.knobs = usual(severity);
+    }
+
+    /// Nothing goes wrong any more, scripted or not.
+    pub fn cease(&mut self) {
+        self.knobs = Knobs::none();
+        self.script.clear();
+        self.lasting.clear();
+        self.twists.clear();
+    }
+
+    /// What is odd about the effect of the next call of that kind for which that is not scripted yet.
+    pub fn twist(&mut self, call: Call, twists: Vec<Twist>) {
+        let queue = self.twists.entry(call).or_default();
+        if queue.len() < SCRIPT_MAX {
+            queue.push_back(twists);
+        }
+    }
+
+    /// What is odd about the effect of this call.
+    pub(super) fn twists(&mut self, call: Call) -> Vec<Twist> {
+        let scripted = self.twists.get_mut(&call).and_then(VecDeque::pop_front);
+        scripted.unwrap_or_else(|| self.lies.twists(call, &self.knobs))
+    }
+
+    /// Whether this kind of list may be shown as it once was: then what is shown must be kept.
+    pub(super) fn shows_the_past(&self, call: Call) -> bool {
+        let stale = |fault: &Fault| matches!(fault, Fault::StaleList(_));
+        self.knobs.stale_list_ppm > 0
+            || self.lasting.get(&call).is_some_and(stale)
+            || self.script.get(&call).is_some_and(|queue| queue.iter().any(stale))
     }
 
     /// The next call of that kind that has nothing scripted yet gets this fault; [`Fault::None`] lets one pass.
@@ -193,57 +260,60 @@ impl Faults {
         let dice = self.dice.entry(call).or_insert_with(|| seed.dice(&format!("faults/{call}")));
         let (roll, size) = (dice.between(0, 999_999), dice.between(0, 999_999));
         let effected = if dice.chance_ppm(500_000) { Effected::Yes } else { Effected::No };
-        match self.severity {
-            Severity::None => Fault::None,
-            Severity::Mild => MILD.pick(call, roll, size, effected),
-            Severity::Hostile => HOSTILE.pick(call, roll, size, effected),
+        match pick(&self.knobs, call, roll, size, effected) {
+            Fault::None => self.lie(call),
+            fault => fault,
         }
+    }
+
+    /// What else goes wrong: each from dice of its own.
+    fn lie(&mut self, call: Call) -> Fault {
+        let Self { knobs, lies, .. } = self;
+        let effected = |dice: &mut Dice| if dice.chance_ppm(500_000) { Effected::Yes } else { Effected::No };
+        let writes = if call.is_write() { knobs.late_effect_ppm } else { 0 };
+        if let Some(dice) = lies.befallen("late_effect", call, writes) {
+            return Fault::LateEffect(up_to(dice, knobs.late_effect_s_max));
+        }
+        let lists = if call.is_list() { knobs.stale_list_ppm } else { 0 };
+        if let Some(dice) = lies.befallen("stale_list", call, lists) {
+            return Fault::StaleList(up_to(dice, knobs.stale_list_s_max));
+        }
+        if let Some(dice) = lies.befallen("garbage", call, knobs.garbage_ppm) {
+            return Fault::Garbage(effected(dice));
+        }
+        if let Some(dice) = lies.befallen("hang", call, knobs.hang_ppm) {
+            return Fault::Hang(effected(dice));
+        }
+        Fault::None
     }
 }
 
-impl Odds {
-    fn pick(&self, call: Call, roll: u64, size: u64, effected: Effected) -> Fault {
-        let Self {
-            lost_request,
-            lost_answer,
-            cut_answer,
-            server_error,
-            html,
-            half_json,
-            throttled,
-            slow,
-            slow_ms_max,
-            empty_list,
-            partial_list,
-            late_vm,
-            late_s_max,
-            refused,
-        } = *self;
-        let list = |ppm: u64| if call.is_list() { ppm } else { 0 };
-        let deploy = |ppm: u64| if call == Call::Deploy { ppm } else { 0 };
-        let share = |most: u64| most * size / 1_000_000 + 1;
-        let mut below = 0;
-        [
-            (lost_request, Fault::LostRequest),
-            (lost_answer, Fault::LostAnswer),
-            (cut_answer, Fault::CutAnswer),
-            (server_error, Fault::ServerError(effected)),
-            (html, Fault::Html(effected)),
-            (half_json, Fault::HalfJson),
-            (throttled, Fault::Throttled),
-            (slow, Fault::Slow(Duration::from_millis(share(slow_ms_max)))),
-            (list(empty_list), Fault::EmptyList),
-            (list(partial_list), Fault::PartialList),
-            (deploy(late_vm), Fault::LateVm(Duration::from_secs(share(late_s_max)))),
-            (deploy(refused), Fault::Refused),
-        ]
-        .into_iter()
-        .find(|(ppm, _)| {
-            below += ppm;
-            roll < below
-        })
-        .map_or(Fault::None, |(_, fault)| fault)
-    }
+/// One fault at most, by one throw for all of them.
+fn pick(knobs: &Knobs, call: Call, roll: u64, size: u64, effected: Effected) -> Fault {
+    let list = |ppm: u64| if call.is_list() { ppm } else { 0 };
+    let deploy = |ppm: u64| if call == Call::Deploy { ppm } else { 0 };
+    let share = |most: u64| most * size / 1_000_000 + 1;
+    let mut below = 0;
+    [
+        (knobs.lost_request_ppm, Fault::LostRequest),
+        (knobs.lost_answer_ppm, Fault::LostAnswer),
+        (knobs.cut_answer_ppm, Fault::CutAnswer),
+        (knobs.server_error_ppm, Fault::ServerError(effected)),
+        (knobs.html_ppm, Fault::Html(effected)),
+        (knobs.half_json_ppm, Fault::HalfJson),
+        (knobs.throttled_ppm, Fault::Throttled),
+        (knobs.slow_ppm, Fault::Slow(Duration::from_millis(share(knobs.slow_ms_max)))),
+        (list(knobs.empty_list_ppm), Fault::EmptyList),
+        (list(knobs.partial_list_ppm), Fault::PartialList),
+        (deploy(knobs.late_vm_ppm), Fault::LateVm(Duration::from_secs(share(knobs.late_vm_s_max)))),
+        (deploy(knobs.refused_ppm), Fault::Refused),
+    ]
+    .into_iter()
+    .find(|(ppm, _)| {
+        below += ppm;
+        roll < below
+    })
+    .map_or(Fault::None, |(_, fault)| fault)
 }
 
 #[cfg(test)]
@@ -302,5 +372,44 @@ mod tests {
         assert_eq!(drawn, [Fault::None, Fault::LostAnswer, Fault::Refused]);
         faults.last(Call::Deploy, None);
         assert_eq!(faults.decide(Call::Deploy), Fault::None);
+    }
+
+    #[test]
+    fn the_lies_of_the_wire_befall_the_calls_they_can_befall_and_leave_the_older_faults_as_they_were() {
+        let lying = Knobs {
+            late_effect_ppm: 200_000,
+            late_effect_s_max: 60,
+            stale_list_ppm: 200_000,
+            stale_list_s_max: 60,
+            garbage_ppm: 100_000,
+            hang_ppm: 100_000,
+            ..HOSTILE
+        };
+        for (call, expected) in
+            [(Call::Deploy, ["garbage", "hang", "late_effect"]), (Call::Instances, ["garbage", "hang", "stale_list"])]
+        {
+            let (mut old, mut new) = (Faults::new(3, Severity::Hostile), Faults::of(3, lying));
+            let mut more = BTreeSet::new();
+            for _ in 0..1_000 {
+                let (before, after) = (old.decide(call), new.decide(call));
+                if before == Fault::None {
+                    more.insert(after.as_str());
+                } else {
+                    assert_eq!(before, after);
+                }
+            }
+            more.remove("none");
+            assert_eq!(more, expected.into());
+        }
+    }
+
+    #[test]
+    fn who_ceases_forgets_the_script_too() {
+        let mut faults = Faults::new(1, Severity::Hostile);
+        faults.script(Call::Deploy, Fault::Refused);
+        faults.last(Call::Deploy, Some(Fault::Throttled));
+        faults.twist(Call::Deploy, vec![Twist::Stalled]);
+        faults.cease();
+        assert_eq!((faults.decide(Call::Deploy), faults.twists(Call::Deploy)), (Fault::None, Vec::new()));
     }
 }

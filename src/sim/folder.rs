@@ -34,6 +34,11 @@ impl Folder {
         self.files().insert(file(name), text.to_owned());
     }
 
+    /// A file that a policy names is written, by its path as it is written there.
+    pub fn attach(&self, path: &str, text: &str) {
+        self.files().insert(Path::new(POLICIES).join(path), text.to_owned());
+    }
+
     /// A file is removed.
     pub fn remove(&self, name: &str) {
         self.files().remove(&file(name));
@@ -47,7 +52,8 @@ impl Files for Folder {
     }
 
     fn policies(&self, folder: &Path) -> Result<Vec<PathBuf>, String> {
-        Ok(self.files().keys().filter(|path| path.starts_with(folder)).cloned().collect())
+        let is_policy = |path: &&PathBuf| path.starts_with(folder) && path.extension().is_some_and(|end| end == "toml");
+        Ok(self.files().keys().filter(is_policy).cloned().collect())
     }
 }
 
@@ -59,6 +65,7 @@ mod tests {
     fn what_was_written_is_listed_and_read_until_it_is_removed() {
         let folder = Folder::of([("train", "a")]);
         folder.write("serve", "b");
+        folder.attach("key.pub", "c");
         let listed = folder.policies(Path::new(POLICIES)).unwrap();
         assert_eq!(listed, [file("serve"), file("train")]);
         assert_eq!(folder.read(&file("train")), Ok("a".to_owned()));

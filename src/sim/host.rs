@@ -29,6 +29,21 @@ const RIVALS_MAX: usize = 10;
 /// How long an owner who takes a machine back keeps it (assumed).
 const OWNERS_TIME_MS: i64 = 4 * HOUR_MS;
 
+/// What a machine says of its uptime that lies about it.
+const BOASTED_PPM: u32 = 999_900;
+/// No price goes down to nothing.
+const MOST_SWAY_PPM: u32 = 900_000;
+
+/// A price that goes up and down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sway {
+    by_ppm: u32,
+    way_ms: Millis,
+    /// When it turns.
+    next: Millis,
+    up: bool,
+}
+
 /// How restless the world is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Temper {
@@ -143,7 +158,9 @@ pub(super) struct Host {
     pub id: HostnodeId,
     pub location: Location,
     pub address: String,
+    /// What it says of its uptime.
     uptime_ppm: u32,
+    true_uptime_ppm: u32,
     pub racks: BTreeMap<GpuModel, Rack>,
     pub vcpus: Stock,
     pub ram_gb: Stock,
@@ -163,6 +180,7 @@ pub(super) struct Host {
     floors: Timer,
     prices: Timer,
     arrivals: Timer,
+    sway: Option<Sway>,
 }
 
 /// What a step did to a host.
@@ -178,9 +196,7 @@ impl Host {
     pub fn new(machine: &Machine, seed: Seed, temper: Temper, now: Millis) -> Self {
         let dice = |what: &str| seed.dice(&format!("host/{}/{what}", machine.id));
         let gpus: u32 = machine.gpus.values().map(|(total, _, _)| *total).sum();
-        // An outage lasts half an hour on average; how often follows from the uptime, but at least every two months.
-        let down_ppm = i64::from(1_000_000u32.saturating_sub(machine.uptime_ppm).max(350));
-        let between_outages = 30 * MINUTE_MS * 1_000_000 / down_ppm;
+        let between_outages = between_outages(machine.uptime_ppm);
         // A large machine has more visitors; together they hold about a third of it.
         let visits = (if gpus >= 4 { 100 } else { 160 }) * MINUTE_MS;
         let lent_ms = machine.available_for.map(|lasts| i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX));
@@ -189,6 +205,7 @@ impl Host {
             location: machine.location.clone(),
             address: machine.address.clone(),
             uptime_ppm: machine.uptime_ppm,
+            true_uptime_ppm: machine.uptime_ppm,
             racks: machine
                 .gpus
                 .iter()
@@ -211,6 +228,7 @@ impl Host {
             floors: Timer::new(dice("floors"), temper, now, 30 * MINUTE_MS, 4 * HOUR_MS),
             prices: Timer::new(dice("prices"), temper, now, 6 * HOUR_MS, 48 * HOUR_MS),
             arrivals: Timer::new(dice("arrivals"), temper, now, visits / 2, visits * 3 / 2),
+            sway: None,
         };
         host.open(machine, &mut dice("opening"), temper, now);
         host
@@ -347,6 +365,7 @@ impl Host {
             }
             stepped.unsettled = true;
         }
+        stepped.unsettled |= self.sways(now);
         let before = self.rivals.len();
         self.rivals.retain(|rival| rival.until > now);
         stepped.unsettled |= before != self.rivals.len();
@@ -358,6 +377,43 @@ impl Host {
             }
         }
         stepped
+    }
+
+    /// From now on its price and its minimum bid go up and down.
+    pub fn sway(&mut self, by_ppm: u32, way_ms: Millis, now: Millis) {
+        let way_ms = way_ms.max(MINUTE_MS);
+        self.sway = Some(Sway { by_ppm: by_ppm.min(MOST_SWAY_PPM), way_ms, next: now, up: false });
+    }
+
+    fn sways(&mut self, now: Millis) -> bool {
+        let Some(sway) = self.sway.as_mut().filter(|sway| sway.next <= now) else { return false };
+        sway.up = !sway.up;
+        sway.next = now.saturating_add(sway.way_ms);
+        let by = u64::from(sway.by_ppm);
+        let share_ppm = if sway.up { 1_000_000 + by } else { 1_000_000 - by };
+        for rack in self.racks.values_mut() {
+            rack.price = rack.base.share_ppm(share_ppm).rounded(100);
+        }
+        true
+    }
+
+    /// From now on it lists an uptime that is hardly ever less than all, and is away so many times as often.
+    pub fn boast(&mut self, times: u64, temper: Temper, now: Millis) {
+        self.uptime_ppm = BOASTED_PPM;
+        let times = i64::try_from(times.max(1)).unwrap_or(i64::MAX);
+        // Outages themselves last half an hour, and some far longer.
+        let between = (between_outages(self.true_uptime_ppm) / times).max(2 * HOUR_MS);
+        self.absences = Timer::new(self.absences.dice.clone(), temper, now, between / 2, between * 3 / 2);
+    }
+
+    /// It says of its uptime what it is, and asks what it always asked.
+    pub fn be_honest(&mut self) {
+        self.uptime_ppm = self.true_uptime_ppm;
+        let between = between_outages(self.true_uptime_ppm);
+        (self.absences.min_ms, self.absences.max_ms) = (between / 2, between * 3 / 2);
+        if self.sway.take().is_some() {
+            self.racks.values_mut().for_each(|rack| rack.price = rack.base);
+        }
     }
 
     /// Takes the host away; says whether its VMs are lost.
@@ -401,6 +457,12 @@ impl Host {
         };
         Some(Rival { shape, price_type, pays, until, inside: false, ports: BTreeSet::new() })
     }
+}
+
+/// An outage lasts half an hour on average; how often there is one follows from the uptime, but at least every two months.
+fn between_outages(uptime_ppm: u32) -> Millis {
+    let down_ppm = i64::from(1_000_000u32.saturating_sub(uptime_ppm).max(350));
+    30 * MINUTE_MS * 1_000_000 / down_ppm
 }
 
 /// A step half-way back to the mean, and a push of up to a half of the swing either way: stays within the swing.

@@ -8,14 +8,18 @@
 
 use super::{
     faults::{Effected, Fault, Faults},
+    knobs::Knobs,
+    memories::Memories,
+    seed::Seed,
+    storms::Storms,
     truth::Truth,
-    veil::{Shown, Veil},
+    veil::{Appearances, Shown, Veil},
     world::World,
 };
 use crate::{
     io::net::{Method, Request, Response},
     market::{Backend, Call, Fake, fake},
-    model::{InstanceId, Timestamp},
+    model::{InstanceId, Timestamp, time},
     settings::{Api, Vendor},
 };
 use sha2::{Digest, Sha256};
@@ -24,6 +28,12 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 /// What older versions of the API sent instead of JSON.
 const HTML: &str =
     "<!DOCTYPE html><html><head><title>Application Error</title></head><body><h1>Oops</h1></body></html>";
+
+/// Bytes that are no text in any language.
+const GARBAGE: &[u8] = b"\x1f\x8b\x08\x00{\"success\": \xff\xfe\x00tru";
+
+/// An answer that never comes takes longer than any client waits, in real time.
+const HANGING: Duration = Duration::from_secs(300);
 
 /// One dialect spoken here.
 struct Counter {
@@ -73,9 +83,16 @@ pub struct Market {
     /// What goes wrong.
     pub faults: Faults,
     counters: Vec<Counter>,
-    /// VMs that lists do not show yet. Ids are unique only within a vendor's world.
-    late: BTreeMap<Vendor, BTreeMap<InstanceId, Timestamp>>,
+    /// What answers show that is not so. Ids are unique only within a vendor's world.
+    appearances: BTreeMap<Vendor, Appearances>,
+    storms: Storms,
+    /// Lists as they were shown, where they may be shown again.
+    memories: Memories,
+    /// Requests that were never answered and arrive only then, in the order in which they were sent.
+    under_way: BTreeMap<(Timestamp, u64), (Api, Request)>,
+    sent: u64,
     handled: BTreeMap<(Api, Call, &'static str), u64>,
+    twisted: BTreeMap<(Api, &'static str), u64>,
 }
 
 impl Market {
@@ -85,7 +102,20 @@ impl Market {
         let others = fakes.iter().map(|(api, _)| api.vendor()).filter(|vendor| *vendor != Vendor::Tensordock);
         let elsewhere = others.map(|vendor| (vendor, world.of_another(vendor))).collect();
         let counters = fakes.into_iter().map(|(api, fake)| Counter { api, fake, broken: None }).collect();
-        Self { world, elsewhere, faults, counters, late: BTreeMap::new(), handled: BTreeMap::new() }
+        let storms = Storms::new(Seed(0), Knobs::none(), world.now());
+        Self {
+            world,
+            elsewhere,
+            faults,
+            counters,
+            appearances: BTreeMap::new(),
+            storms,
+            memories: Memories::default(),
+            under_way: BTreeMap::new(),
+            sent: 0,
+            handled: BTreeMap::new(),
+            twisted: BTreeMap::new(),
+        }
     }
 
     /// A market that speaks every dialect there is, and takes these credentials; `None`: any.
@@ -93,6 +123,40 @@ impl Market {
         let own = |text: Option<&str>| text.map(str::to_owned);
         let fakes = Api::ALL.iter().map(|api| (*api, fake(*api, own(key), own(token))));
         Self::new(world, faults, fakes.collect())
+    }
+
+    /// From now on it lies, all of it and as much as these knobs say; each lie is drawn from this seed.
+    pub fn lie(&mut self, seed: Seed, knobs: &Knobs) {
+        self.faults = Faults::of(seed.0, *knobs);
+        self.storms = Storms::new(seed, *knobs, self.world.now());
+        self.worlds().for_each(|world| world.lie(seed, knobs));
+    }
+
+    /// From now on nothing lies, and of the lies nothing is still under way but what has happened already: storms end, lists
+    /// and balances are as they should be, who was hidden is there, who was never ready is, and what was spent of the account
+    /// is given back. What was sent and has not arrived arrives at its time, who is billed too much still is, and VMs of
+    /// others go when they would have gone. What a test scripted or broke is well again too.
+    pub fn be_honest(&mut self) {
+        self.faults.cease();
+        self.storms = Storms::new(Seed(0), Knobs::none(), self.world.now());
+        self.memories = Memories::default();
+        self.appearances.clear();
+        self.counters.iter_mut().for_each(|counter| counter.broken = None);
+        self.worlds().for_each(World::be_honest);
+    }
+
+    fn worlds(&mut self) -> impl Iterator<Item = &mut World> {
+        std::iter::once(&mut self.world).chain(self.elsewhere.values_mut())
+    }
+
+    /// For so long from now on, this goes wrong with every call of an API. For tests that cannot wait for a storm.
+    pub fn storm(&mut self, api: Api, fault: Fault, lasting: Duration) {
+        self.storms.call(api, fault, lasting, self.world.now());
+    }
+
+    /// How often the effect of a call was odd, by API and by what was odd about it.
+    pub const fn twisted(&self) -> &BTreeMap<(Api, &'static str), u64> {
+        &self.twisted
     }
 
     /// From now on this goes wrong with every call of an API; `None`: nothing any more.
@@ -120,14 +184,26 @@ impl Market {
 
     /// Lets all worlds live up to a moment.
     pub fn advance(&mut self, now: Timestamp) {
-        self.world.advance(now);
-        self.elsewhere.values_mut().for_each(|world| world.advance(now));
+        while let Some(entry) = self.under_way.first_entry().filter(|entry| entry.key().0 <= now) {
+            let ((due, _), (api, request)) = entry.remove_entry();
+            self.worlds().for_each(|world| world.advance(due));
+            self.arrive(api, &request);
+        }
+        self.worlds().for_each(|world| world.advance(now));
+    }
+
+    /// A request of which nobody hears any more has its effect.
+    fn arrive(&mut self, api: Api, request: &Request) {
+        let Some(counter) = self.counters.iter().find(|counter| counter.api == api) else { return };
+        let world = self.elsewhere.get_mut(&api.vendor()).unwrap_or(&mut self.world);
+        let mut veil = Veil::lifted(world, self.appearances.entry(api.vendor()).or_default());
+        counter.fake.serve(&mut veil as &mut dyn Backend, request);
     }
 
     /// Keeps a VM out of the lists until a moment, as [`Fault::LateVm`] does with a new one. For tests of a VM whose deploy
     /// was not answered *and* that shows up late.
     pub fn conceal(&mut self, vendor: Vendor, vm: InstanceId, until: Timestamp) {
-        self.late.entry(vendor).or_default().insert(vm, until);
+        self.appearances.entry(vendor).or_default().late.insert(vm, until);
     }
 
     /// How many requests there were, by API, by call and by what went wrong (`none` where nothing did).
@@ -150,12 +226,15 @@ impl Market {
             };
         };
         let call = counter.fake.call(request);
-        let drawn = self.faults.decide(call);
-        let fault = counter.broken.unwrap_or(drawn);
+        let (drawn, twists) = (self.faults.decide(call), self.faults.twists(call));
+        let storm = self.storms.over(counter.api, now);
+        let fault = counter.broken.or(storm).unwrap_or(drawn);
         *self.handled.entry((counter.api, call, fault.as_str())).or_default() += 1;
+        if let Fault::LateEffect(delay) = fault {
+            self.sent += 1;
+            self.under_way.insert((time::after(now, delay), self.sent), (counter.api, request.clone()));
+        }
         let mut veil = Veil {
-            world: self.elsewhere.get_mut(&counter.api.vendor()).unwrap_or(&mut self.world),
-            late: self.late.entry(counter.api.vendor()).or_default(),
             shown: match fault {
                 Fault::EmptyList => Shown::Nothing,
                 Fault::PartialList => Shown::Half,
@@ -167,16 +246,58 @@ impl Market {
                 | Fault::Html(_)
                 | Fault::HalfJson
                 | Fault::Throttled
+                | Fault::StaleList(_)
+                | Fault::LateEffect(_)
+                | Fault::Garbage(_)
+                | Fault::BadGateway
+                | Fault::Hang(_)
                 | Fault::LateVm(_)
                 | Fault::Refused
                 | Fault::Slow(_) => Shown::All,
             },
             refuses: fault == Fault::Refused,
             delay: if let Fault::LateVm(delay) = fault { Some(delay) } else { None },
+            twists: &twists,
+            balance_lag: Duration::from_secs(self.faults.knobs().balance_lag_s),
+            ..Veil::lifted(
+                self.elsewhere.get_mut(&counter.api.vendor()).unwrap_or(&mut self.world),
+                self.appearances.entry(counter.api.vendor()).or_default(),
+            )
         };
-        let delay = if let Fault::Slow(delay) = fault { delay } else { Duration::ZERO };
+        let delay = match fault {
+            Fault::Slow(delay) => delay,
+            Fault::Hang(_) => HANGING,
+            Fault::None
+            | Fault::LostRequest
+            | Fault::LostAnswer
+            | Fault::CutAnswer
+            | Fault::ServerError(_)
+            | Fault::Html(_)
+            | Fault::HalfJson
+            | Fault::Throttled
+            | Fault::EmptyList
+            | Fault::PartialList
+            | Fault::StaleList(_)
+            | Fault::LateEffect(_)
+            | Fault::Garbage(_)
+            | Fault::BadGateway
+            | Fault::LateVm(_)
+            | Fault::Refused => Duration::ZERO,
+        };
+        let (memories, api) = (&mut self.memories, counter.api);
+        let keeps = self.faults.shows_the_past(call) && call.is_list() && matches!(fault, Fault::None | Fault::Slow(_));
         let answer = spoil(fault, || {
             let answer = counter.fake.serve(&mut veil as &mut dyn Backend, request);
+            for twist in &twists {
+                *self.twisted.entry((api, twist.as_str())).or_default() += 1;
+            }
+            let answer = if let Fault::StaleList(age) = fault {
+                memories.recall(api, request, time::before(now, age)).unwrap_or(answer)
+            } else if keeps {
+                memories.keep(api, request, now, answer)
+            } else {
+                answer
+            };
             // An answer that arrives in part has parts.
             let arrives = !matches!(fault, Fault::HalfJson | Fault::CutAnswer);
             if call.is_list() && request.method == Method::Get && arrives {
@@ -216,14 +337,24 @@ fn spoil(fault: Fault, serve: impl FnOnce() -> Response) -> Answer {
     };
     let error = r#"{"success": false, "error": "Internal Server Error"}"#;
     match fault {
-        Fault::None | Fault::EmptyList | Fault::PartialList | Fault::LateVm(_) | Fault::Refused | Fault::Slow(_) => {
-            Answer::Whole(serve())
-        }
-        Fault::LostRequest => Answer::Nothing,
-        Fault::LostAnswer => {
+        Fault::None
+        | Fault::EmptyList
+        | Fault::PartialList
+        | Fault::StaleList(_)
+        | Fault::LateVm(_)
+        | Fault::Refused
+        | Fault::Slow(_) => Answer::Whole(serve()),
+        Fault::LostRequest | Fault::LateEffect(_) | Fault::Hang(Effected::No) => Answer::Nothing,
+        Fault::LostAnswer | Fault::Hang(Effected::Yes) => {
             serve();
             Answer::Nothing
         }
+        Fault::Garbage(Effected::No) => whole(200, "application/json", GARBAGE.into()),
+        Fault::Garbage(Effected::Yes) => {
+            serve();
+            whole(200, "application/json", GARBAGE.into())
+        }
+        Fault::BadGateway => whole(502, "text/html", HTML.into()),
         Fault::CutAnswer => Answer::Cut(serve()),
         Fault::ServerError(Effected::No) => whole(500, "application/json", error.into()),
         Fault::ServerError(Effected::Yes) => {
@@ -252,6 +383,9 @@ fn spoil(fault: Fault, serve: impl FnOnce() -> Response) -> Answer {
 }
 
 #[cfg(test)]
+mod lies;
+
+#[cfg(test)]
 mod tests {
     use super::{
         super::{Temper, WorldOptions},
@@ -263,35 +397,35 @@ mod tests {
     };
     use std::sync::Arc;
 
-    const SPOT: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
+    pub(super) const SPOT: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
 
-    fn at(second: i64) -> Timestamp {
+    pub(super) fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     /// A still market and somebody who asks it in v0.
-    struct Stand {
-        market: Market,
-        dialect: Arc<dyn Dialect>,
-        second: i64,
+    pub(super) struct Stand {
+        pub(super) market: Market,
+        pub(super) dialect: Arc<dyn Dialect>,
+        pub(super) second: i64,
     }
 
     impl Stand {
-        fn new() -> Self {
+        pub(super) fn new() -> Self {
             let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike("100".parse().unwrap()) };
             let world = World::new(1, at(0), options);
             let market = Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"));
             Self { market, dialect: dialect(Api::TensordockV0, Some("k".into()), "t".into()), second: 0 }
         }
 
-        fn ask<T>(&mut self, exchange: &crate::market::Exchange<T>) -> Result<T, Refusal> {
+        pub(super) fn ask<T>(&mut self, exchange: &crate::market::Exchange<T>) -> Result<T, Refusal> {
             match self.market.handle(at(self.second), &exchange.request).answer {
                 Answer::Whole(response) => (exchange.read)(&exchange.request, &response),
                 Answer::Cut(_) | Answer::Nothing => Err(Refusal::Unreachable("dropped".to_owned())),
             }
         }
 
-        fn deploy(&mut self, name: &str) -> Result<InstanceId, Refusal> {
+        pub(super) fn deploy(&mut self, name: &str) -> Result<InstanceId, Refusal> {
             let order = Order {
                 name: name.parse().unwrap(),
                 hostnode: SPOT.parse().unwrap(),
@@ -309,22 +443,22 @@ mod tests {
             self.ask(&exchange).map(|deployed| deployed.id)
         }
 
-        fn free_port(&mut self) -> Option<u16> {
+        pub(super) fn free_port(&mut self) -> Option<u16> {
             let hosts = self.market.world.hostnodes();
             hosts.iter().find(|host| host.id.as_str() == SPOT)?.ports.free().first().copied()
         }
 
-        fn listed(&mut self) -> Result<Vec<VmName>, Refusal> {
+        pub(super) fn listed(&mut self) -> Result<Vec<VmName>, Refusal> {
             let exchange = self.dialect.instances();
             Ok(self.ask(&exchange)?.items.into_iter().map(|instance| instance.name).collect())
         }
 
-        fn made(&self) -> usize {
+        pub(super) fn made(&self) -> usize {
             self.market.world.truth().vms.len()
         }
     }
 
-    fn shape() -> Shape {
+    pub(super) fn shape() -> Shape {
         Shape { gpu_model: "v100-pcie-16gb".parse().unwrap(), gpus: 2, vcpus: 8, ram_gb: 8, storage_gb: 200 }
     }
 

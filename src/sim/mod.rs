@@ -11,7 +11,7 @@
 //!
 //! The layers know little of each other. [`World`] has no clock, no IO and no dialect; the dialects' fakes live in their
 //! own folders under `market`; [`Faults`] only says *which* thing goes wrong with a call, and [`Market`]
-//! makes it go wrong.
+//! makes it go wrong. How much of all that there is, and how much the world itself lies, is a value: [`Knobs`].
 //!
 //! A [`Stage`] puts a whole engine on such a market, in one process and in virtual time: its clock may be wrong ([`wall`]), its
 //! power may go at any moment ([`power`]), and after every tick the worlds themselves say whether everything held ([`check`]).
@@ -31,15 +31,22 @@ pub mod doors;
 pub mod faults;
 pub mod folder;
 pub mod host;
+pub mod knobs;
+pub mod lies;
 pub mod marketplace;
+mod memories;
+pub mod operator;
 pub mod plot;
 pub mod power;
 pub mod run;
 pub mod seed;
 pub mod serve;
 pub mod stage;
+mod storms;
+pub mod strangers;
 pub mod trace;
 pub mod truth;
+pub mod twist;
 mod veil;
 pub mod verdict;
 pub mod vm;
@@ -51,11 +58,15 @@ pub use crate::market::Call;
 pub use doors::InProcess;
 pub use faults::{Fault, Faults, Severity};
 pub use host::{Absence, Temper};
+pub use knobs::Knobs;
+pub use lies::{Fate, Hiding};
 pub use marketplace::Market;
 pub use plot::Plot;
 pub use run::rehearse;
+pub use seed::Seed;
 pub use stage::{Scenery, Stage};
 pub use truth::Truth;
+pub use twist::Twist;
 pub use verdict::Verdict;
 pub use vm::{Ended, Origin, Vm, VmState};
 pub use world::{World, WorldOptions};

@@ -1,7 +1,7 @@
 //! What a rehearsal is of: a seed, a weather, a time, and the policies that are to live through it.
 //!
-//! A [`Plot`] is all that a run depends on. From its seed grow the market, what goes wrong on it, and what befalls the
-//! daemon's machine and its operator ([`Turns`]); each from a stream of its own, so that what is added later changes nothing
+//! A [`Plot`] is all that a run depends on. From its seed grow the market, how it lies and what its operator
+//! does ([`Knobs`]), and what befalls the daemon's machine ([`Turns`]); each from a stream of its own, so that what is added later changes nothing
 //! that was written down before.
 
 use super::{
@@ -9,14 +9,16 @@ use super::{
     clock::VirtualClock,
     faults::{Faults, Severity},
     host::Temper,
+    knobs::Knobs,
     marketplace::Market,
     seed::{Dice, Seed},
-    stage::{Scenery, Stage},
+    stage::{self, Scenery, Stage},
     world::{World, WorldOptions},
 };
 use crate::{
     engine::Role,
     model::{Timestamp, Usd},
+    policy::{self, Source},
 };
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -117,16 +119,39 @@ pub struct Plot {
     pub lasting: Duration,
     /// Names of policy files, without `.toml`, and their texts.
     pub policies: Vec<(String, String)>,
+    /// Files that the policies name, by the path as written there.
+    pub attachments: BTreeMap<String, String>,
 }
 
 impl Plot {
     /// With the built-in policies.
     pub fn new(seed: u64, severity: Severity, lasting: Duration) -> Self {
         let policies = POLICIES.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
-        Self { seed: Seed(seed), severity, lasting, policies }
+        Self { seed: Seed(seed), severity, lasting, policies, attachments: BTreeMap::new() }
     }
 
-    /// What befalls machine and operator.
+    /// With one policy of somebody's own instead.
+    ///
+    /// # Errors
+    /// Every fault of it, a line each.
+    pub fn of_policy(self, source: &Source) -> Result<Self, Vec<String>> {
+        let settings = stage::settings(SETTINGS).map_err(|fault| vec![fault])?;
+        let checked = policy::check(source, &settings.policy_context());
+        match checked.policy {
+            Some(policy) if checked.faults.is_empty() => {
+                let policies = vec![(policy.fleet.to_string(), source.text.clone())];
+                Ok(Self { policies, attachments: source.attachments.clone(), ..self })
+            }
+            Some(_) | None => Err(checked.faults.iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    /// How much the market lies.
+    pub fn knobs(&self) -> Knobs {
+        Knobs::drawn(self.seed, self.severity)
+    }
+
+    /// What befalls the machine and its doors.
     pub fn turns(&self) -> Turns {
         Turns::drawn(self.seed, self.severity)
     }
@@ -149,11 +174,12 @@ impl Plot {
             let machines: Vec<Machine> = machines.into_iter().map(with_few_ports).collect();
             World::with_machines(self.seed.0, OPENING, options.clone(), &machines)
         };
-        let faults = Faults::new(self.seed.0, self.severity);
-        let mut market = Market::of_all_dialects(world(catalogue::of_size(machines)), faults, Some("k"), Some("t"));
+        let world_of_ours = world(catalogue::of_size(machines));
+        let mut market = Market::of_all_dialects(world_of_ours, Faults::none(), Some("k"), Some("t"));
         for (vendor, elsewhere) in &mut market.elsewhere {
             *elsewhere = world(catalogue::machines_of(*vendor));
         }
+        market.lie(self.seed, &self.knobs());
         market
     }
 
@@ -164,7 +190,7 @@ impl Plot {
     pub(super) async fn stage(&self) -> Result<Stage, String> {
         let policies: Vec<(&str, &str)> =
             self.policies.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        Stage::new(Scenery {
+        let mut stage = Stage::new(Scenery {
             clock: VirtualClock::patient(OPENING),
             market: self.market(),
             elsewhere: BTreeMap::new(),
@@ -173,7 +199,12 @@ impl Plot {
             policies: &policies,
             seed: self.seed,
         })
-        .await
+        .await?;
+        for (path, text) in &self.attachments {
+            stage.folder().attach(path, text);
+        }
+        stage.watch.balance_lag = Duration::from_secs(self.knobs().balance_lag_s);
+        Ok(stage)
     }
 }
 
@@ -184,7 +215,7 @@ fn with_few_ports(mut machine: Machine) -> Machine {
 
 macro_rules! turns {
     ($($(#[$meta:meta])* $name:ident: $mild:literal $hostile:literal,)+) => {
-        /// What befalls the daemon's machine and its operator: `_ppm` in a million of ticks, `_s` of time.
+        /// What befalls the daemon's machine, its doors and its owner's purse: `_ppm` in a million of ticks, `_s` of time.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Turns { $($(#[$meta])* pub $name: u64,)+ }
 
@@ -222,10 +253,8 @@ turns! {
     door_ppm: 1_000 20_000,
     /// How long.
     door_s_max: 300 3_600,
-    /// The operator moves a lever.
-    lever_ppm: 5_000 80_000,
-    /// The operator edits a policy.
-    edit_ppm: 2_000 40_000,
+    /// The operator, who finds an account nearly empty, pays in.
+    payment_ppm: 4_000 4_000,
 }
 
 fn drawn(dice: &mut Dice, severity: Severity, mild: u64, hostile: u64) -> u64 {

@@ -63,7 +63,8 @@ pub async fn rehearse(
 ) -> Result<Verdict, String> {
     let stage = plot.stage().await?;
     let began = stage.clock.now();
-    let (director, story, lived) = (Director::new(plot), Story::default(), Lived::default());
+    let director = Director::new(plot, &stage)?;
+    let (story, lived) = (Story::default(), Lived::default());
     let mut run = Run { plot, stage, director, story, began, lived, is_dark: false };
     let outcome = run.live(watch).await?;
     run.verdict(outcome)

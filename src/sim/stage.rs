@@ -13,7 +13,7 @@
 //! plug in between. The stage judges nothing by itself: what it finds is returned.
 
 use super::{
-    check::{self, Breach, Promise, Sighted, Watch},
+    check::{self, Breach, Promise, Sighted, WallClock, Watch},
     clock::VirtualClock,
     doors::{Doors, InProcess, Weather},
     folder::Folder,
@@ -43,8 +43,12 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::sync::mpsc::Receiver;
+
+/// A wall clock that is off by no more is right, as far as days are concerned.
+const WALL_OFF_MAX: Duration = Duration::from_secs(60);
 
 /// What a stage is set with.
 #[derive(Debug)]
@@ -241,6 +245,8 @@ impl Stage {
     /// What does not hold now, by the worlds' own truth, and what was found since it was last asked.
     pub fn breaches(&mut self) -> Vec<Breach> {
         let (status, sighted) = (self.status(), self.sighted());
+        let off = self.wall.off_by().unsigned_abs();
+        self.watch.wall_clock = if off <= WALL_OFF_MAX { WallClock::Right } else { WallClock::Wrong };
         let mut found = std::mem::take(&mut self.found);
         for (_, market) in self.markets() {
             let market = held(market);
@@ -341,7 +347,8 @@ impl Stage {
                     marketplace.api.vendor() == vendor && behind == market_name
                 };
                 let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
-                sighted.push(Sighted { world: format!("{market_name} {vendor:?}"), account, truth: world.truth() });
+                let world_name = format!("{market_name} {vendor:?}");
+                sighted.push(Sighted { world: world_name, vendor, account, truth: world.truth() });
             }
         }
         sighted

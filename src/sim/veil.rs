@@ -1,9 +1,15 @@
 //! The world as a faulty marketplace shows it.
 //!
-//! Some faults are not of the wire: a list that lacks things, a VM that shows up late, a deploy that is refused. They
-//! stand between the dialect's fake and the world, so that they work for every dialect.
+//! Some faults are not of the wire: a list that lacks things, a VM that shows up late or lingers, a deploy that is refused,
+//! a balance of some minutes ago. They stand between the dialect's fake and the world, so that they work for every dialect.
+//!
+//! A [`Veil`] is for one call; what must be remembered from call to call of a vendor's is in its [`Appearances`].
 
-use super::world::World;
+use super::{
+    lies::Fate,
+    twist::{Heard, Twist},
+    world::World,
+};
 use crate::{
     market::{Backend, Stop, WorldMonth, WorldOrder, WorldVm},
     model::{
@@ -33,15 +39,78 @@ impl Shown {
     }
 }
 
+/// So many accepted bids that soon expire are remembered.
+const QUOTES_MAX: usize = 100;
+
+/// What a vendor's answers show that is not so, or not yet, or no more.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Appearances {
+    /// New VMs and when lists show them.
+    pub late: BTreeMap<InstanceId, Timestamp>,
+    /// Deleted VMs as they were, and until when lists show them.
+    lingering: BTreeMap<InstanceId, (Timestamp, WorldVm)>,
+    /// Accepted bids, and until when they are good.
+    quotes: Vec<(Bid, Timestamp)>,
+    /// The balance that is shown, and when it was so.
+    wallet: Option<(Timestamp, (Usd, HourlyRate))>,
+}
+
 /// A world behind a veil, for one call.
 pub(super) struct Veil<'a> {
     pub world: &'a mut World,
-    /// New VMs and when lists show them.
-    pub late: &'a mut BTreeMap<InstanceId, Timestamp>,
+    pub appearances: &'a mut Appearances,
     pub shown: Shown,
     pub refuses: bool,
     /// A VM made now shows up so much later.
     pub delay: Option<Duration>,
+    /// What is odd about what this call does.
+    pub twists: &'a [Twist],
+    /// How old a balance may be that is shown.
+    pub balance_lag: Duration,
+}
+
+impl<'a> Veil<'a> {
+    /// One that hides nothing.
+    pub const fn lifted(world: &'a mut World, appearances: &'a mut Appearances) -> Self {
+        Self {
+            world,
+            appearances,
+            shown: Shown::All,
+            refuses: false,
+            delay: None,
+            twists: &[],
+            balance_lag: Duration::ZERO,
+        }
+    }
+
+    /// Makes a VM, with what is odd about that.
+    fn deploy_once(
+        &mut self,
+        order: WorldOrder,
+        deploy: fn(&mut World, WorldOrder) -> Result<WorldVm, Refusal>,
+    ) -> Result<WorldVm, Refusal> {
+        let vm = deploy(self.world, order)?;
+        let id = &vm.instance.id;
+        if let Some(delay) = self.delay {
+            self.appearances.late.insert(id.clone(), time::after(self.world.now(), delay));
+        }
+        for twist in self.twists {
+            match twist {
+                Twist::Stalled => self.world.stall(id),
+                Twist::Overbilled(by_ppm, after) => self.world.foretell(id, *after, Fate::Overbilled(*by_ppm)),
+                Twist::Doubled(_) | Twist::Lingering(_) | Twist::BriefQuote(_) => {}
+            }
+        }
+        // What befell it at once is in the answer already.
+        Ok(self.world.vm(id).unwrap_or(vm))
+    }
+
+    /// Whether this order rests on a bid that was accepted and is not good any more.
+    fn came_too_late(&self, order: &WorldOrder) -> bool {
+        let now = self.world.now();
+        let of_it = |bid: &Bid| bid.hostnode == order.hostnode && bid.shape == order.shape;
+        order.bid.is_some() && self.appearances.quotes.iter().any(|(bid, until)| of_it(bid) && *until <= now)
+    }
 }
 
 impl Backend for Veil<'_> {
@@ -55,9 +124,15 @@ impl Backend for Veil<'_> {
 
     fn vms(&mut self) -> Vec<WorldVm> {
         let now = self.world.now();
-        self.late.retain(|_, from| *from > now);
+        let Appearances { late, lingering, .. } = &mut *self.appearances;
+        late.retain(|_, from| *from > now);
+        lingering.retain(|_, (until, _)| *until > now);
         let mut vms = self.world.vms();
-        vms.retain(|vm| !self.late.contains_key(&vm.instance.id));
+        vms.retain(|vm| !late.contains_key(&vm.instance.id));
+        if !lingering.is_empty() {
+            vms.extend(lingering.values().map(|(_, vm)| vm.clone()));
+            vms.sort_by(|a, b| a.instance.id.cmp(&b.instance.id));
+        }
         self.shown.of(vms)
     }
 
@@ -66,11 +141,31 @@ impl Backend for Veil<'_> {
     }
 
     fn wallet(&mut self) -> (Usd, HourlyRate) {
-        self.world.wallet()
+        let now = self.world.now();
+        match self.appearances.wallet {
+            Some((at, shown)) if now < time::after(at, self.balance_lag) => shown,
+            Some(_) | None => {
+                let shown = self.world.wallet();
+                self.appearances.wallet = Some((now, shown));
+                shown
+            }
+        }
     }
 
     fn validate(&mut self, bid: &Bid) -> BidAnswer {
-        self.world.validate(bid)
+        let answer = self.world.validate(bid);
+        let quotes = &mut self.appearances.quotes;
+        if answer == BidAnswer::Accepted {
+            quotes.retain(|(other, _)| other.hostnode != bid.hostnode || other.shape != bid.shape);
+            let brief = self.twists.iter().find_map(|twist| match twist {
+                Twist::BriefQuote(lasting) => Some(*lasting),
+                Twist::Doubled(_) | Twist::Lingering(_) | Twist::Stalled | Twist::Overbilled(..) => None,
+            });
+            if let Some(lasting) = brief.filter(|_| quotes.len() < QUOTES_MAX) {
+                quotes.push((bid.clone(), time::after(self.world.now(), lasting)));
+            }
+        }
+        answer
     }
 
     fn rebid(&mut self, id: &InstanceId, price: HourlyRate) -> Result<BidAnswer, Refusal> {
@@ -84,11 +179,19 @@ impl Backend for Veil<'_> {
                 PriceType::OnDemand => Refusal::NoCapacity("somebody else was faster".to_owned()),
             });
         }
-        let vm = self.world.deploy(order)?;
-        if let Some(delay) = self.delay {
-            self.late.insert(vm.instance.id.clone(), time::after(self.world.now(), delay));
+        if self.came_too_late(&order) {
+            return Err(Refusal::BidTooLow("a higher bid is needed".to_owned()));
         }
-        Ok(vm)
+        let heard = self.twists.iter().find_map(|twist| match twist {
+            Twist::Doubled(heard) => Some(*heard),
+            Twist::Lingering(_) | Twist::Stalled | Twist::Overbilled(..) | Twist::BriefQuote(_) => None,
+        });
+        let Some(heard) = heard else { return self.deploy_once(order, World::deploy) };
+        let first = self.deploy_once(order.clone(), World::deploy)?;
+        match (heard, self.deploy_once(order, World::deploy_again)) {
+            (Heard::Second, Ok(second)) => Ok(second),
+            (Heard::First | Heard::Second, _) => Ok(first),
+        }
     }
 
     fn start(&mut self, id: &InstanceId) -> Result<(), Refusal> {
@@ -104,7 +207,19 @@ impl Backend for Veil<'_> {
     }
 
     fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal> {
-        self.world.terminate(id)
+        let shown = self.world.vm(id);
+        self.world.terminate(id)?;
+        for twist in self.twists {
+            match twist {
+                Twist::Lingering(lasting) => {
+                    let until = time::after(self.world.now(), *lasting);
+                    let shown = shown.clone().map(|shown| (id.clone(), (until, shown)));
+                    self.appearances.lingering.extend(shown);
+                }
+                Twist::Doubled(_) | Twist::Stalled | Twist::Overbilled(..) | Twist::BriefQuote(_) => {}
+            }
+        }
+        Ok(())
     }
 
     fn month(&mut self, year: i16, month: i8) -> WorldMonth {

@@ -1,6 +1,6 @@
 //! One VM of the account, and its whole history: the truth that tests and summaries ask for.
 
-use super::{books::Billed, host::Millis, wallet::Grains};
+use super::{books::Billed, host::Millis, lies::Hiding, wallet::Grains};
 use crate::model::{
     HostnodeId, HourlyRate, InstanceId, PriceType, Shape, Usd, VmName,
     offer::{Location, PriceRule, Rates},
@@ -43,6 +43,8 @@ pub enum Ended {
     HostDied,
     /// The account was empty.
     Bankrupt,
+    /// Its owner, who is somebody else, had done with it.
+    Left,
 }
 
 /// Who made a VM.
@@ -50,6 +52,8 @@ pub enum Ended {
 pub enum Origin {
     /// A deploy through the API.
     Api,
+    /// The marketplace made it a second time from a deploy that it had carried out already: nobody asked for it.
+    Doubled,
     /// It was there: put into the world by whoever set it up.
     Foreign,
 }
@@ -91,6 +95,12 @@ pub struct Vm {
     pub outbids: u32,
     /// When and why it ended.
     pub ended: Option<(Millis, Ended)>,
+    /// It is there and not shown.
+    pub hiding: Option<Hiding>,
+    /// So much more than what was agreed is billed for it, in parts per million.
+    pub surcharge_ppm: u64,
+    /// How often the API was asked to start, stop, change or delete it: of somebody else's, never.
+    pub touches: u32,
     /// When a starting one will be running.
     pub(super) ready_at: Millis,
     pub(super) spent: Grains,
@@ -112,15 +122,25 @@ impl Vm {
     }
 
     /// What is billed for it now: while its host is away only the disk.
-    pub(super) const fn billed(&self, host_is_up: bool) -> HourlyRate {
-        if self.holds() && host_is_up { self.agreed.total() } else { self.agreed.storage }
+    pub(super) fn billed(&self, host_is_up: bool) -> HourlyRate {
+        let asked = self.asked();
+        if self.holds() && host_is_up { asked.total() } else { asked.storage }
+    }
+
+    /// What the vendor says that it costs while it runs: what was agreed, and what was put on that.
+    pub fn asked(&self) -> Rates {
+        if self.surcharge_ppm == 0 {
+            return self.agreed;
+        }
+        let whole_ppm = self.surcharge_ppm.saturating_add(1_000_000);
+        Rates { compute: self.agreed.compute.share_ppm(whole_ppm), storage: self.agreed.storage.share_ppm(whole_ppm) }
     }
 
     /// Charges it for a time, and returns what it costs.
     pub(super) fn charge(&mut self, host_is_up: bool, millis: u64) -> Grains {
         let cost = Grains::cost(self.billed(host_is_up), millis);
         self.spent = self.spent.plus(cost);
-        self.spent_on_storage = self.spent_on_storage.plus(Grains::cost(self.agreed.storage, millis));
+        self.spent_on_storage = self.spent_on_storage.plus(Grains::cost(self.asked().storage, millis));
         if host_is_up && self.state == VmState::Running {
             self.running_ms = self.running_ms.saturating_add(millis);
             self.would_have_cost = self.would_have_cost.plus(Grains::cost(self.on_demand.total(), millis));

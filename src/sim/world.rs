@@ -16,6 +16,7 @@ use super::{
     catalogue,
     contest::{self, Contender},
     host::{Absence, Host, Millis, Rival, Temper, Usage},
+    lies::Lies,
     seed::{Dice, Seed},
     vm::{Ended, Vm, VmState},
     wallet::Grains,
@@ -69,6 +70,7 @@ pub struct World {
     pub(super) made: u64,
     pub(super) opening_balance: Usd,
     pub(super) books: Books,
+    pub(super) lies: Lies,
 }
 
 /// Somebody in a contest.
@@ -124,6 +126,7 @@ impl World {
             made: 0,
             opening_balance,
             books: Books::open(now, balance),
+            lies: Lies::none(),
         }
     }
 
@@ -174,6 +177,7 @@ impl World {
                 vm.state = VmState::Running;
             }
         }
+        self.come_true(now);
     }
 
     pub(super) fn lose_vms(&mut self, host: &HostnodeId) {
@@ -375,6 +379,15 @@ impl World {
     /// What the account holds.
     pub fn balance(&self) -> Usd {
         self.balance.usd()
+    }
+
+    /// Somebody else spends of the account, at most all that is left; says how much it was.
+    pub fn withdraw(&mut self, amount: Usd) -> Usd {
+        let taken = Grains::from_usd(amount.min(self.balance.usd().max(Usd::ZERO)));
+        self.balance = self.balance.minus(taken);
+        self.opening_balance = self.opening_balance.minus(taken.usd());
+        self.books.deposited = self.books.deposited.minus(taken);
+        taken.usd()
     }
 
     /// Puts money into the account.

@@ -7,12 +7,22 @@
 //! Limits are judged as the plan's own checker judges them: nothing may *raise* what is at or over its limit. An edit can put
 //! a fleet over its limit, and then it must only shrink.
 
+mod absence;
+mod mind;
+mod replays;
+#[cfg(test)]
+mod tests;
+
+pub use mind::think_again;
+pub use replays::replays;
+
 use crate::{
     engine::Status,
     ledger::{Period, fleet::Fleet},
     model::{
         AccountName, HourlyRate, InstanceId, Timestamp, Usd, VmName,
         name::{Namer, sequence_in},
+        reason::Teardown,
         time,
     },
     plan::{FleetState, Order, Situation},
@@ -60,7 +70,19 @@ labels! {
         World = "world",
         /// The daemon's own checker refuses none of its plans.
         OwnChecker = "own_checker",
-        /// Once faults stop, memory and worlds agree and every fleet has what it wants, unless the market or money forbid.
+        /// One situation, one plan.
+        Pure = "pure",
+        /// A fleet that has what it wants is left as it is.
+        Rest = "rest",
+        /// Nothing is torn down because a list lacks something.
+        Absence = "absence",
+        /// The journal comes to what the daemon remembers, and read twice to the same.
+        Replay = "replay",
+        /// A VM is moved only back to spot, once for each slot.
+        Moves = "moves",
+        /// Once faults stop, memory and worlds agree: one VM for each name, and none that is not known.
+        Agreement = "agreement",
+        /// Once faults stop, every fleet comes to have what it wants, unless the market or money forbid.
         Liveness = "liveness",
     }
 }
@@ -160,6 +182,8 @@ pub struct Watch {
     /// How old the balances may be that marketplaces show.
     pub balance_lag: Duration,
     seen: BTreeSet<(String, InstanceId)>,
+    /// Of those, who was there at the last look.
+    there: BTreeSet<(String, InstanceId)>,
     days: BTreeMap<AccountName, Day>,
     rates: BTreeMap<String, HourlyRate>,
     rate: HourlyRate,
@@ -195,8 +219,15 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 }
 
 impl Watch {
-    /// Looks at the worlds after a tick. `intended` says whether a name has a durable intent.
-    pub fn look(&mut self, status: &Status, sighted: &[Sighted], intended: impl Fn(&VmName) -> bool) -> Vec<Breach> {
+    /// Looks at the worlds after a tick. `intended` says whether a name has a durable intent, `why` for what reason, by the
+    /// journal, a VM was to be deleted.
+    pub fn look(
+        &mut self,
+        status: &Status,
+        sighted: &[Sighted],
+        intended: impl Fn(&VmName) -> bool,
+        why: impl Fn(&Vm) -> Option<Teardown>,
+    ) -> Vec<Breach> {
         let mut found = Found::default();
         for name in doubled(sighted) {
             found.unless(false, Promise::OneVmPerName, || format!("{name} was deployed twice"));
@@ -241,8 +272,10 @@ impl Watch {
             }
         }
         self.budgets(&mut found, situation, sighted);
+        found.0.extend(absence::deleted(status, sighted, &self.there, &self.out_of_sight, why));
         self.looked_at = sighted.iter().map(|one| one.truth.at).max();
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
+        self.there = sighted.iter().flat_map(|one| one.truth.alive().map(move |vm| key(one, vm))).collect();
         self.seen = sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))).collect();
         found.0
     }

@@ -25,6 +25,8 @@ use std::{ops::ControlFlow, time::Duration};
 
 /// How often whoever watches is told, in ticks.
 const TOLD_EVERY: u64 = 50;
+/// The mind is asked to think again so often, in ticks.
+const THOUGHT_AGAIN_EVERY: u64 = 32;
 /// In the calm at the end, at least so many ticks: what was made in the storm must have come out of hiding.
 const CALM_TICKS_MIN: u64 = 40;
 /// By then everything must have come right: the late window, and what a machine that failed is left alone for.
@@ -126,7 +128,14 @@ impl Run<'_> {
         for line in told(&status) {
             self.tell(&line);
         }
-        let breaches = self.stage.breaches();
+        let mut breaches = self.stage.breaches();
+        if self.stage.ticks().is_multiple_of(THOUGHT_AGAIN_EVERY) {
+            breaches.extend(self.stage.second_thoughts());
+        }
+        // All of a journal that grows is read: at each doubling.
+        if self.stage.ticks().is_power_of_two() {
+            breaches.extend(self.stage.replays().await);
+        }
         if breaches.is_empty() { None } else { Some(self.broken(breaches)) }
     }
 
@@ -146,13 +155,16 @@ impl Run<'_> {
             if let Some(broken) = self.step().await {
                 return Ok(broken);
             }
-            lacking = self.stage.disagreement().or_else(|| unserved(&self.stage.status()));
+            let disagreement = self.stage.disagreement().map(|detail| Breach { promise: Promise::Agreement, detail });
+            let unserved = || Some(Breach { promise: Promise::Liveness, detail: unserved(&self.stage.status())? });
+            lacking = disagreement.or_else(unserved);
             if tick >= CALM_TICKS_MIN && lacking.is_none() {
-                return Ok(Outcome::Kept);
+                let mut breaches = self.stage.replays().await;
+                breaches.extend(self.stage.second_thoughts());
+                return Ok(if breaches.is_empty() { Outcome::Kept } else { self.broken(breaches) });
             }
         }
-        let detail = lacking.unwrap_or_else(|| "it never came to rest".to_owned());
-        Ok(self.broken(vec![Breach { promise: Promise::Liveness, detail }]))
+        Ok(self.broken(lacking.into_iter().collect()))
     }
 
     fn verdict(self, outcome: Outcome) -> Result<Verdict, String> {
@@ -221,5 +233,33 @@ const fn is_the_markets(reason: Blocked) -> bool {
         | Blocked::InDoubt
         | Blocked::PolicyInvalid
         | Blocked::HeldEdit => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Severity;
+
+    #[tokio::test]
+    async fn a_fleet_that_has_nothing_for_no_reason_but_us_is_not_served() {
+        let plot = Plot::new(1, Severity::None, Duration::from_secs(600));
+        let mut stage = plot.stage().await.unwrap();
+        assert!(unserved(&stage.status()).is_some(), "nothing was looked at yet");
+        for _ in 0..16 {
+            stage.tick().await;
+        }
+        let mut status = (*stage.status()).clone();
+        assert_eq!(unserved(&status), None);
+        let report = status.plan.as_mut().unwrap().report.get_mut(&"train".parse::<FleetName>().unwrap()).unwrap();
+        (report.running_gpus, report.blocked) = (0, Vec::new());
+        assert!(unserved(&status).is_some_and(|told| told.starts_with("train lacks 6 of 6 GPUs")));
+    }
+
+    #[tokio::test]
+    async fn whoever_watches_may_break_a_run_off() {
+        let plot = Plot::new(1, Severity::None, Duration::from_secs(86_400));
+        let verdict = rehearse(&plot, &mut |_| ControlFlow::Break(())).await.unwrap();
+        assert_eq!((verdict.outcome.clone(), verdict.lived.ticks), (Outcome::BrokenOff, TOLD_EVERY));
     }
 }

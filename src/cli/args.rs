@@ -6,6 +6,7 @@
 use crate::{
     admin,
     model::{FleetName, GpuModel, HostnodeId, MarketplaceName},
+    sim::Severity,
 };
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -81,6 +82,17 @@ pub enum FaultLevel {
     Mild,
     /// Often, and in all the ways that are known.
     Hostile,
+}
+
+impl FaultLevel {
+    /// The simulator's word for it.
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::None => Severity::None,
+            Self::Mild => Severity::Mild,
+            Self::Hostile => Severity::Hostile,
+        }
+    }
 }
 
 /// What to do.

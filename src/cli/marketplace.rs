@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    args::{FaultLevel, MarketplaceArguments},
+    args::MarketplaceArguments,
     failure::{Ending, Failure},
     say::say,
     signals,
@@ -11,7 +11,7 @@ use crate::{
     io::clock::{Clock, SystemClock},
     model::Usd,
     settings::Api,
-    sim::{Faults, Knobs, Market, Seed, Severity, World, WorldOptions, serve::serve},
+    sim::{Faults, Knobs, Market, Seed, World, WorldOptions, serve::serve},
 };
 use std::{
     io::Write,
@@ -22,14 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 /// What the account of a simulated marketplace holds at its opening.
 const OPENING_BALANCE: Usd = Usd::from_micros(1_000_000_000);
-
-const fn severity(level: FaultLevel) -> Severity {
-    match level {
-        FaultLevel::None => Severity::None,
-        FaultLevel::Mild => Severity::Mild,
-        FaultLevel::Hostile => Severity::Hostile,
-    }
-}
 
 /// The marketplace that the arguments describe, as it opens now.
 fn market(arguments: &MarketplaceArguments, knobs: &Knobs, clock: &dyn Clock) -> Market {
@@ -49,7 +41,7 @@ fn market(arguments: &MarketplaceArguments, knobs: &Knobs, clock: &dyn Clock) ->
 pub fn marketplace(context: &Context, arguments: &MarketplaceArguments) -> Result<Ending, Failure> {
     context.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::faster(arguments.speed));
-        let knobs = Knobs::drawn(Seed(arguments.seed), severity(arguments.faults));
+        let knobs = Knobs::drawn(Seed(arguments.seed), arguments.faults.severity());
         let market = Arc::new(Mutex::new(market(arguments, &knobs, clock.as_ref())));
         let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
             let line = format!("cannot listen on {}; free it, or say another address with --listen", arguments.listen);

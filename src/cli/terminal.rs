@@ -204,11 +204,11 @@ impl Terminal {
         Progress { bar }
     }
 
-    /// Shows how many of so many are done, on a terminal; gone when dropped.
-    pub fn progress_of(&self, doing: &'static str, all: usize) -> Progress {
+    /// Shows how much of so much is done, on a terminal; gone when dropped.
+    pub fn bar(&self, doing: &'static str, of: u64) -> Progress {
         let bar = self.progress.then(|| {
-            let bar = ProgressBar::new(all as u64).with_message(doing);
-            if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}") {
+            let bar = ProgressBar::new(of).with_message(doing);
+            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {elapsed}, {eta} to go") {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -307,6 +307,13 @@ impl Progress {
     pub fn done(&self) {
         if let Some(bar) = &self.bar {
             bar.inc(1);
+        }
+    }
+
+    /// So much is done.
+    pub fn reached(&self, done: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
         }
     }
 }

@@ -268,6 +268,11 @@ impl Engine {
         self.settings_in_force.subscribe()
     }
 
+    /// Journal and ledger, for whoever holds the one against the other.
+    pub fn journal(&self) -> Arc<Mutex<Journal>> {
+        Arc::clone(&self.book)
+    }
+
     /// `Observe` when it is over every policy's own.
     fn mode(&self) -> Mode {
         match self.role {

@@ -7,13 +7,27 @@
 //! Limits are judged as the plan's own checker judges them: nothing may *raise* what is at or over its limit. An edit can put
 //! a fleet over its limit, and then it must only shrink.
 
+mod absence;
+mod mind;
+mod replays;
+#[cfg(test)]
+mod tests;
+
+pub use mind::think_again;
+pub use replays::replays;
+
 use crate::{
     engine::Status,
     ledger::{Period, fleet::Fleet},
-    model::{AccountName, HourlyRate, InstanceId, Timestamp, Usd, VmName},
+    model::{
+        AccountName, HourlyRate, InstanceId, Timestamp, Usd, VmName,
+        name::{Namer, sequence_in},
+        reason::Teardown,
+        time,
+    },
     plan::{FleetState, Order, Situation},
-    settings::BalanceRule,
-    sim::{Ended, Origin, Truth, Vm, VmState, World},
+    settings::{BalanceRule, Vendor},
+    sim::{Ended, Hiding, Origin, Truth, Vm, VmState, World},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +37,8 @@ use std::{
 
 /// A tick's calls take no longer than this; so much burns between a deploy and our look at the balance.
 const TICK_AT_MOST: Duration = Duration::from_secs(180);
+/// Nothing is rented on a balance older than this (CONTRACT, reasons: `balance_unknown`).
+const BALANCE_AGE_MAX: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 labels! {
@@ -54,6 +70,20 @@ labels! {
         World = "world",
         /// The daemon's own checker refuses none of its plans.
         OwnChecker = "own_checker",
+        /// One situation, one plan.
+        Pure = "pure",
+        /// A fleet that has what it wants is left as it is.
+        Rest = "rest",
+        /// Nothing is torn down because a list lacks something.
+        Absence = "absence",
+        /// The journal comes to what the daemon remembers, and read twice to the same.
+        Replay = "replay",
+        /// A VM is moved only back to spot, once for each slot.
+        Moves = "moves",
+        /// Once faults stop, memory and worlds agree: one VM for each name, and none that is not known.
+        Agreement = "agreement",
+        /// Once faults stop, every fleet comes to have what it wants, unless the market or money forbid.
+        Liveness = "liveness",
     }
 }
 
@@ -89,6 +119,8 @@ impl Found {
 pub struct Sighted {
     /// Whose market, which vendor: ids are unique only within one.
     pub world: String,
+    /// Which vendor's.
+    pub vendor: Vendor,
     /// Who pays there; `None` where no marketplace of the settings leads.
     pub account: Option<AccountName>,
     /// Its whole story.
@@ -107,7 +139,7 @@ fn alive(sighted: &[Sighted]) -> impl Iterator<Item = &Vm> {
 /// What was paid for VMs of ours, by account.
 fn spent(sighted: &[Sighted]) -> BTreeMap<AccountName, Usd> {
     let mut spent: BTreeMap<AccountName, Usd> = BTreeMap::new();
-    for Sighted { account, truth, world: _ } in sighted {
+    for Sighted { account, truth, world: _, vendor: _ } in sighted {
         let Some(account) = account else { continue };
         let sum = spent.entry(account.clone()).or_default();
         *sum = sum.plus(truth.spent_on_api_vms);
@@ -123,6 +155,18 @@ struct Day {
     before: Usd,
     /// The highest budget that was in force on it, if there was one at every look.
     budget: Option<Usd>,
+    /// All of it the wall clock was right, and nothing was billed beyond what was agreed: nobody keeps to a budget else.
+    is_judged: bool,
+}
+
+/// Whether the wall clock of the daemon's machine shows about what it should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WallClock {
+    /// It does, to within a minute.
+    #[default]
+    Right,
+    /// It does not.
+    Wrong,
 }
 
 /// What was seen at the last look, and what whoever watches lets pass.
@@ -130,13 +174,25 @@ struct Day {
 pub struct Watch {
     /// VMs of others that the operator had deleted or adopted.
     pub operators_own: BTreeSet<InstanceId>,
-    /// VMs that stayed out of sight for longer than the late window: nothing is promised about those.
+    /// VMs that stayed out of sight for longer than the late window, or whose marketplace said that they are gone: nothing is
+    /// promised about those.
     pub out_of_sight: BTreeSet<InstanceId>,
+    /// As it was since the last look. Budgets are of days, and a day is what the wall clock says.
+    pub wall_clock: WallClock,
+    /// How old the balances may be that marketplaces show.
+    pub balance_lag: Duration,
     seen: BTreeSet<(String, InstanceId)>,
+    /// Of those, who was there at the last look.
+    there: BTreeSet<(String, InstanceId)>,
     days: BTreeMap<AccountName, Day>,
     rates: BTreeMap<String, HourlyRate>,
     rate: HourlyRate,
     gpus: BTreeMap<String, u32>,
+    /// As it was at the last look: what has a lower number was sent before.
+    namer: Option<Namer>,
+    /// What each world's account was given, and when somebody else last took of it.
+    given: BTreeMap<String, (Usd, Option<Timestamp>)>,
+    looked_at: Option<Timestamp>,
 }
 
 /// All that a VM may cost: an outbid one may come back.
@@ -163,8 +219,15 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 }
 
 impl Watch {
-    /// Looks at the worlds after a tick. `intended` says whether a name has a durable intent.
-    pub fn look(&mut self, status: &Status, sighted: &[Sighted], intended: impl Fn(&VmName) -> bool) -> Vec<Breach> {
+    /// Looks at the worlds after a tick. `intended` says whether a name has a durable intent, `why` for what reason, by the
+    /// journal, a VM was to be deleted.
+    pub fn look(
+        &mut self,
+        status: &Status,
+        sighted: &[Sighted],
+        intended: impl Fn(&VmName) -> bool,
+        why: impl Fn(&Vm) -> Option<Teardown>,
+    ) -> Vec<Breach> {
         let mut found = Found::default();
         for name in doubled(sighted) {
             found.unless(false, Promise::OneVmPerName, || format!("{name} was deployed twice"));
@@ -184,7 +247,16 @@ impl Watch {
                 format!("{} ({}) was made, and the journal knows no intent", vm.name, vm.id)
             });
         }
+        self.excuse(sighted);
         let Some(situation) = &status.situation else { return found.0 };
+        // What was sent before and has its effect only now is not rented now.
+        let sent_before = |vm: &&Vm| {
+            let Some(Namer { epoch, next_sequence, .. }) = &self.namer else { return false };
+            sequence_in(epoch, &vm.name).is_some_and(|sequence| sequence < *next_sequence)
+        };
+        let new: Vec<Vec<&Vm>> =
+            new.into_iter().map(|new| new.into_iter().filter(|vm| !sent_before(vm)).collect()).collect();
+        self.namer = Some(situation.namer.clone());
         self.fleets(&mut found, status, situation, sighted, &new.concat());
         let ours = alive(sighted).filter(|vm| vm.origin == Origin::Api && fleet_of(status, vm).is_some());
         let all: HourlyRate = ours.map(rate).sum();
@@ -195,12 +267,51 @@ impl Watch {
         }
         self.rate = all;
         for (one, new) in sighted.iter().zip(&new) {
-            floor(&mut found, status, situation, one, new);
+            if !self.was_robbed(one) {
+                floor(&mut found, status, situation, one, new, self.blind_for(one));
+            }
         }
         self.budgets(&mut found, situation, sighted);
+        found.0.extend(absence::deleted(status, sighted, &self.there, &self.out_of_sight, why));
+        self.looked_at = sighted.iter().map(|one| one.truth.at).max();
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
+        self.there = sighted.iter().flat_map(|one| one.truth.alive().map(move |vm| key(one, vm))).collect();
         self.seen = sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))).collect();
         found.0
+    }
+
+    /// VMs of which their marketplace says, or cannot but let believe, that they are gone.
+    fn excuse(&mut self, sighted: &[Sighted]) {
+        for one in sighted {
+            let by_id = match one.vendor {
+                Vendor::Tensordock | Vendor::Trace => true,
+                Vendor::Vectordash => false,
+            };
+            let denied = |vm: &&Vm| match vm.hiding {
+                Some(Hiding::Altogether) => true,
+                Some(Hiding::InLists) => !by_id,
+                None => false,
+            };
+            self.out_of_sight.extend(one.truth.alive().filter(denied).map(|vm| vm.id.clone()));
+        }
+    }
+
+    /// What is known of a world's balance may be so old: what burnt meanwhile nobody could know.
+    fn blind_for(&self, one: &Sighted) -> Duration {
+        let since = self.looked_at.map_or(Duration::ZERO, |looked_at| time::elapsed(looked_at, one.truth.at));
+        since.max(TICK_AT_MOST).saturating_add(self.balance_lag)
+    }
+
+    /// Whether somebody else took of the account, and no balance that was read since need show it.
+    fn was_robbed(&mut self, one: &Sighted) -> bool {
+        let Sighted { world, truth, .. } = one;
+        let (given, robbed_at) = self.given.entry(world.clone()).or_insert((truth.opening_balance, None));
+        if truth.opening_balance < *given {
+            *robbed_at = Some(truth.at);
+        }
+        *given = truth.opening_balance;
+        let shown_by = self.balance_lag.saturating_add(BALANCE_AGE_MAX).saturating_add(TICK_AT_MOST);
+        robbed_at.is_some_and(|robbed_at| time::elapsed(robbed_at, truth.at) < shown_by)
     }
 
     /// Midnight, to the moment: what was spent until now is the old day's.
@@ -209,7 +320,7 @@ impl Watch {
         for (account, spent) in spent(sighted) {
             if let Some(day) = self.days.get_mut(&account) {
                 within_budget(&mut found, &account, *day, spent);
-                *day = Day { began: at, before: spent, budget: day.budget };
+                *day = Day { began: at, before: spent, budget: day.budget, is_judged: true };
             }
         }
         found.0
@@ -218,14 +329,19 @@ impl Watch {
     /// On no UTC day is more spent on an account than the highest budget that was in force on it. Where midnight fell into a
     /// tick, what was spent between it and this look is let pass.
     fn budgets(&mut self, found: &mut Found, situation: &Situation, sighted: &[Sighted]) {
-        let began = Period::Day.began(situation.now);
         for (account, spent) in spent(sighted) {
+            let here = || sighted.iter().filter(|one| one.account.as_ref() == Some(&account));
+            let Some(at) = here().map(|one| one.truth.at).max() else { continue };
+            let began = Period::Day.began(at);
             let budget = situation.limits.account(&account).max_spend_per_day;
-            let first = Day { began, before: if self.seen.is_empty() { Usd::ZERO } else { spent }, budget };
+            let before = if self.seen.is_empty() { Usd::ZERO } else { spent };
+            let first = Day { began, before, budget, is_judged: true };
             let day = self.days.entry(account.clone()).or_insert(first);
             if day.began < began {
-                *day = Day { began, before: spent, budget };
+                *day = Day { began, before: spent, budget, is_judged: true };
             }
+            let is_overbilled = here().any(|one| one.truth.alive().any(|vm| vm.surcharge_ppm > 0));
+            day.is_judged &= self.wall_clock == WallClock::Right && !is_overbilled;
             day.budget = day.budget.zip(budget).map(|(earlier, now)| earlier.max(now));
             within_budget(found, &account, *day, spent);
         }
@@ -233,9 +349,8 @@ impl Watch {
 
     fn touch_nobody_else(&self, found: &mut Found, sighted: &[Sighted]) {
         for vm in all_vms(sighted).filter(|vm| vm.origin == Origin::Foreign && !self.operators_own.contains(&vm.id)) {
-            let deleted = vm.ended.is_some_and(|(_, why)| why == Ended::Deleted);
-            let stopped = matches!(vm.state, VmState::StoppedKept | VmState::StoppedReleased);
-            found.unless(!deleted && !stopped, Promise::NobodyElses, || {
+            let is_deleted = vm.ended.is_some_and(|(_, why)| why == Ended::Deleted);
+            found.unless(!is_deleted && vm.touches == 0, Promise::NobodyElses, || {
                 format!("{} ({}) is somebody else's and was touched", vm.name, vm.id)
             });
         }
@@ -307,15 +422,22 @@ fn doubled(sighted: &[Sighted]) -> Vec<&VmName> {
 
 fn within_budget(found: &mut Found, account: &AccountName, day: Day, spent: Usd) {
     let (today, budget) = (spent.minus(day.before), day.budget);
-    found.unless(budget.is_none_or(|budget| today <= budget), Promise::Budget, || {
+    found.unless(!day.is_judged || budget.is_none_or(|budget| today <= budget), Promise::Budget, || {
         format!("{account} spent {today} of {} today", budget.unwrap_or_default())
     });
 }
 
 /// What was deployed leaves the account its floor, and the greater of the runway and an hour above it. Where nobody can read
 /// the balance there is no floor.
-fn floor(found: &mut Found, status: &Status, situation: &Situation, sighted: &Sighted, new: &[&Vm]) {
-    let Sighted { world, account, truth } = sighted;
+fn floor(
+    found: &mut Found,
+    status: &Status,
+    situation: &Situation,
+    sighted: &Sighted,
+    new: &[&Vm],
+    blind_for: Duration,
+) {
+    let Sighted { world, account, truth, vendor: _ } = sighted;
     let Some(account) = account else {
         return found.unless(new.is_empty(), Promise::NobodyElses, || {
             format!("{} VMs were made in {world}, where no marketplace leads", new.len())
@@ -336,7 +458,7 @@ fn floor(found: &mut Found, status: &Status, situation: &Situation, sighted: &Si
         return;
     };
     let balance = truth.balance.minus(floor);
-    let burnt = truth.hourly_cost.cost(TICK_AT_MOST);
+    let burnt = truth.hourly_cost.cost(blind_for);
     let needed = truth.hourly_cost.cost(span);
     found.unless(balance.plus(burnt) >= needed, Promise::Floor, || {
         format!("{balance} above the floor do not pay {needed}")
@@ -347,16 +469,27 @@ fn floor(found: &mut Found, status: &Status, situation: &Situation, sighted: &Si
 pub fn disagreement(status: &Status, sighted: &[Sighted]) -> Option<String> {
     let situation = status.situation.as_ref()?;
     for (name, state) in &situation.fleets {
-        let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
-        let there: BTreeMap<String, String> = alive(sighted)
-            .filter(of_fleet)
-            .map(|vm| (vm.name.to_string(), format!("{} {} {}", vm.id, vm.shape.gpus, rate(vm))))
+        // A stray that the operator adopted is the fleet's, though nobody of ours made it.
+        let is_adopted = |vm: &Vm| {
+            let member = state.fleet.members.get(&vm.name);
+            vm.origin == Origin::Foreign && member.is_some_and(|member| member.id.as_ref() == Some(&vm.id))
+        };
+        let is_named_so = |vm: &Vm| vm.origin != Origin::Foreign && fleet_of(status, vm) == Some(name.as_str());
+        // What a marketplace bills beyond what was agreed is no disagreement about what is there.
+        let known: BTreeMap<String, (u32, HourlyRate)> = (state.fleet.members.values())
+            .map(|member| {
+                let id = member.id.as_ref().map(ToString::to_string).unwrap_or_default();
+                (format!("{} ({id})", member.name), (member.shape.gpus, member.committed()))
+            })
             .collect();
-        let members = state.fleet.members.values().map(|member| {
-            let id = member.id.as_ref().map(ToString::to_string).unwrap_or_default();
-            (member.name.to_string(), format!("{id} {} {}", member.shape.gpus, member.committed()))
-        });
-        let known: BTreeMap<String, String> = members.collect();
+        let there: BTreeMap<String, (u32, HourlyRate)> = alive(sighted)
+            .filter(|vm| is_named_so(vm) || is_adopted(vm))
+            .map(|vm| {
+                let key = format!("{} ({})", vm.name, vm.id);
+                let counted = known.get(&key).filter(|_| vm.surcharge_ppm > 0).map(|(_, committed)| *committed);
+                (key, (vm.shape.gpus, counted.unwrap_or_else(|| rate(vm))))
+            })
+            .collect();
         if known != there {
             return Some(format!("{name} remembers {known:?}, and there are {there:?}"));
         }

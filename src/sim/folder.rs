@@ -60,7 +60,8 @@ impl Files for Folder {
     }
 
     fn policies(&self, folder: &Path) -> Result<Vec<PathBuf>, String> {
-        Ok(self.files().keys().filter(|path| path.starts_with(folder)).cloned().collect())
+        let is_policy = |path: &&PathBuf| path.starts_with(folder) && path.extension().is_some_and(|end| end == "toml");
+        Ok(self.files().keys().filter(is_policy).cloned().collect())
     }
 }
 
@@ -72,6 +73,7 @@ mod tests {
     fn what_was_written_is_listed_and_read_until_it_is_removed() {
         let folder = Folder::of([("train", "a")]);
         folder.write("serve", "b");
+        folder.attach("key.pub", "c");
         let listed = folder.policies(Path::new(POLICIES)).unwrap();
         assert_eq!(listed, [file("serve"), file("train")]);
         assert_eq!(folder.read(&file("train")), Ok("a".to_owned()));

@@ -13,13 +13,14 @@
 //! plug in between. The stage judges nothing by itself: what it finds is returned.
 
 use super::{
-    check::{self, Breach, Promise, Sighted, Watch},
+    check::{self, Breach, Promise, Sighted, WallClock, Watch},
     clock::VirtualClock,
     doors::{Doors, InProcess, Weather},
     folder::Folder,
     marketplace::Market,
     power::{Disk, Power, SeededEntropy},
     seed::Seed,
+    vm::Vm,
     wall::Wall,
 };
 use crate::{
@@ -32,21 +33,28 @@ use crate::{
         files::Files,
         store::{Query, Store},
     },
-    ledger::{Journal, Period},
+    ledger::{Journal, Period, Record},
     market::{
         self,
         client::{Client, Pacer, Unobserved},
     },
     metrics::Metrics,
-    model::{AccountName, MarketplaceName, VmName},
+    model::{AccountName, MarketplaceName, VmName, reason::Teardown},
     settings::{self, MarketplaceSettings, Settings, Vendor},
 };
 use std::{
     collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::sync::mpsc::Receiver;
+
+/// A wall clock that is off by no more is right, as far as days are concerned.
+const WALL_OFF_MAX: Duration = Duration::from_secs(60);
+
+/// Deletes of one name that are looked at, the newest.
+const DELETES_MAX: usize = 20;
 
 /// What a stage is set with.
 #[derive(Debug)]
@@ -266,16 +274,31 @@ impl Stage {
     /// What does not hold now, by the worlds' own truth, and what was found since it was last asked.
     pub fn breaches(&mut self) -> Vec<Breach> {
         let (status, sighted) = (self.status(), self.sighted());
+        let off = self.wall.off_by().unsigned_abs();
+        self.watch.wall_clock = if off <= WALL_OFF_MAX { WallClock::Right } else { WallClock::Wrong };
         let mut found = std::mem::take(&mut self.found);
         for (_, market) in self.markets() {
             let market = held(market);
             market.elsewhere.values().chain([&market.world]).for_each(|world| found.extend(check::impossible(world)));
         }
         let disk = Arc::clone(&self.disk);
-        found.extend(self.watch.look(&status, &sighted, |name| is_intended(&disk, name)));
+        found.extend(self.watch.look(&status, &sighted, |name| is_intended(&disk, name), |vm| reason_of(&disk, vm)));
         let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
         found.extend(refused.map(|trouble| Breach { promise: Promise::OwnChecker, detail: trouble.clone() }));
         found
+    }
+
+    /// What does not hold of the mind, which plans the newest situation anew. Dear to ask: whoever directs says when.
+    pub fn second_thoughts(&self) -> Vec<Breach> {
+        self.status().situation.iter().flat_map(check::think_again).collect()
+    }
+
+    /// What does not hold of the journal, all of which is read. Dearer still.
+    pub async fn replays(&self) -> Vec<Breach> {
+        let journal = self.daemon.engine.journal();
+        // A disk whose power went does not answer; what is on it does.
+        let disk = self.disk.reopened(Power::default());
+        check::replays(&disk, journal.lock().await.ledger())
     }
 
     /// Where memory and world differ, or what is still in doubt; `None` when all is settled.
@@ -366,7 +389,8 @@ impl Stage {
                     marketplace.api.vendor() == vendor && behind == market_name
                 };
                 let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
-                sighted.push(Sighted { world: format!("{market_name} {vendor:?}"), account, truth: world.truth() });
+                let world_name = format!("{market_name} {vendor:?}");
+                sighted.push(Sighted { world: world_name, vendor, account, truth: world.truth() });
             }
         }
         sighted
@@ -379,6 +403,17 @@ fn is_intended(disk: &Disk, name: &VmName) -> bool {
     let query = Query { kinds, subject: Some(name.to_string()), ..Query::default() };
     // A disk whose power went does not answer; what is on it does.
     disk.reopened(Power::default()).search(&query, 1).is_ok_and(|rows| !rows.is_empty())
+}
+
+/// For what reason the journal on disk says that a VM was to be deleted, the newest first.
+fn reason_of(disk: &Disk, vm: &Vm) -> Option<Teardown> {
+    let query =
+        Query { kinds: vec!["delete_intended".to_owned()], subject: Some(vm.name.to_string()), ..Query::default() };
+    let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).ok()?;
+    rows.iter().find_map(|row| match Record::decode(&row.body).ok()? {
+        Record::DeleteIntended { id, reason, .. } if id == vm.id => Some(reason),
+        _ => None,
+    })
 }
 
 /// What a daemon is made of.

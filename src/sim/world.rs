@@ -376,6 +376,11 @@ impl World {
         }
     }
 
+    /// What the account holds.
+    pub fn balance(&self) -> Usd {
+        self.balance.usd()
+    }
+
     /// Somebody else spends of the account, at most all that is left; says how much it was.
     pub fn withdraw(&mut self, amount: Usd) -> Usd {
         let taken = Grains::from_usd(amount.min(self.balance.usd().max(Usd::ZERO)));

@@ -190,7 +190,7 @@ pub fn trace(context: &Context, path: &Path, arguments: &SimulateArguments) -> R
         }
         say!("");
     }
-    let progress = context.terminal.progress_of("playing", markets.len());
+    let progress = context.terminal.bar("playing", markets.len() as u64);
     let play = |market: &Arc<Market>| -> Result<(Metrics, Kept), Failure> {
         let mut ours = ours(arguments, market, rules)?;
         let mut kept = Kept {

@@ -104,7 +104,7 @@ pub fn suite(context: &Context, folder: &Path, arguments: &SimulateArguments) ->
     let of_each: Vec<Job> = [Job::Bound].into_iter().chain(players.iter().copied().map(Job::Play)).collect();
     let jobs: Vec<(&Arc<Market>, Job)> =
         markets.iter().flat_map(|market| of_each.iter().map(move |job| (market, *job))).collect();
-    let progress = context.terminal.progress_of("playing", jobs.len());
+    let progress = context.terminal.bar("playing", jobs.len() as u64);
     let work = |at: usize| -> Result<Outcome, Failure> {
         let (market, job) = jobs[at];
         match job {

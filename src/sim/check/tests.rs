@@ -1,0 +1,54 @@
+//! A stage on which all is well, to be tampered with.
+
+use super::*;
+use crate::sim::{Plot, Severity, Stage};
+
+/// The built-in fleets, on a market that does not lie and has given them what there is.
+pub(super) async fn settled() -> Stage {
+    let mut stage = Plot::new(1, Severity::None, HOUR).stage().await.unwrap();
+    for _ in 0..16 {
+        stage.tick().await;
+        assert_eq!(stage.breaches(), []);
+    }
+    stage
+}
+
+#[tokio::test]
+async fn memory_and_world_differ_where_a_vm_has_a_double() {
+    let stage = settled().await;
+    assert_eq!(stage.disagreement(), None);
+    let (status, mut sighted) = (stage.status(), stage.sighted());
+    let vms = &mut sighted.iter_mut().find(|one| !one.truth.vms.is_empty()).unwrap().truth.vms;
+    let mut double = vms.iter().find(|vm| vm.ended.is_none()).unwrap().clone();
+    (double.id, double.origin) = ("a-double".parse().unwrap(), Origin::Doubled);
+    vms.push(double);
+    assert!(disagreement(&status, &sighted).is_some_and(|told| told.contains("a-double")));
+}
+
+#[test]
+fn a_day_on_which_the_wall_clock_was_wrong_is_not_judged() {
+    let account: AccountName = "vectordash".parse().unwrap();
+    let found = |is_judged| {
+        let mut found = Found::default();
+        let budget = Some(Usd::from_micros(1));
+        let day = Day { began: Timestamp::UNIX_EPOCH, before: Usd::ZERO, budget, is_judged };
+        within_budget(&mut found, &account, day, Usd::from_micros(2));
+        found.0.len()
+    };
+    assert_eq!((found(true), found(false)), (1, 0));
+}
+
+#[tokio::test]
+async fn a_day_is_judged_until_the_wall_clock_is_off_by_more_than_a_minute() {
+    let mut stage = settled().await;
+    let judged = |stage: &Stage| stage.watch.days.values().all(|day| day.is_judged);
+    assert!(judged(&stage));
+    stage.wall.step(jiff::SignedDuration::from_secs(50));
+    stage.tick().await;
+    stage.breaches();
+    assert!(judged(&stage));
+    stage.wall.step(jiff::SignedDuration::from_secs(20));
+    stage.tick().await;
+    stage.breaches();
+    assert!(!judged(&stage));
+}

@@ -181,6 +181,8 @@ pub struct Watch {
     pub wall_clock: WallClock,
     /// How old the balances may be that marketplaces show.
     pub balance_lag: Duration,
+    /// VMs whose deploys were sent long before they arrived: whoever counts them now did not rent them now.
+    pub belated: BTreeSet<(String, InstanceId)>,
     seen: BTreeSet<(String, InstanceId)>,
     /// Of those, who was there at the last look.
     there: BTreeSet<(String, InstanceId)>,
@@ -250,12 +252,16 @@ impl Watch {
         self.excuse(sighted);
         let Some(situation) = &status.situation else { return found.0 };
         // What was sent before and has its effect only now is not rented now.
-        let sent_before = |vm: &&Vm| {
+        let sent_before = |vm: &Vm| {
             let Some(Namer { epoch, next_sequence, .. }) = &self.namer else { return false };
             sequence_in(epoch, &vm.name).is_some_and(|sequence| sequence < *next_sequence)
         };
-        let new: Vec<Vec<&Vm>> =
-            new.into_iter().map(|new| new.into_iter().filter(|vm| !sent_before(vm)).collect()).collect();
+        let is_belated = |one: &Sighted, vm: &Vm| self.belated.contains(&(one.world.clone(), vm.id.clone()));
+        let new: Vec<Vec<&Vm>> = sighted
+            .iter()
+            .zip(new)
+            .map(|(one, new)| new.into_iter().filter(|vm| !sent_before(vm) && !is_belated(one, vm)).collect())
+            .collect();
         self.namer = Some(situation.namer.clone());
         self.fleets(&mut found, status, situation, sighted, &new.concat());
         let ours = alive(sighted).filter(|vm| vm.origin == Origin::Api && fleet_of(status, vm).is_some());

@@ -36,6 +36,7 @@ pub mod catalogue;
 pub mod check;
 pub mod clock;
 pub mod contest;
+pub mod crashes;
 mod director;
 pub mod doors;
 pub mod faults;

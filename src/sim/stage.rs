@@ -39,11 +39,11 @@ use crate::{
         client::{Client, Pacer, Unobserved},
     },
     metrics::Metrics,
-    model::{AccountName, MarketplaceName, VmName, reason::Teardown},
+    model::{AccountName, InstanceId, MarketplaceName, VmName, reason::Teardown},
     settings::{self, MarketplaceSettings, Settings, Vendor},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -251,6 +251,7 @@ impl Stage {
         let interval = self.settings().scan_interval;
         let midnight = Period::Day.ends(self.clock.now());
         self.clock.pass(interval);
+        self.deliver();
         if midnight <= self.clock.now() {
             self.markets().for_each(|(_, market)| held(market).advance(midnight));
             let sighted = self.sighted();
@@ -269,6 +270,23 @@ impl Stage {
         // A task's turn ends after so many awaits, which in virtual time would look like waiting.
         let ticked = tokio::task::unconstrained(self.clock.run(ticking)).await;
         if power.is_off() { Ticked::PowerCut } else { ticked }
+    }
+
+    /// What was under way without its sender arrives.
+    fn deliver(&mut self) {
+        let now = self.clock.monotonic();
+        if !self.doors.is_due(now) {
+            return;
+        }
+        let there = |stage: &Self| -> BTreeSet<(String, InstanceId)> {
+            let sighted = stage.sighted().into_iter();
+            let ids = sighted.flat_map(|one| one.truth.vms.into_iter().map(move |vm| (one.world.clone(), vm.id)));
+            ids.collect()
+        };
+        let before = there(self);
+        self.doors.deliver(now);
+        let after = there(self);
+        self.watch.belated.extend(after.difference(&before).cloned());
     }
 
     /// What does not hold now, by the worlds' own truth, and what was found since it was last asked.

@@ -423,15 +423,18 @@ fn is_intended(disk: &Disk, name: &VmName) -> bool {
     disk.reopened(Power::default()).search(&query, 1).is_ok_and(|rows| !rows.is_empty())
 }
 
-/// For what reason the journal on disk says that a VM was to be deleted, the newest first.
+/// For what reason the journal on disk says that a VM was to be deleted; `None` too where a delete was sent again, for then it
+/// was decided before, in the light of another list.
 fn reason_of(disk: &Disk, vm: &Vm) -> Option<Teardown> {
     let query =
         Query { kinds: vec!["delete_intended".to_owned()], subject: Some(vm.name.to_string()), ..Query::default() };
     let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).ok()?;
-    rows.iter().find_map(|row| match Record::decode(&row.body).ok()? {
+    let mut reasons = rows.iter().filter_map(|row| match Record::decode(&row.body).ok()? {
         Record::DeleteIntended { id, reason, .. } if id == vm.id => Some(reason),
         _ => None,
-    })
+    });
+    let reason = reasons.next()?;
+    reasons.next().is_none().then_some(reason)
 }
 
 /// What a daemon is made of.

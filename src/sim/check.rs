@@ -492,7 +492,11 @@ pub fn disagreement(status: &Status, sighted: &[Sighted]) -> Option<String> {
             .filter(|vm| is_named_so(vm) || is_adopted(vm))
             .map(|vm| {
                 let key = format!("{} ({})", vm.name, vm.id);
-                let counted = known.get(&key).filter(|_| vm.surcharge_ppm > 0).map(|(_, committed)| *committed);
+                let member = state.fleet.members.get(&vm.name);
+                // A rebid that arrives after a higher one lowers the bid again; the higher stays counted.
+                let is_lowered = member.is_some_and(|member| member.bid.is_some_and(|bid| bid > vm.agreed.compute));
+                let is_more = vm.surcharge_ppm > 0 || is_lowered;
+                let counted = known.get(&key).filter(|_| is_more).map(|(_, committed)| *committed);
                 (key, (vm.shape.gpus, counted.unwrap_or_else(|| rate(vm))))
             })
             .collect();

@@ -123,7 +123,7 @@ pub struct Sighted {
     pub vendor: Vendor,
     /// Who pays there; `None` where no marketplace of the settings leads.
     pub account: Option<AccountName>,
-    /// Its whole story.
+    /// Its story: of the VMs that are no more at least those that ended since the last look.
     pub truth: Truth,
 }
 
@@ -181,7 +181,10 @@ pub struct Watch {
     pub wall_clock: WallClock,
     /// How old the balances may be that marketplaces show.
     pub balance_lag: Duration,
+    /// All VMs there ever were.
     seen: BTreeSet<(String, InstanceId)>,
+    /// And what those of ours are called.
+    names: BTreeSet<VmName>,
     /// Of those, who was there at the last look.
     there: BTreeSet<(String, InstanceId)>,
     days: BTreeMap<AccountName, Day>,
@@ -229,9 +232,6 @@ impl Watch {
         why: impl Fn(&Vm) -> Option<Teardown>,
     ) -> Vec<Breach> {
         let mut found = Found::default();
-        for name in doubled(sighted) {
-            found.unless(false, Promise::OneVmPerName, || format!("{name} was deployed twice"));
-        }
         self.touch_nobody_else(&mut found, sighted);
         let new: Vec<Vec<&Vm>> = sighted
             .iter()
@@ -242,6 +242,9 @@ impl Watch {
             })
             .collect();
         for vm in new.concat() {
+            found.unless(self.names.insert(vm.name.clone()), Promise::OneVmPerName, || {
+                format!("{} was deployed twice", vm.name)
+            });
             let of_ours = fleet_of(status, vm).is_some();
             found.unless(!of_ours || intended(&vm.name), Promise::IntentFirst, || {
                 format!("{} ({}) was made, and the journal knows no intent", vm.name, vm.id)
@@ -276,7 +279,7 @@ impl Watch {
         self.looked_at = sighted.iter().map(|one| one.truth.at).max();
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
         self.there = sighted.iter().flat_map(|one| one.truth.alive().map(move |vm| key(one, vm))).collect();
-        self.seen = sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))).collect();
+        self.seen.extend(sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))));
         found.0
     }
 
@@ -287,12 +290,11 @@ impl Watch {
                 Vendor::Tensordock => true,
                 Vendor::Vectordash => false,
             };
-            let denied = |vm: &&Vm| match vm.hiding {
-                Some(Hiding::Altogether) => true,
-                Some(Hiding::InLists) => !by_id,
-                None => false,
-            };
-            self.out_of_sight.extend(one.truth.alive().filter(denied).map(|vm| vm.id.clone()));
+            let is_denied = |vm: &&Vm| vm.hiding == Some(Hiding::Altogether);
+            // Where nothing can be asked by id, lists are all there is to go by.
+            let is_unlisted = |vm: &&Vm| !by_id && one.truth.unlisted.contains(&vm.id);
+            let excused = one.truth.alive().filter(|vm| is_denied(vm) || is_unlisted(vm));
+            self.out_of_sight.extend(excused.map(|vm| vm.id.clone()));
         }
     }
 
@@ -411,13 +413,6 @@ pub fn impossible(world: &World) -> Vec<Breach> {
 fn gpus_max(state: &FleetState) -> u32 {
     let replacing = state.fleet.members.values().any(|member| member.replaces.is_some());
     state.target_gpus() + if replacing { state.surge_gpus() } else { 0 }
-}
-
-/// Names that more than one VM of ours has had, wherever.
-fn doubled(sighted: &[Sighted]) -> Vec<&VmName> {
-    let mut names = BTreeSet::new();
-    let ours = all_vms(sighted).filter(|vm| vm.origin == Origin::Api);
-    ours.map(|vm| &vm.name).filter(|name| !names.insert(*name)).collect()
 }
 
 fn within_budget(found: &mut Found, account: &AccountName, day: Day, spent: Usd) {

@@ -22,6 +22,7 @@ use super::{
     seed::Seed,
     vm::Vm,
     wall::Wall,
+    world::World,
 };
 use crate::{
     engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX},
@@ -114,6 +115,8 @@ pub struct Stage {
     daemon: Daemon,
     /// What was found and not yet told.
     found: Vec<Breach>,
+    /// How many VMs of each world had ended at the last look.
+    ended: BTreeMap<(String, Vendor), usize>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -179,6 +182,7 @@ impl Stage {
             ticks,
             daemon,
             found,
+            ended: BTreeMap::new(),
         })
     }
 
@@ -248,14 +252,12 @@ impl Stage {
 
     /// What does not hold now, by the worlds' own truth, and what was found since it was last asked.
     pub fn breaches(&mut self) -> Vec<Breach> {
-        let (status, sighted) = (self.status(), self.sighted());
+        let (status, sighted) = (self.status(), self.sighted_since(&self.ended));
+        self.ended = self.worlds(|world| world.ended());
         let off = self.wall.off_by().unsigned_abs();
         self.watch.wall_clock = if off <= WALL_OFF_MAX { WallClock::Right } else { WallClock::Wrong };
         let mut found = std::mem::take(&mut self.found);
-        for (_, market) in self.markets() {
-            let market = held(market);
-            market.elsewhere.values().chain([&market.world]).for_each(|world| found.extend(check::impossible(world)));
-        }
+        found.extend(self.worlds(check::impossible).into_values().flatten());
         let disk = Arc::clone(&self.disk);
         found.extend(self.watch.look(&status, &sighted, |name| is_intended(&disk, name), |vm| reason_of(&disk, vm)));
         let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
@@ -274,6 +276,14 @@ impl Stage {
         // A disk whose power went does not answer; what is on it does.
         let disk = self.disk.reopened(Power::default());
         check::replays(&disk, journal.lock().await.ledger())
+    }
+
+    /// The newest rows of the journal, a line each, oldest first.
+    pub fn newest_rows(&self, rows_max: usize) -> Vec<String> {
+        let disk = self.disk.reopened(Power::default());
+        let mut rows = disk.search(&Query::default(), rows_max).unwrap_or_default();
+        rows.reverse();
+        rows.into_iter().map(|row| format!("record {}: {}", row.sequence, row.body)).collect()
     }
 
     /// Where memory and world differ, or what is still in doubt; `None` when all is settled.
@@ -351,8 +361,26 @@ impl Stage {
         others.chain([("", &self.market)])
     }
 
+    /// Something of every world, by market and vendor.
+    fn worlds<T>(&self, of: impl Fn(&World) -> T) -> BTreeMap<(String, Vendor), T> {
+        let mut all = BTreeMap::new();
+        for (name, market) in self.markets() {
+            let market = held(market);
+            let elsewhere = market.elsewhere.iter().map(|(vendor, world)| (*vendor, world));
+            for (vendor, world) in elsewhere.chain([(Vendor::Tensordock, &market.world)]) {
+                all.insert((name.to_owned(), vendor), of(world));
+            }
+        }
+        all
+    }
+
     /// Every world, as it truly is.
     pub fn sighted(&self) -> Vec<Sighted> {
+        self.sighted_since(&BTreeMap::new())
+    }
+
+    /// Likewise, without those VMs that had ended by then.
+    fn sighted_since(&self, ended: &BTreeMap<(String, Vendor), usize>) -> Vec<Sighted> {
         let settings = self.settings();
         let mut sighted = Vec::new();
         for (market_name, market) in self.markets() {
@@ -364,8 +392,9 @@ impl Stage {
                     marketplace.api.vendor() == vendor && behind == market_name
                 };
                 let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
-                let world_name = format!("{market_name} {vendor:?}");
-                sighted.push(Sighted { world: world_name, vendor, account, truth: world.truth() });
+                let ended = ended.get(&(market_name.to_owned(), vendor)).copied().unwrap_or(0);
+                let (world_name, truth) = (format!("{market_name} {vendor:?}"), world.truth_since(ended));
+                sighted.push(Sighted { world: world_name, vendor, account, truth });
             }
         }
         sighted

@@ -60,7 +60,9 @@ fn is_satisfied(situation: &Situation, state: &FleetState) -> bool {
 /// Money, the operator and what should not be there at all may disturb the rest of any fleet.
 const fn is_for_another_reason(action: &Action) -> bool {
     match action {
-        Action::Ask { .. } | Action::Look { .. } | Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => false,
+        Action::Ask { .. } | Action::Look { .. } | Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => {
+            false
+        }
         Action::Stop { reason, .. } | Action::Delete { reason, .. } => match reason {
             Teardown::Overbilled
             | Teardown::Late
@@ -70,11 +72,9 @@ const fn is_for_another_reason(action: &Action) -> bool {
             | Teardown::Budget
             | Teardown::Evacuate
             | Teardown::Operator => true,
-            Teardown::Target
-            | Teardown::Outbid
-            | Teardown::Lost
-            | Teardown::Replaced
-            | Teardown::StoppedTooLong => false,
+            Teardown::Target | Teardown::Outbid | Teardown::Lost | Teardown::Replaced | Teardown::StoppedTooLong => {
+                false
+            }
         },
     }
 }

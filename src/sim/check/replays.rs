@@ -12,9 +12,14 @@ pub fn replays(disk: &dyn Store, memory: &Ledger) -> Vec<Breach> {
     match (journal::replay(disk, memory.prefix()), journal::replay_twice(disk, memory.prefix())) {
         (Ok(once), Ok(twice)) => {
             found.unless(once == *memory, Promise::Replay, || {
-                format!("the journal comes to record {}, the memory to {}, and they differ", once.sequence(), memory.sequence())
+                format!(
+                    "the journal comes to record {}, the memory to {}, and they differ",
+                    once.sequence(),
+                    memory.sequence()
+                )
             });
-            found.unless(once == twice, Promise::Replay, || "read twice the journal comes to something else".to_owned());
+            found
+                .unless(once == twice, Promise::Replay, || "read twice the journal comes to something else".to_owned());
         }
         (Err(error), _) | (_, Err(error)) => found.unless(false, Promise::Replay, || error.to_string()),
     }

@@ -187,6 +187,8 @@ pub struct Watch {
     names: BTreeSet<VmName>,
     /// Of those, who was there at the last look.
     there: BTreeSet<(String, InstanceId)>,
+    /// And whose machine was away.
+    away: BTreeSet<InstanceId>,
     days: BTreeMap<AccountName, Day>,
     rates: BTreeMap<String, HourlyRate>,
     rate: HourlyRate,
@@ -223,7 +225,7 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 
 impl Watch {
     /// Looks at the worlds after a tick. `intended` says whether a name has a durable intent, `why` for what reason, by the
-    /// journal, a VM was to be deleted.
+    /// journal, a VM was to be deleted, where that was first meant since the last look.
     pub fn look(
         &mut self,
         status: &Status,
@@ -275,7 +277,9 @@ impl Watch {
             }
         }
         self.budgets(&mut found, situation, sighted);
-        found.0.extend(absence::deleted(status, sighted, &self.there, &self.out_of_sight, why));
+        let excused = |id: &InstanceId| self.out_of_sight.contains(id) || self.away.contains(id);
+        found.0.extend(absence::deleted(status, sighted, &self.there, excused, why));
+        self.away = sighted.iter().flat_map(|one| one.truth.away.iter().cloned()).collect();
         self.looked_at = sighted.iter().map(|one| one.truth.at).max();
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
         self.there = sighted.iter().flat_map(|one| one.truth.alive().map(move |vm| key(one, vm))).collect();

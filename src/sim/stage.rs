@@ -117,6 +117,8 @@ pub struct Stage {
     found: Vec<Breach>,
     /// How many VMs of each world had ended at the last look.
     ended: BTreeMap<(String, Vendor), usize>,
+    /// The journal's newest record then, or when the present process began.
+    looked: u64,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -183,6 +185,7 @@ impl Stage {
             daemon,
             found,
             ended: BTreeMap::new(),
+            looked: 0,
         })
     }
 
@@ -210,6 +213,7 @@ impl Stage {
 
     async fn start_on(&mut self, disk: Disk) -> Result<(), String> {
         self.disk = Arc::new(disk);
+        self.looked = newest_sequence(&self.disk);
         self.processes = self.processes.saturating_add(1);
         let making = Making {
             settings: &self.settings,
@@ -258,8 +262,14 @@ impl Stage {
         self.watch.wall_clock = if off <= WALL_OFF_MAX { WallClock::Right } else { WallClock::Wrong };
         let mut found = std::mem::take(&mut self.found);
         found.extend(self.worlds(check::impossible).into_values().flatten());
-        let disk = Arc::clone(&self.disk);
-        found.extend(self.watch.look(&status, &sighted, |name| is_intended(&disk, name), |vm| reason_of(&disk, vm)));
+        let (disk, looked) = (Arc::clone(&self.disk), self.looked);
+        found.extend(self.watch.look(
+            &status,
+            &sighted,
+            |name| is_intended(&disk, name),
+            |vm| reason_of(&disk, vm, looked),
+        ));
+        self.looked = newest_sequence(&self.disk);
         let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
         found.extend(refused.map(|trouble| Breach { promise: Promise::OwnChecker, detail: trouble.clone() }));
         found
@@ -409,15 +419,27 @@ fn is_intended(disk: &Disk, name: &VmName) -> bool {
     disk.reopened(Power::default()).search(&query, 1).is_ok_and(|rows| !rows.is_empty())
 }
 
-/// For what reason the journal on disk says that a VM was to be deleted, the newest first.
-fn reason_of(disk: &Disk, vm: &Vm) -> Option<Teardown> {
+/// The newest record of a journal on disk.
+fn newest_sequence(disk: &Disk) -> u64 {
+    let newest = disk.reopened(Power::default()).search(&Query::default(), 1).unwrap_or_default();
+    newest.first().map_or(0, |row| row.sequence)
+}
+
+/// For what reason the journal on disk says that a VM was to be deleted, if all its deletes were meant after a record.
+fn reason_of(disk: &Disk, vm: &Vm, after: u64) -> Option<Teardown> {
     let query =
         Query { kinds: vec!["delete_intended".to_owned()], subject: Some(vm.name.to_string()), ..Query::default() };
     let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).ok()?;
-    rows.iter().find_map(|row| match Record::decode(&row.body).ok()? {
-        Record::DeleteIntended { id, reason, .. } if id == vm.id => Some(reason),
-        _ => None,
-    })
+    let meant: Vec<(u64, Teardown)> = (rows.iter())
+        .filter_map(|row| match Record::decode(&row.body).ok()? {
+            Record::DeleteIntended { id, reason, .. } if id == vm.id => Some((row.sequence, reason)),
+            _ => None,
+        })
+        .collect();
+    if meant.iter().any(|(sequence, _)| *sequence <= after) {
+        return None;
+    }
+    meant.first().map(|(_, reason)| *reason)
 }
 
 /// What a daemon is made of.

@@ -34,6 +34,8 @@ pub struct Truth {
     pub outbids: u64,
     /// Of those that exist, the ones that no list shows now: hidden by themselves or with their machine.
     pub unlisted: BTreeSet<InstanceId>,
+    /// Of those that exist, the ones whose machine is away, whatever they would do if it were not.
+    pub away: BTreeSet<InstanceId>,
     /// All VMs there ever were, in the order in which they were made.
     pub vms: Vec<Vm>,
 }
@@ -120,6 +122,7 @@ impl World {
             on_demand_equivalent: sums.would_have_cost.usd(),
             outbids: sums.outbids,
             unlisted: self.vms.values().filter(|vm| !self.is_listed(vm)).map(|vm| vm.id.clone()).collect(),
+            away: self.vms.values().filter(|vm| !self.host_is_up(&vm.hostnode)).map(|vm| vm.id.clone()).collect(),
             vms,
         }
     }

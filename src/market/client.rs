@@ -313,7 +313,7 @@ impl Client {
         let asks_to_wait = sent.as_ref().ok().and_then(|response| pace::told_to_wait(response, self.clock.now()));
         let lost = |why| Err(hushed(&exchange.request, None, Refusal::Unreachable(why)));
         let (answered, outcome) = match sent {
-            Ok(response) => (Answered::of(&response), self.understood(exchange, response)),
+            Ok(response) => (Answered::of(exchange.effect, &response), self.understood(exchange, response)),
             Err(NetError::NotSent(why)) => (Answered::NotSent, lost(format!("not sent: {why}"))),
             Err(NetError::Lost(why)) => (Answered::Lost, lost(why)),
         };
@@ -387,7 +387,12 @@ enum Answered {
 }
 
 impl Answered {
-    fn of(response: &Response) -> Self {
+    fn of(effect: Effect, response: &Response) -> Self {
+        match effect {
+            Effect::Writes => {}
+            // What a read did is never in doubt.
+            Effect::Reads => return Self::Readably,
+        }
         let original = response.header(ORIGINAL_STATUS).and_then(|status| status.trim().parse::<u16>().ok());
         let failed = response.status >= 500 || original.is_some_and(|status| status >= 500);
         let readable = Json::read(&response.body).is_some_and(|json| json.object().is_some() || json.array().is_some());

@@ -16,14 +16,14 @@ use super::{
 use crate::{
     ledger::{Member, Standing},
     model::{
-        FleetName, HourlyRate,
+        FleetName, HostnodeId, HourlyRate,
         offer::{Bid, PriceRule, Supply},
         reason::{Blocked, Teardown},
         time::elapsed,
     },
     policy::terms::OnDemandUse,
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// A start shows in the list within this, or did not work.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -169,14 +169,17 @@ pub(super) fn leftovers(draft: &mut Draft<'_>) {
     }
 }
 
-/// Lets a VM go that serves nobody, as far as anybody can tell. Where no VM of several on a marketplace is seen to stand in a
-/// way we know, it is rather its language that changed; and no more go at once than may be unavailable.
+/// Lets a VM go that serves nobody, as far as anybody can tell. Where no VM on several machines of a marketplace is seen to
+/// stand in a way we know, it is rather its language that changed; of a machine that is itself listed as offline it is no
+/// wonder. And no more go at once than may be unavailable.
 fn give_up(draft: &mut Draft<'_>, state: &FleetState, member: &Member, why: &str) {
     let situation = draft.situation;
     let all = situation.fleets.values().flat_map(|state| state.fleet.members.values());
-    let mut there = all.filter(|other| other.marketplace == member.marketplace && is_listed(other.standing));
-    let several = there.clone().count() > 1;
-    if several && there.all(|other| other.standing == Standing::Lost) {
+    let there = all.filter(|other| other.marketplace == member.marketplace && is_listed(other.standing));
+    let speaking: Vec<&Member> = there.filter(|other| !is_offline(situation, other)).collect();
+    let machines: BTreeSet<&HostnodeId> = speaking.iter().map(|other| &other.hostnode).collect();
+    let is_language = machines.len() > 1 && speaking.iter().all(|other| other.standing == Standing::Lost);
+    if is_language && !is_offline(situation, member) {
         return;
     }
     let going: u32 = state.fleet.members.values().filter(|other| draft.is_going(other)).map(Member::counted_gpus).sum();
@@ -184,6 +187,13 @@ fn give_up(draft: &mut Draft<'_>, state: &FleetState, member: &Member, why: &str
     if going == 0 || going.saturating_add(member.counted_gpus()) <= at_once {
         draft.delete(member, Teardown::Lost, why.to_owned());
     }
+}
+
+/// Whether some marketplace of its account lists its machine, as one that is offline.
+fn is_offline(situation: &Situation, member: &Member) -> bool {
+    let markets = situation.markets.values().filter(|market| market.account == member.account);
+    let mut machines = markets.flat_map(|market| &market.hostnodes).filter(|machine| machine.id == member.hostnode);
+    machines.any(|machine| !machine.online)
 }
 
 /// Whether it was seen, and is not on its way out.

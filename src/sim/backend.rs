@@ -139,6 +139,12 @@ impl World {
         Ok(self.show(&vm))
     }
 
+    /// Whether lists show it: neither it nor its machine hides.
+    pub(super) fn is_listed(&self, vm: &Vm) -> bool {
+        let host = self.hosts.get(&vm.hostnode);
+        vm.hiding.is_none() && !host.is_some_and(|host| matches!(host.absence, Some((Absence::Hidden, _))))
+    }
+
     /// Notes that the API was asked to do something to a VM; refused where it denies that there is one.
     fn touch(&mut self, id: &InstanceId) -> Result<(), Refusal> {
         let vm = self.vms.get_mut(id).ok_or(Refusal::Gone)?;
@@ -268,10 +274,7 @@ impl Backend for World {
     }
 
     fn vms(&mut self) -> Vec<WorldVm> {
-        let hidden = |vm: &Vm| {
-            self.hosts.get(&vm.hostnode).is_some_and(|host| matches!(host.absence, Some((Absence::Hidden, _))))
-        };
-        self.vms.values().filter(|vm| vm.hiding.is_none() && !hidden(vm)).map(|vm| self.show(vm)).collect()
+        self.vms.values().filter(|vm| self.is_listed(vm)).map(|vm| self.show(vm)).collect()
     }
 
     fn vm(&mut self, id: &InstanceId) -> Option<WorldVm> {

@@ -123,7 +123,7 @@ pub struct Sighted {
     pub vendor: Vendor,
     /// Who pays there; `None` where no marketplace of the settings leads.
     pub account: Option<AccountName>,
-    /// Its whole story.
+    /// Its story: of the VMs that are no more at least those that ended since the last look.
     pub truth: Truth,
 }
 
@@ -183,9 +183,14 @@ pub struct Watch {
     pub balance_lag: Duration,
     /// VMs whose deploys were sent long before they arrived: whoever counts them now did not rent them now.
     pub belated: BTreeSet<(String, InstanceId)>,
+    /// All VMs there ever were.
     seen: BTreeSet<(String, InstanceId)>,
+    /// And what those of ours are called.
+    names: BTreeSet<VmName>,
     /// Of those, who was there at the last look.
     there: BTreeSet<(String, InstanceId)>,
+    /// And whose machine was away.
+    away: BTreeSet<InstanceId>,
     days: BTreeMap<AccountName, Day>,
     rates: BTreeMap<String, HourlyRate>,
     rate: HourlyRate,
@@ -222,7 +227,7 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 
 impl Watch {
     /// Looks at the worlds after a tick. `intended` says whether a name has a durable intent, `why` for what reason, by the
-    /// journal, a VM was to be deleted.
+    /// journal, a VM was to be deleted, where that was first meant since the last look.
     pub fn look(
         &mut self,
         status: &Status,
@@ -231,9 +236,6 @@ impl Watch {
         why: impl Fn(&Vm) -> Option<Teardown>,
     ) -> Vec<Breach> {
         let mut found = Found::default();
-        for name in doubled(sighted) {
-            found.unless(false, Promise::OneVmPerName, || format!("{name} was deployed twice"));
-        }
         self.touch_nobody_else(&mut found, sighted);
         let new: Vec<Vec<&Vm>> = sighted
             .iter()
@@ -244,6 +246,9 @@ impl Watch {
             })
             .collect();
         for vm in new.concat() {
+            found.unless(self.names.insert(vm.name.clone()), Promise::OneVmPerName, || {
+                format!("{} was deployed twice", vm.name)
+            });
             let of_ours = fleet_of(status, vm).is_some();
             found.unless(!of_ours || intended(&vm.name), Promise::IntentFirst, || {
                 format!("{} ({}) was made, and the journal knows no intent", vm.name, vm.id)
@@ -278,11 +283,13 @@ impl Watch {
             }
         }
         self.budgets(&mut found, situation, sighted);
-        found.0.extend(absence::deleted(status, sighted, &self.there, &self.out_of_sight, why));
+        let excused = |id: &InstanceId| self.out_of_sight.contains(id) || self.away.contains(id);
+        found.0.extend(absence::deleted(status, sighted, &self.there, excused, why));
+        self.away = sighted.iter().flat_map(|one| one.truth.away.iter().cloned()).collect();
         self.looked_at = sighted.iter().map(|one| one.truth.at).max();
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
         self.there = sighted.iter().flat_map(|one| one.truth.alive().map(move |vm| key(one, vm))).collect();
-        self.seen = sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))).collect();
+        self.seen.extend(sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))));
         found.0
     }
 
@@ -293,12 +300,11 @@ impl Watch {
                 Vendor::Tensordock | Vendor::Trace => true,
                 Vendor::Vectordash => false,
             };
-            let denied = |vm: &&Vm| match vm.hiding {
-                Some(Hiding::Altogether) => true,
-                Some(Hiding::InLists) => !by_id,
-                None => false,
-            };
-            self.out_of_sight.extend(one.truth.alive().filter(denied).map(|vm| vm.id.clone()));
+            let is_denied = |vm: &&Vm| vm.hiding == Some(Hiding::Altogether);
+            // Where nothing can be asked by id, lists are all there is to go by.
+            let is_unlisted = |vm: &&Vm| !by_id && one.truth.unlisted.contains(&vm.id);
+            let excused = one.truth.alive().filter(|vm| is_denied(vm) || is_unlisted(vm));
+            self.out_of_sight.extend(excused.map(|vm| vm.id.clone()));
         }
     }
 
@@ -417,13 +423,6 @@ pub fn impossible(world: &World) -> Vec<Breach> {
 fn gpus_max(state: &FleetState) -> u32 {
     let replacing = state.fleet.members.values().any(|member| member.replaces.is_some());
     state.target_gpus() + if replacing { state.surge_gpus() } else { 0 }
-}
-
-/// Names that more than one VM of ours has had, wherever.
-fn doubled(sighted: &[Sighted]) -> Vec<&VmName> {
-    let mut names = BTreeSet::new();
-    let ours = all_vms(sighted).filter(|vm| vm.origin == Origin::Api);
-    ours.map(|vm| &vm.name).filter(|name| !names.insert(*name)).collect()
 }
 
 fn within_budget(found: &mut Found, account: &AccountName, day: Day, spent: Usd) {

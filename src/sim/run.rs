@@ -25,6 +25,8 @@ use std::{ops::ControlFlow, time::Duration};
 
 /// How often whoever watches is told, in ticks.
 const TOLD_EVERY: u64 = 50;
+/// So many of the journal's newest rows belong to the story of a run that ended badly.
+const ROWS_TOLD: usize = 40;
 /// The mind is asked to think again so often, in ticks.
 const THOUGHT_AGAIN_EVERY: u64 = 32;
 /// In the calm at the end, at least so many ticks: what was made in the storm must have come out of hiding.
@@ -141,7 +143,8 @@ impl Run<'_> {
 
     fn broken(&self, breaches: Vec<Breach>) -> Outcome {
         let (tick, at) = (self.stage.ticks(), self.stage.clock.now());
-        Outcome::Broken { tick, at, breaches, story: self.story.lines() }
+        let story = self.story.lines().into_iter().chain(self.stage.newest_rows(ROWS_TOLD)).collect();
+        Outcome::Broken { tick, at, breaches, story }
     }
 
     /// Nothing goes wrong any more, and everything must come right.
@@ -222,14 +225,15 @@ const fn is_the_markets(reason: Blocked) -> bool {
         | Blocked::Budget
         | Blocked::NoOffers
         | Blocked::Spread
-        | Blocked::Shape => true,
+        | Blocked::Shape
+        // Machines that failed in the storm are left alone for up to a day (CONTRACT): longer than a calm.
+        | Blocked::Cooldown => true,
         Blocked::BalanceUnknown
         | Blocked::Paused
         | Blocked::Observe
         | Blocked::StaleMarket
         | Blocked::Unauthorized
         | Blocked::Throttled
-        | Blocked::Cooldown
         | Blocked::InDoubt
         | Blocked::PolicyInvalid
         | Blocked::HeldEdit => false,

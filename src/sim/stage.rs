@@ -22,6 +22,7 @@ use super::{
     seed::Seed,
     vm::Vm,
     wall::Wall,
+    world::World,
 };
 use crate::{
     engine::{
@@ -118,6 +119,10 @@ pub struct Stage {
     daemon: Daemon,
     /// What was found and not yet told.
     found: Vec<Breach>,
+    /// How many VMs of each world had ended at the last look.
+    ended: BTreeMap<(String, Vendor), usize>,
+    /// The journal's newest record then, or when the present process began.
+    looked: u64,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -194,6 +199,8 @@ impl Stage {
             ticks,
             daemon,
             found,
+            ended: BTreeMap::new(),
+            looked: 0,
         })
     }
 
@@ -230,6 +237,7 @@ impl Stage {
 
     async fn start_on(&mut self, disk: Disk) -> Result<(), String> {
         self.disk = Arc::new(disk);
+        self.looked = newest_sequence(&self.disk);
         self.processes = self.processes.saturating_add(1);
         let making = Making {
             settings: &self.settings,
@@ -291,16 +299,20 @@ impl Stage {
 
     /// What does not hold now, by the worlds' own truth, and what was found since it was last asked.
     pub fn breaches(&mut self) -> Vec<Breach> {
-        let (status, sighted) = (self.status(), self.sighted());
+        let (status, sighted) = (self.status(), self.sighted_since(&self.ended));
+        self.ended = self.worlds(|world| world.ended());
         let off = self.wall.off_by().unsigned_abs();
         self.watch.wall_clock = if off <= WALL_OFF_MAX { WallClock::Right } else { WallClock::Wrong };
         let mut found = std::mem::take(&mut self.found);
-        for (_, market) in self.markets() {
-            let market = held(market);
-            market.elsewhere.values().chain([&market.world]).for_each(|world| found.extend(check::impossible(world)));
-        }
-        let disk = Arc::clone(&self.disk);
-        found.extend(self.watch.look(&status, &sighted, |name| is_intended(&disk, name), |vm| reason_of(&disk, vm)));
+        found.extend(self.worlds(check::impossible).into_values().flatten());
+        let (disk, looked) = (Arc::clone(&self.disk), self.looked);
+        found.extend(self.watch.look(
+            &status,
+            &sighted,
+            |name| is_intended(&disk, name),
+            |vm| reason_of(&disk, vm, looked),
+        ));
+        self.looked = newest_sequence(&self.disk);
         let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
         found.extend(refused.map(|trouble| Breach { promise: Promise::OwnChecker, detail: trouble.clone() }));
         found
@@ -317,6 +329,14 @@ impl Stage {
         // A disk whose power went does not answer; what is on it does.
         let disk = self.disk.reopened(Power::default());
         check::replays(&disk, journal.lock().await.ledger())
+    }
+
+    /// The newest rows of the journal, a line each, oldest first.
+    pub fn newest_rows(&self, rows_max: usize) -> Vec<String> {
+        let disk = self.disk.reopened(Power::default());
+        let mut rows = disk.search(&Query::default(), rows_max).unwrap_or_default();
+        rows.reverse();
+        rows.into_iter().map(|row| format!("record {}: {}", row.sequence, row.body)).collect()
     }
 
     /// Where memory and world differ, or what is still in doubt; `None` when all is settled.
@@ -394,8 +414,26 @@ impl Stage {
         others.chain([("", &self.market)])
     }
 
+    /// Something of every world, by market and vendor.
+    fn worlds<T>(&self, of: impl Fn(&World) -> T) -> BTreeMap<(String, Vendor), T> {
+        let mut all = BTreeMap::new();
+        for (name, market) in self.markets() {
+            let market = held(market);
+            let elsewhere = market.elsewhere.iter().map(|(vendor, world)| (*vendor, world));
+            for (vendor, world) in elsewhere.chain([(Vendor::Tensordock, &market.world)]) {
+                all.insert((name.to_owned(), vendor), of(world));
+            }
+        }
+        all
+    }
+
     /// Every world, as it truly is.
     pub fn sighted(&self) -> Vec<Sighted> {
+        self.sighted_since(&BTreeMap::new())
+    }
+
+    /// Likewise, without those VMs that had ended by then.
+    fn sighted_since(&self, ended: &BTreeMap<(String, Vendor), usize>) -> Vec<Sighted> {
         let settings = self.settings();
         let mut sighted = Vec::new();
         for (market_name, market) in self.markets() {
@@ -407,8 +445,9 @@ impl Stage {
                     marketplace.api.vendor() == vendor && behind == market_name
                 };
                 let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
-                let world_name = format!("{market_name} {vendor:?}");
-                sighted.push(Sighted { world: world_name, vendor, account, truth: world.truth() });
+                let ended = ended.get(&(market_name.to_owned(), vendor)).copied().unwrap_or(0);
+                let (world_name, truth) = (format!("{market_name} {vendor:?}"), world.truth_since(ended));
+                sighted.push(Sighted { world: world_name, vendor, account, truth });
             }
         }
         sighted
@@ -423,18 +462,27 @@ fn is_intended(disk: &Disk, name: &VmName) -> bool {
     disk.reopened(Power::default()).search(&query, 1).is_ok_and(|rows| !rows.is_empty())
 }
 
-/// For what reason the journal on disk says that a VM was to be deleted; `None` too where a delete was sent again, for then it
-/// was decided before, in the light of another list.
-fn reason_of(disk: &Disk, vm: &Vm) -> Option<Teardown> {
+/// The newest record of a journal on disk.
+fn newest_sequence(disk: &Disk) -> u64 {
+    let newest = disk.reopened(Power::default()).search(&Query::default(), 1).unwrap_or_default();
+    newest.first().map_or(0, |row| row.sequence)
+}
+
+/// For what reason the journal on disk says that a VM was to be deleted, if all its deletes were meant after a record.
+fn reason_of(disk: &Disk, vm: &Vm, after: u64) -> Option<Teardown> {
     let query =
         Query { kinds: vec!["delete_intended".to_owned()], subject: Some(vm.name.to_string()), ..Query::default() };
     let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).ok()?;
-    let mut reasons = rows.iter().filter_map(|row| match Record::decode(&row.body).ok()? {
-        Record::DeleteIntended { id, reason, .. } if id == vm.id => Some(reason),
-        _ => None,
-    });
-    let reason = reasons.next()?;
-    reasons.next().is_none().then_some(reason)
+    let meant: Vec<(u64, Teardown)> = (rows.iter())
+        .filter_map(|row| match Record::decode(&row.body).ok()? {
+            Record::DeleteIntended { id, reason, .. } if id == vm.id => Some((row.sequence, reason)),
+            _ => None,
+        })
+        .collect();
+    if meant.iter().any(|(sequence, _)| *sequence <= after) {
+        return None;
+    }
+    meant.first().map(|(_, reason)| *reason)
 }
 
 /// What a daemon is made of.

@@ -3,10 +3,11 @@
 use super::{
     host::Usage,
     vm::{Origin, Vm},
+    wallet::Grains,
     world::World,
 };
-use crate::model::{HostnodeId, HourlyRate, Timestamp, Usd, VmName};
-use std::collections::BTreeMap;
+use crate::model::{HostnodeId, HourlyRate, InstanceId, Timestamp, Usd, VmName};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The account's whole story so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub struct Truth {
     pub on_demand_equivalent: Usd,
     /// VMs that were outbid, counted each time.
     pub outbids: u64,
+    /// Of those that exist, the ones that no list shows now: hidden by themselves or with their machine.
+    pub unlisted: BTreeSet<InstanceId>,
+    /// Of those that exist, the ones whose machine is away, whatever they would do if it were not.
+    pub away: BTreeSet<InstanceId>,
     /// All VMs there ever were, in the order in which they were made.
     pub vms: Vec<Vm>,
 }
@@ -66,27 +71,58 @@ fn per_gpu_hour(amount: Usd, gpu_seconds: u64) -> Option<Usd> {
     i64::try_from(micros).ok().map(Usd::from_micros)
 }
 
+/// What is told of many VMs by its sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub spent: Grains,
+    /// Of that, on those made through the API; what follows is of these alone.
+    pub spent_on_api_vms: Grains,
+    would_have_cost: Grains,
+    gpu_seconds: u64,
+    /// Of all of them.
+    outbids: u64,
+}
+
+impl Sums {
+    /// With one more.
+    pub fn with(mut self, vm: &Vm) -> Self {
+        self.spent = self.spent.plus(vm.spent);
+        self.outbids += u64::from(vm.outbids);
+        if vm.origin == Origin::Api {
+            self.spent_on_api_vms = self.spent_on_api_vms.plus(vm.spent);
+            self.would_have_cost = self.would_have_cost.plus(vm.would_have_cost);
+            self.gpu_seconds += vm.gpu_seconds();
+        }
+        self
+    }
+}
+
 impl World {
     /// The account's whole story so far.
     pub fn truth(&self) -> Truth {
+        self.truth_since(0)
+    }
+
+    /// The same, but of the VMs that are no more only those that were not among the first so many to end.
+    pub fn truth_since(&self, ended: usize) -> Truth {
         let at = |millis| Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
-        let mut vms: Vec<Vm> = self.past.iter().chain(self.vms.values()).cloned().collect();
+        let gone = self.past.get(ended..).unwrap_or_default();
+        let mut vms: Vec<Vm> = gone.iter().chain(self.vms.values()).cloned().collect();
         vms.sort_by(|a, b| (a.made_at, &a.id).cmp(&(b.made_at, &b.id)));
-        let api = || vms.iter().filter(|vm| vm.origin == Origin::Api);
-        let sum = |amounts: &mut dyn Iterator<Item = super::wallet::Grains>| {
-            amounts.fold(super::wallet::Grains::default(), super::wallet::Grains::plus).usd()
-        };
+        let sums = self.vms.values().fold(self.buried, Sums::with);
         Truth {
             opened_at: at(self.opened_at),
             at: at(self.now),
             opening_balance: self.opening_balance,
             balance: self.balance.usd(),
             hourly_cost: self.burn(),
-            spent: sum(&mut vms.iter().map(|vm| vm.spent)),
-            gpu_seconds: api().map(Vm::gpu_seconds).sum(),
-            spent_on_api_vms: sum(&mut api().map(|vm| vm.spent)),
-            on_demand_equivalent: sum(&mut api().map(|vm| vm.would_have_cost)),
-            outbids: vms.iter().map(|vm| u64::from(vm.outbids)).sum(),
+            spent: sums.spent.usd(),
+            gpu_seconds: sums.gpu_seconds,
+            spent_on_api_vms: sums.spent_on_api_vms.usd(),
+            on_demand_equivalent: sums.would_have_cost.usd(),
+            outbids: sums.outbids,
+            unlisted: self.vms.values().filter(|vm| !self.is_listed(vm)).map(|vm| vm.id.clone()).collect(),
+            away: self.vms.values().filter(|vm| !self.host_is_up(&vm.hostnode)).map(|vm| vm.id.clone()).collect(),
             vms,
         }
     }
@@ -94,6 +130,11 @@ impl World {
     /// Up to which moment it has lived.
     pub fn moment(&self) -> Timestamp {
         Timestamp::from_millisecond(self.now).unwrap_or(Timestamp::MAX)
+    }
+
+    /// How many VMs are no more.
+    pub const fn ended(&self) -> usize {
+        self.past.len()
     }
 
     /// Every hostnode there is, listed or not.
@@ -124,9 +165,8 @@ impl World {
                 found.push(format!("{}: a port is given twice or does not exist", host.id));
             }
         }
-        let spent = self.past.iter().chain(self.vms.values()).map(|vm| vm.spent);
-        let spent = spent.fold(super::wallet::Grains::default(), super::wallet::Grains::plus);
-        if self.balance.plus(spent) != super::wallet::Grains::from_usd(self.opening_balance) {
+        let spent = self.vms.values().fold(self.buried, Sums::with).spent;
+        if self.balance.plus(spent) != Grains::from_usd(self.opening_balance) {
             found.push("what is gone from the balance is not what was paid".to_owned());
         }
         found

@@ -42,7 +42,7 @@ pub enum Outcome {
         at: Timestamp,
         /// Which, and how.
         breaches: Vec<Breach>,
-        /// The newest of what was done before, a line each.
+        /// The newest of what was done before, and of the journal, a line each.
         story: Vec<String>,
     },
 }

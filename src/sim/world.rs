@@ -18,6 +18,7 @@ use super::{
     host::{Absence, Host, Millis, Rival, Temper, Usage},
     lies::Lies,
     seed::{Dice, Seed},
+    truth::Sums,
     vm::{Ended, Vm, VmState},
     wallet::Grains,
 };
@@ -64,8 +65,10 @@ pub struct World {
     pub(super) hosts: BTreeMap<HostnodeId, Host>,
     /// Those that exist.
     pub(super) vms: BTreeMap<InstanceId, Vm>,
-    /// Those that did.
+    /// Those that did, in the order in which they ended.
     pub(super) past: Vec<Vm>,
+    /// The sums over those.
+    pub(super) buried: Sums,
     pub(super) balance: Grains,
     pub(super) made: u64,
     pub(super) opening_balance: Usd,
@@ -122,6 +125,7 @@ impl World {
             hosts,
             vms: BTreeMap::new(),
             past: Vec::new(),
+            buried: Sums::default(),
             balance,
             made: 0,
             opening_balance,
@@ -235,6 +239,7 @@ impl World {
         let Some(mut vm) = self.vms.remove(id) else { return false };
         vm.ended = Some((self.now, why));
         let host = vm.hostnode.clone();
+        self.buried = self.buried.with(&vm);
         self.past.push(vm);
         self.settle(&host);
         true

@@ -237,6 +237,18 @@ fn where_no_vm_is_in_a_state_we_know_its_language_changed_and_none_is_deleted() 
     check("m lost a 1 age=900   n running b 1", |town| town.target(2), "delete m lost");
 }
 
+/// Rehearsed: seed 113, hostile. All the VMs of a marketplace stood on one machine, and for as long as that was offline
+/// nothing took their place.
+#[test]
+fn a_machine_that_is_offline_or_alone_says_nothing_about_a_language() {
+    check("m lost a 1 age=900   n lost a 1 age=900", |town| town.target(2), "delete m lost");
+    check(
+        "m lost a 1 age=900   n lost b 1 age=900   o lost c 1 age=900",
+        |town| town.hosts("a 1.00 99% offline"),
+        "delete m lost",
+    );
+}
+
 #[test]
 fn no_more_of_unknown_state_go_at_once_than_may_be_unavailable() {
     let three = "l lost a 1 age=900   m lost a 1 age=900   n lost b 1 age=900   o running b 1";

@@ -17,12 +17,14 @@ use std::{
 /// Who ran for so long was seen running.
 const SEEN_RUNNING: Duration = Duration::from_secs(3_600);
 
-/// Looks at the VMs that were deleted since the last look. `why` is the reason that the journal has for it.
+/// Looks at the VMs that were deleted since the last look. `why` is the reason that the journal has for it, where that was
+/// first meant since then: a delete that was not answered is sent again on whatever list there is. Excused is whose machine
+/// is away, or of whom its marketplace says that it is gone.
 pub fn deleted(
     status: &Status,
     sighted: &[Sighted],
     seen_alive: &BTreeSet<(String, InstanceId)>,
-    excused: &BTreeSet<InstanceId>,
+    is_excused: impl Fn(&InstanceId) -> bool,
     why: impl Fn(&Vm) -> Option<Teardown>,
 ) -> Vec<Breach> {
     let mut found = Found::default();
@@ -42,7 +44,7 @@ pub fn deleted(
                 format!("{} ({}) went for {reason} while its list was not complete", vm.name, vm.id)
             });
             let ran = Duration::from_secs(vm.gpu_seconds() / u64::from(vm.shape.gpus.max(1)));
-            let ran_well = vm.state == VmState::Running && ran >= SEEN_RUNNING && !excused.contains(&vm.id);
+            let ran_well = vm.state == VmState::Running && ran >= SEEN_RUNNING && !is_excused(&vm.id);
             found.unless(reason != Teardown::Lost || !ran_well, Promise::Absence, || {
                 format!("{} ({}) ran, and went because it was believed lost", vm.name, vm.id)
             });
@@ -80,7 +82,7 @@ mod tests {
         let seen = one.truth.vms.iter().map(|vm| (one.world.clone(), vm.id.clone())).collect();
         let vm = one.truth.vms.iter_mut().find(|vm| vm.state == VmState::Running).unwrap();
         (vm.ended, vm.running_ms) = (Some((0, Ended::Deleted)), 7_200_000);
-        deleted(&status, &sighted, &seen, &BTreeSet::new(), |_| Some(reason)).len()
+        deleted(&status, &sighted, &seen, |_| false, |_| Some(reason)).len()
     }
 
     #[tokio::test]

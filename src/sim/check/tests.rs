@@ -52,3 +52,18 @@ async fn a_day_is_judged_until_the_wall_clock_is_off_by_more_than_a_minute() {
     stage.breaches();
     assert!(!judged(&stage));
 }
+
+#[tokio::test]
+async fn who_is_in_no_list_is_excused_only_where_nothing_can_be_asked_by_id() {
+    let stage = settled().await;
+    for (vendor, excused) in [(Vendor::Tensordock, 0), (Vendor::Vectordash, 1)] {
+        let mut sighted = stage.sighted();
+        let one = sighted.iter_mut().find(|one| one.truth.alive().count() > 0).unwrap();
+        one.vendor = vendor;
+        let unlisted = one.truth.alive().next().unwrap().id.clone();
+        one.truth.unlisted.insert(unlisted);
+        let mut watch = Watch::default();
+        watch.excuse(&sighted);
+        assert_eq!(watch.out_of_sight.len(), excused, "{vendor}");
+    }
+}

@@ -185,9 +185,9 @@ pub struct Watch {
     pub belated: BTreeSet<(String, InstanceId)>,
     /// All VMs there ever were.
     seen: BTreeSet<(String, InstanceId)>,
-    /// And what those of ours are called.
-    names: BTreeSet<VmName>,
-    /// Of those, who was there at the last look.
+    /// Which of ours had a name first.
+    names: BTreeMap<VmName, InstanceId>,
+    /// Of all, who was there at the last look.
     there: BTreeSet<(String, InstanceId)>,
     /// And whose machine was away.
     away: BTreeSet<InstanceId>,
@@ -246,7 +246,8 @@ impl Watch {
             })
             .collect();
         for vm in new.concat() {
-            found.unless(self.names.insert(vm.name.clone()), Promise::OneVmPerName, || {
+            let first = self.names.entry(vm.name.clone()).or_insert_with(|| vm.id.clone());
+            found.unless(*first == vm.id, Promise::OneVmPerName, || {
                 format!("{} was deployed twice", vm.name)
             });
             let of_ours = fleet_of(status, vm).is_some();

@@ -85,6 +85,7 @@
 //! | TensorDock v0 | [`market::tensordock_v0::sdk`] | 22 | all that the public Python SDK has |
 //! | TensorDock v2 | [`market::tensordock_v2::sdk`] | 15 | VMs by hostnode and by place |
 //! | Vectordash | [`market::vectordash::sdk`] | 6 | one that is mentioned and not described |
+//! | rehearsals | [`market::trace::sdk`] | 8 | a market that was recorded, played again |
 //!
 //! What they speak of beyond the house's nouns is beside each table, in `nouns`, with units and sources.
 //!

@@ -95,8 +95,8 @@ fn share(drawn: &[&Sample], at: Timestamp) -> f64 {
     at.as_millisecond().saturating_sub(first.at.as_millisecond()) as f64 / span as f64
 }
 
-/// The next of 1, 2, 5, 10, 20… that makes few lines of a height.
-fn step(height: f64) -> f64 {
+/// The next of 0.01, 0.02, 0.05, 0.1… that makes few lines of a height.
+pub fn step(height: f64) -> f64 {
     let mut step = 0.01;
     let mut factors = [2.0, 2.5, 2.0].into_iter().cycle();
     while height / step > LINES_MAX && step < 1e9 {

@@ -311,6 +311,7 @@ pub(crate) mod tests {
             cause: "schedule".into(),
             report: report.into(),
             actions: "[]".into(),
+            rounds: vec![],
         };
         let body = unfolded(serde_json::from_str(&record.encode().unwrap()).unwrap());
         let expected = ["train: 2 GPUs blocked by stale_market: other: not seen", "other is benched: stale_market"];

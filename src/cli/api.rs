@@ -381,6 +381,7 @@ mod tests {
             ),
             (Api::TensordockV2, "create start modify secret-create", "stop delete secret-delete"),
             (Api::Vectordash, "create", "delete"),
+            (Api::Trace, "create", "delete"),
         ] {
             assert_eq!((asked(api, Stakes::Money).as_str(), asked(api, Stakes::Loss).as_str()), (money, loss), "{api}");
         }

@@ -125,6 +125,9 @@ pub enum Command {
         /// A VM's name or id, or a decision's id.
         #[arg(value_name = "ID", value_parser = id)]
         id: String,
+        /// Plan a decision again on what was recorded when it was made, and compare; reads the state and asks nobody.
+        #[arg(long, conflicts_with = "url")]
+        replay: bool,
         /// How to ask.
         #[command(flatten)]
         asking: Asking,

@@ -6,13 +6,18 @@
 use super::{failure::Failure, signals};
 use crate::{
     admin::{self, Window},
-    engine::{self, Engine, Event, Handle, Parts, Reread, Role, observe::Clients, wake, what_if},
+    engine::{
+        self, Engine, Event, Handle, Parts, Reread, Role,
+        observe::Clients,
+        recording::{self, Recorder},
+        wake, what_if,
+    },
     io::{
         clock::Clock,
         entropy::{Entropy, OsEntropy},
         files::Disk,
         http::HttpPool,
-        store::Store,
+        store::{SqliteStore, Store},
         systemd, watch,
     },
     ledger::Journal,
@@ -27,6 +32,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -46,6 +52,8 @@ pub struct Making {
     pub clock: Arc<dyn Clock>,
     /// The journal's store.
     pub store: Arc<dyn Store>,
+    /// Keeps what is seen; `None`: nobody does.
+    pub recorder: Option<Recorder>,
     /// Reads the settings again.
     pub reread: Reread,
     /// How long a tick may take, in real time.
@@ -101,12 +109,21 @@ impl Links {
     }
 }
 
+/// The recording beside a state. Where it cannot be used the daemon runs without one, and says so: what it decides then
+/// cannot be recomputed.
+pub fn recorder(state: &Path) -> Option<Recorder> {
+    let path = recording::beside(state);
+    let opened = SqliteStore::open(&path).and_then(|store| Recorder::open(Arc::new(store)));
+    let told = |error| tracing::error!(path = %path.display(), %error, "what is seen will not be recorded");
+    opened.map_err(told).ok()
+}
+
 /// Puts a daemon together; nothing is asked or changed yet, but that a new journal begins.
 ///
 /// # Errors
 /// When the journal cannot be opened, or no HTTP client made.
 pub async fn assemble(making: Making) -> Result<Daemon, Failure> {
-    let Making { settings, role, clock, store, reread, tick_time_max } = making;
+    let Making { settings, role, clock, store, recorder, reread, tick_time_max } = making;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), clock.now()));
     let book = Journal::open(Arc::clone(&store), clock.now(), &*entropy, &settings.instance_prefix)
@@ -131,6 +148,7 @@ pub async fn assemble(making: Making) -> Result<Daemon, Failure> {
                 Clients::new()
             })
         }),
+        recorder,
         tick_time_max,
     })
     .await;

@@ -130,11 +130,13 @@ pub fn demo(context: &Context, arguments: &DemoArguments) -> Result<Ending, Fail
         let again = environment.clone();
         let (reread_file, file_shown) = (file.clone(), file.display().to_string());
         let reread: Reread = Box::new(move || read(&reread_file, &again));
+        let recorder = daemon::recorder(&settings.state);
         let daemon = daemon::assemble(Making {
             settings,
             role: Role::AsConfigured,
             clock: Arc::clone(&clock),
             store: Arc::new(store),
+            recorder,
             reread,
             tick_time_max: TICK_TIME_MAX,
         })

@@ -11,7 +11,7 @@ use super::{
     text,
 };
 use crate::{
-    engine::law,
+    engine::{law, recording},
     io::{
         clock::{Clock, SystemClock},
         files::Disk,
@@ -180,8 +180,18 @@ fn journal(settings: &Settings, report: &mut Report) {
     }
     let newest = SqliteStore::open_read_only(&settings.state).and_then(|store| store.read(0, 1).map(|rows| rows.len()));
     match newest {
-        Ok(_) => report.ok("journal", format!("{path} opens")),
+        Ok(_) => report.ok("journal", format!("{path} opens; {}", recorded(settings))),
         Err(error) => report.remedy("journal", error.to_string()),
+    }
+}
+
+/// How far back decisions can be recomputed. That they cannot be hurts nobody's fleet.
+fn recorded(settings: &Settings) -> String {
+    let store = SqliteStore::open_read_only(&recording::beside(&settings.state));
+    match store.and_then(|store| recording::reach(&store)) {
+        Ok(Some(reach)) => reach.to_string(),
+        Ok(None) => "what is seen is not recorded yet".to_owned(),
+        Err(error) => format!("what was seen cannot be read: {error}"),
     }
 }
 

@@ -45,11 +45,13 @@ fn without_daemon(context: &Context, fleet: Option<&FleetName>) -> Result<Ending
         let store = SqliteStore::open(&settings.state)
             .map_err(|error| Failure::failed(format!("cannot use {}", settings.state.display())).caused_by(&error))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::real());
+        let recorder = daemon::recorder(&settings.state);
         let Daemon { mut engine, handle, .. } = daemon::assemble(Making {
             settings,
             role: Role::EvacuateOnly,
             clock: Arc::clone(&clock),
             store: Arc::new(store),
+            recorder,
             reread: run::reread(context),
             tick_time_max: TICK_TIME_MAX,
         })

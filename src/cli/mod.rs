@@ -28,6 +28,7 @@ mod offers;
 mod plan;
 mod probe;
 mod reach;
+mod replay;
 mod run;
 mod say;
 pub mod signals;
@@ -160,7 +161,8 @@ fn dispatch(context: &Context, command: &Command) -> Result<Ending, Failure> {
         Command::Offers(arguments) => offers::offers(context, arguments),
         Command::Status(arguments) => status::status(context, arguments),
         Command::Instances(arguments) => instances::instances(context, arguments),
-        Command::Explain { id, asking } => explain::explain(context, id, asking),
+        Command::Explain { id, replay: true, asking } => replay::explain(context, id, asking.json),
+        Command::Explain { id, replay: false, asking } => explain::explain(context, id, asking),
         Command::WhyNot { hostnode, fleet, asking } => explain::why_not(context, hostnode, fleet.as_ref(), asking),
         Command::History(arguments) => history::history(context, arguments),
         Command::Target(arguments) => levers::target(context, arguments),

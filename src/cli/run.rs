@@ -48,6 +48,7 @@ pub fn run(context: &Context, observe: bool) -> Result<Ending, Failure> {
             role: if observe { Role::ObserveOnly } else { Role::AsConfigured },
             clock: Arc::new(SystemClock::real()),
             store: Arc::new(store),
+            recorder: daemon::recorder(&settings.state),
             reread: reread(context),
             tick_time_max: TICK_TIME_MAX,
             settings,

@@ -35,7 +35,10 @@ use serde_json::json;
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// What a policy file asks, as it goes to a daemon or to the check.
-fn gathered(file: &Path) -> Result<policy::Source, Failure> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn gathered(file: &Path) -> Result<policy::Source, Failure> {
     let text = Disk.read(file).map_err(Failure::wrong)?;
     let folder = file.parent().unwrap_or(Path::new(""));
     Ok(policy::gather(&file.display().to_string(), &text, &mut |path| Disk.read(&folder.join(path))))
@@ -293,6 +296,7 @@ impl Offline {
             role: Role::LookOnly,
             clock: Arc::new(SystemClock::real()),
             store: Arc::new(store),
+            recorder: None,
             reread: Box::new(move || Ok(settings.clone())),
             tick_time_max: self.within,
             settings: self.settings.clone(),

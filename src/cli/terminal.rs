@@ -211,6 +211,7 @@ impl Terminal {
             if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {elapsed}, {eta} to go") {
                 bar.set_style(style);
             }
+            bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
         Progress { bar }
@@ -302,6 +303,13 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// One more is done.
+    pub fn done(&self) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
     /// So much is done.
     pub fn reached(&self, done: u64) {
         if let Some(bar) = &self.bar {

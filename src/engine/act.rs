@@ -19,8 +19,8 @@ use crate::{
     },
     metrics::{DeployResult, Metrics},
     model::{
-        Inventory, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
-        offer::{Bid, BidAnswer, Quote},
+        Inventory, MarketView, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
+        offer::{Bid, BidAnswer, Quote, SpotTerms},
         reason::Teardown,
     },
     plan::{Action, Deploy, Subject},
@@ -201,16 +201,27 @@ fn brake<'a>(hands: &'a Hands<'_>) -> std::sync::MutexGuard<'a, Brake> {
     hands.brake.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether the quote that a spot deploy rests on is still fresh.
+/// Whether what a spot deploy rests on is still fresh: an answer to that very bid, or a list with a price that it covers.
 fn is_still_quoted(hands: &Hands<'_>, deploy: &Deploy, inventory: &Inventory) -> bool {
-    let Some(bid) = deploy.bid.filter(|_| deploy.price_type == PriceType::Spot) else { return true };
     let now = hands.clock.now();
     let oldest = crate::model::time::before(now, hands.quote_age_max);
-    let quotes = inventory.markets.get(&deploy.marketplace).map(|view| view.quotes.as_slice()).unwrap_or_default();
+    let view = inventory.markets.get(&deploy.marketplace);
+    is_quoted(deploy, view, |at| at >= oldest && at <= now)
+}
+
+/// Likewise, where it is known what is fresh. What is from the future is of before somebody set the clock back.
+fn is_quoted(deploy: &Deploy, view: Option<&MarketView>, is_fresh: impl Fn(Timestamp) -> bool) -> bool {
+    let Some(bid) = deploy.bid.filter(|_| deploy.price_type == PriceType::Spot) else { return true };
+    let Some(view) = view else { return false };
+    let list = view.hostnodes.current().filter(|list| is_fresh(list.at));
+    let hostnode = list.and_then(|list| list.value.items.iter().find(|hostnode| hostnode.id == deploy.hostnode));
+    let is_listed = hostnode.is_some_and(|hostnode| match hostnode.spot {
+        SpotTerms::ListedPerGpu(least) => least.times(deploy.shape.gpus) <= bid,
+        SpotTerms::Asked | SpotTerms::None => false,
+    });
     let bid = Bid { hostnode: deploy.hostnode.clone(), shape: deploy.shape.clone(), price: bid };
-    // One from the future is of before somebody set the clock back.
-    let is_fresh = |quote: &Quote| quote.at >= oldest && quote.at <= now;
-    quotes.iter().any(|quote| is_fresh(quote) && quote.answer == BidAnswer::Accepted && quote.bid == bid)
+    let is_it = |quote: &Quote| is_fresh(quote.at) && quote.answer == BidAnswer::Accepted && quote.bid == bid;
+    is_listed || view.quotes.iter().any(is_it)
 }
 
 /// What came of one step.
@@ -447,5 +458,58 @@ fn order(entropy: &dyn Entropy, deploy: &Deploy, policy: &Policy) -> Order {
         ssh_key: policy.instance.ssh_key.clone(),
         cloud_init: policy.instance.cloud_init.clone(),
         password: SecretString::from(format!("A{drawn}7")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::sample,
+        model::{HourlyRate, Reading, Scan},
+    };
+
+    /// A spot deploy, its bid, and a market that shows its machine so since a moment.
+    fn listed(spot: impl Fn(HourlyRate) -> SpotTerms) -> (Deploy, MarketView) {
+        let status = sample::status();
+        let situation = status.situation.unwrap();
+        let spot_deploy = |action| match action {
+            Action::Deploy(deploy) if deploy.price_type == PriceType::Spot => Some(deploy),
+            _ => None,
+        };
+        let deploy = status.plan.unwrap().actions.into_iter().find_map(spot_deploy).unwrap();
+        let mut hostnode = situation.markets.values().flat_map(|market| &market.hostnodes).next().unwrap().clone();
+        hostnode.id = deploy.hostnode.clone();
+        hostnode.spot = spot(deploy.bid.unwrap());
+        let list = Scan { items: vec![hostnode], dropped: vec![] };
+        let view = MarketView {
+            account: deploy.account.clone(),
+            hostnodes: Reading::taken(sample::now(), list),
+            instances: Reading::never(),
+            answers_by_id: true,
+            lookups: BTreeMap::new(),
+            details: BTreeMap::new(),
+            quotes: Vec::new(),
+            machines: BTreeMap::new(),
+        };
+        (*deploy, view)
+    }
+
+    #[test]
+    fn a_listed_price_that_a_bid_covers_need_not_be_asked_for() {
+        let per_gpu = |bid: HourlyRate, more: u64| HourlyRate::from_micros(bid.micros() / 8 + more);
+        for (more, expected) in [(0, true), (1, false)] {
+            let (mut deploy, view) = listed(|bid| SpotTerms::ListedPerGpu(per_gpu(bid, more)));
+            deploy.shape.gpus = 8;
+            assert_eq!(is_quoted(&deploy, Some(&view), |_| true), expected);
+            assert!(!is_quoted(&deploy, Some(&view), |_| false), "the list is too old");
+            assert!(!is_quoted(&deploy, None, |_| true));
+        }
+        let (deploy, mut view) = listed(|_| SpotTerms::Asked);
+        assert!(!is_quoted(&deploy, Some(&view), |_| true), "nobody asked");
+        let Deploy { hostnode, shape, bid, .. } = &deploy;
+        let bid = Bid { hostnode: hostnode.clone(), shape: shape.clone(), price: bid.unwrap() };
+        view.quotes.push(Quote { at: sample::now(), bid, answer: BidAnswer::Accepted });
+        assert!(is_quoted(&deploy, Some(&view), |_| true));
     }
 }

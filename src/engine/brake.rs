@@ -5,7 +5,7 @@
 //! rounds. The next tick begins with the brake released: the back-off between ticks is the scan interval.
 
 use crate::{
-    model::{MarketplaceName, RefusalKind, VmName},
+    model::{HostnodeId, MarketplaceName, RefusalKind, VmName},
     plan::Action,
 };
 use std::collections::BTreeSet;
@@ -17,6 +17,9 @@ pub struct Brake {
     marketplaces: BTreeSet<MarketplaceName>,
     /// Nothing that costs is written there.
     broke: BTreeSet<MarketplaceName>,
+    /// Nothing is rented on these machines: of what one plan wanted there, what came first took the last that was free, and
+    /// each further refusal would count as another failure of the machine.
+    full: BTreeSet<(MarketplaceName, HostnodeId)>,
     /// Nothing that costs is done with these.
     instances: BTreeSet<VmName>,
     /// These are not deleted or stopped.
@@ -34,11 +37,8 @@ impl Brake {
             RefusalKind::Broke => {
                 self.broke.insert(marketplace.clone());
             }
-            RefusalKind::NoCapacity
-            | RefusalKind::BidTooLow
-            | RefusalKind::Gone
-            | RefusalKind::Refused
-            | RefusalKind::Malformed => {}
+            RefusalKind::NoCapacity | RefusalKind::BidTooLow => self.full.extend(rents(action)),
+            RefusalKind::Gone | RefusalKind::Refused | RefusalKind::Malformed => {}
         }
         // A bid that is refused must not keep its VM from being let go.
         let refused = if costs(action) { &mut self.instances } else { &mut self.kept };
@@ -66,6 +66,7 @@ impl Brake {
         let (costs, refused) = if costs(action) { (true, &self.instances) } else { (false, &self.kept) };
         self.marketplaces.contains(marketplace)
             || (costs && self.broke.contains(marketplace))
+            || rents(action).is_some_and(|machine| self.full.contains(&machine))
             || instance.is_some_and(|name| refused.contains(name))
     }
 }
@@ -74,6 +75,19 @@ const fn costs(action: &Action) -> bool {
     match action {
         Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => true,
         Action::Ask { .. } | Action::Look { .. } | Action::Stop { .. } | Action::Delete { .. } => false,
+    }
+}
+
+/// The machine on which something new is rented.
+fn rents(action: &Action) -> Option<(MarketplaceName, HostnodeId)> {
+    match action {
+        Action::Deploy(deploy) => Some((deploy.marketplace.clone(), deploy.hostnode.clone())),
+        Action::Ask { .. }
+        | Action::Look { .. }
+        | Action::Rebid { .. }
+        | Action::Start { .. }
+        | Action::Stop { .. }
+        | Action::Delete { .. } => None,
     }
 }
 
@@ -149,8 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_full_stops_nothing_elsewhere() {
-        check(&deploy(), RefusalKind::NoCapacity, [false, false]);
+    fn a_host_that_is_full_is_asked_for_no_more_and_stops_nothing_elsewhere() {
+        check(&deploy(), RefusalKind::NoCapacity, [true, false]);
+        check(&deploy(), RefusalKind::BidTooLow, [true, false]);
+        let mut brake = Brake::default();
+        brake.refused(&deploy(), RefusalKind::NoCapacity);
+        let Action::Deploy(mut elsewhere) = deploy() else { unreachable!() };
+        elsewhere.hostnode = "another".parse().unwrap();
+        assert!(!brake.stops(&Action::Deploy(elsewhere)));
     }
 
     #[test]

@@ -255,14 +255,15 @@ impl Decision {
         self.weighed.blocked.iter().map(|(gpus, reason, _)| (*gpus, reason.clone())).collect()
     }
 
-    /// As the journal keeps it.
-    pub fn record(&self) -> Option<Record> {
+    /// As the journal keeps it, with the rows of the recording that show what it was made on.
+    pub fn record(&self, rounds: &[u64]) -> Option<Record> {
         Some(Record::Decision {
             id: self.id.clone(),
             fleet: self.fleet.parse().ok(),
             cause: self.cause.clone(),
             report: serde_json::to_string(&self.weighed).ok()?,
             actions: serde_json::to_string(&self.actions).ok()?,
+            rounds: rounds.to_vec(),
         })
     }
 }

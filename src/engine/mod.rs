@@ -28,9 +28,11 @@ pub mod levers;
 pub mod lookout;
 pub mod observe;
 pub mod publish;
+pub mod recording;
 pub mod reload;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod scene;
 pub mod situate;
 pub mod status;
 pub mod tick;
@@ -55,6 +57,7 @@ use clocks::Clocks;
 use law::Law;
 use lookout::Lookouts;
 use observe::Clients;
+use recording::Recorder;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -101,6 +104,8 @@ pub struct Parts {
     pub reread: Reread,
     /// Makes the clients.
     pub connect: Connect,
+    /// Keeps what is seen, so that decisions can be recomputed; `None`: nobody does.
+    pub recorder: Option<Recorder>,
     /// No new round of a tick begins, and no bid is waited for, after so long in real time.
     pub tick_time_max: Duration,
 }
@@ -116,6 +121,7 @@ pub struct Engine {
     book: Arc<Mutex<Journal>>,
     reread: Reread,
     connect: Connect,
+    recorder: Option<Recorder>,
     tick_time_max: Duration,
 
     clients: Clients,
@@ -166,7 +172,8 @@ impl Engine {
     /// An engine at rest, and the handle by which others talk to it. The policies that were in force when the daemon last
     /// ran are in force again; what is on disk now is judged by the first tick.
     pub async fn new(parts: Parts) -> (Self, mpsc::Receiver<Event>, Handle) {
-        let Parts { settings, role, clock, entropy, files, metrics, book, reread, connect, tick_time_max } = parts;
+        let Parts { settings, role, clock, entropy, files, metrics, book, reread, connect, recorder, tick_time_max } =
+            parts;
         let now = clock.now();
         let clients = connect(&settings);
         let sources = book.ledger().policies().values().map(|text| {
@@ -246,6 +253,7 @@ impl Engine {
             book: Arc::new(Mutex::new(book)),
             reread,
             connect,
+            recorder,
             tick_time_max,
         };
         engine.read_policies().await;
@@ -351,7 +359,12 @@ impl Engine {
 
     /// Prunes what only told a story and is old.
     async fn keep_house(&mut self) {
-        let before = crate::model::time::before(self.clock.now(), HISTORY_KEPT);
+        let now = self.clock.now();
+        match self.recorder.as_mut().map_or(Ok(0), |recorder| recorder.prune(now)) {
+            Ok(rows) => tracing::info!(rows, "pruned the recording"),
+            Err(error) => tracing::warn!(%error, "the recording was not pruned"),
+        }
+        let before = crate::model::time::before(now, HISTORY_KEPT);
         match self.book.lock().await.prune(before) {
             Ok(rows) => tracing::info!(rows, "pruned the history"),
             Err(error) => tracing::warn!(%error, "the history was not pruned"),

@@ -241,6 +241,9 @@ impl Engine {
         self.note_missing().await;
         let situation = self.situate(unanswered).await;
         let plan = plan::plan(&situation);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(&situation, &plan);
+        }
         Some((situation, plan))
     }
 
@@ -520,16 +523,24 @@ impl Engine {
         let Some(plan) = &self.plan else { return };
         let now = self.clock.now();
         let tick = format!("d{}", now.as_millisecond());
-        let mut records = Vec::new();
         let benched = self.benched_told();
-        for decision in super::Decision::of(&tick, cause, steps, plan, &benched) {
-            let blocks = decision.blocks();
-            let changed = self.blocks.get(&decision.fleet) != Some(&blocks);
-            if !decision.actions.is_empty() || changed {
-                self.decision = Some(decision.id.clone());
-                self.blocks.insert(decision.fleet.clone(), blocks);
-                records.extend(decision.record());
+        let mut decisions = super::Decision::of(&tick, cause, steps, plan, &benched);
+        let blocks = &self.blocks;
+        decisions.retain(|made| !made.actions.is_empty() || blocks.get(&made.fleet) != Some(&made.blocks()));
+        let recorded = self.recorder.as_mut().map(|recorder| recorder.close(now, &tick, !decisions.is_empty()));
+        let rounds = match recorded {
+            None => Vec::new(),
+            Some(Ok(rounds)) => rounds,
+            Some(Err(trouble)) => {
+                self.troubles.push(trouble);
+                Vec::new()
             }
+        };
+        let mut records = Vec::new();
+        for decision in decisions {
+            records.extend(decision.record(&rounds));
+            self.blocks.insert(decision.fleet.clone(), decision.blocks());
+            self.decision = Some(decision.id);
         }
         if let Err(error) = self.book.lock().await.append(now, records) {
             self.troubles.push(error.to_string());

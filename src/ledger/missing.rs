@@ -18,6 +18,17 @@ pub struct Missing {
 }
 
 impl Missing {
+    /// All that it is: so many since then, oldest first, and the GPUs on demand that served.
+    pub fn told(&self) -> (Vec<(u32, Timestamp)>, u32) {
+        let Self { spans, on_demand } = self;
+        (spans.iter().copied().collect(), *on_demand)
+    }
+
+    /// What [`Missing::told`] told.
+    pub fn of_told(spans: Vec<(u32, Timestamp)>, on_demand: u32) -> Self {
+        Self { spans: spans.into(), on_demand }
+    }
+
     /// How many.
     pub fn gpus(&self) -> u32 {
         self.spans.iter().map(|(gpus, _)| gpus).sum()

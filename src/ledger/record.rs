@@ -623,6 +623,9 @@ pub enum Record {
         report: String,
         /// What was to be done, as JSON text.
         actions: String,
+        /// The rows of the recording that show what it was made on; not told by the first journals, nor without one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rounds: Vec<u64>,
     },
     /// Something worth telling. Not folded.
     Event {

@@ -117,6 +117,7 @@ pub(super) fn of_each_kind(name: &VmName, id: &str, at: Timestamp) -> Vec<Record
             cause: "schedule".into(),
             report: "{}".into(),
             actions: "[]".into(),
+            rounds: vec![7, 8],
         },
         Record::Event { fleet: None, subject: Some("h1".into()), what: "late".into(), detail: detail() },
     ]

@@ -34,7 +34,8 @@
 //! | [`Dialect::hostnode`] | the list says all; with [`Ports::Unlisted`] it is needed |
 //! | [`Dialect::instance`] | that a VM is gone rests on repeated lists that dropped nothing |
 //! | [`Dialect::balance`] | another marketplace of the account reads it, or the account is declared `unreadable-ok` |
-//! | [`Dialect::validate`], [`Dialect::rebid`] | there is no spot, and [`Api::spot_offered`] says so |
+//! | [`Dialect::validate`] | there is no spot, and [`Api::spot_offered`] says so |
+//! | [`Dialect::rebid`] | likewise, or a bid is never changed: an outbid VM is deleted |
 //! | [`Dialect::start`], [`Dialect::stop`] | a VM runs or is deleted |
 //!
 //! Machines, VMs, who we are, deploy and terminate there must be. A marketplace without hostnodes lists a GPU type in a

@@ -15,6 +15,7 @@ pub mod json;
 pub mod raw;
 pub mod tensordock_v0;
 pub mod tensordock_v2;
+pub mod trace;
 pub mod vectordash;
 
 pub use crate::model::wish::{Ability, Stop, Wish};
@@ -66,12 +67,19 @@ pub const fn language(api: Api) -> &'static Language {
         Api::TensordockV0 => &tensordock_v0::LANGUAGE,
         Api::TensordockV2 => &tensordock_v2::LANGUAGE,
         Api::Vectordash => &vectordash::LANGUAGE,
+        Api::Trace => &trace::LANGUAGE,
     }
 }
 
 /// The language of an API, with these credentials. An API with one credential takes only the token.
 pub fn dialect(api: Api, key: Option<SecretString>, token: SecretString) -> Arc<dyn Dialect> {
     (language(api).dialect)(key, token)
+}
+
+/// The ability that is known by a word; `None` where no API has such a one.
+pub fn ability(word: &str) -> Option<Ability> {
+    let able = |api: &Api| dialect(*api, None, SecretString::default()).ability();
+    std::iter::once(Ability::ANY).chain(Api::ALL.iter().map(able)).find(|ability| ability.word() == word)
 }
 
 /// The other side of an API's counter; `None` takes any credentials.

@@ -25,6 +25,8 @@ impl Image {
             Vocabulary::TensordockV0 => self.tensordock_v0,
             Vocabulary::TensordockV2 => self.tensordock_v2,
             Vocabulary::Vectordash => self.vectordash,
+            // Nothing runs in its VMs.
+            Vocabulary::Trace => None,
         }
     }
 }

@@ -143,6 +143,16 @@ pub enum Sizes {
     Unsaid,
 }
 
+labels! {
+    /// How a slice may be paid for.
+    pub enum Sold {
+        /// On demand at its rates, and by bid where the machine takes bids.
+        EitherWay = "either_way",
+        /// Only by bid, where the machine takes bids. Its rates are the most that may be bid.
+        ByBid = "by_bid",
+    }
+}
+
 /// A fixed slice of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lot {
@@ -154,6 +164,8 @@ pub struct Lot {
     pub sizes: Sizes,
     /// What it costs on demand.
     pub rates: Rates,
+    /// How it may be paid for.
+    pub sold: Sold,
 }
 
 impl Lot {
@@ -320,14 +332,27 @@ impl Hostnode {
     pub fn price(&self, wanted: &Shape) -> Result<(Shape, Rates), Misfit> {
         match &self.supply {
             Supply::Resources(resources) => resources.price(wanted),
-            Supply::Lots(lots) => lots
-                .iter()
-                .filter_map(|lot| Some((lot, lot.sells(wanted)?)))
-                .min_by_key(|(lot, _)| (lot.rates.total(), lot.id.clone()))
-                .map(|(lot, sold)| (sold, lot.rates))
-                .ok_or(Misfit::Gpus),
+            Supply::Lots(lots) => cheapest(lots, wanted).map(|(lot, sold)| (sold, lot.rates)).ok_or(Misfit::Gpus),
         }
     }
+
+    /// Whether the shape can be had here on demand, where it can be had at all.
+    pub fn sells_on_demand(&self, wanted: &Shape) -> bool {
+        match &self.supply {
+            Supply::Resources(_) => true,
+            Supply::Lots(lots) => cheapest(lots, wanted).is_some_and(|(lot, _)| match lot.sold {
+                Sold::EitherWay => true,
+                Sold::ByBid => false,
+            }),
+        }
+    }
+}
+
+/// The slice that is sold for the least, and in which size.
+fn cheapest<'l>(lots: &'l [Lot], wanted: &Shape) -> Option<(&'l Lot, Shape)> {
+    let order = |lot: &&'l Lot| (lot.rates.total(), lot.id.as_str());
+    let lot = lots.iter().filter(|lot| lot.sells(wanted).is_some()).min_by(|a, b| order(a).cmp(&order(b)))?;
+    Some((lot, lot.sells(wanted)?))
 }
 
 impl Resources {
@@ -480,6 +505,7 @@ mod tests {
             shape: shape(1, 16, 64, 200),
             sizes: Sizes::Said,
             rates: Rates { compute: rate(price), storage: rate("0") },
+            sold: Sold::EitherWay,
         };
         let host = Hostnode { supply: Supply::Lots(vec![lot("a", "0.5"), lot("b", "0.4")]), ..l40() };
         let (sold, rates) = host.price(&shape(1, 4, 16, 100)).unwrap();
@@ -490,6 +516,22 @@ mod tests {
         let unsaid = Lot { sizes: Sizes::Unsaid, ..lot("c", "0.3") };
         assert_eq!(unsaid.sells(&shape(1, 4, 16, 900)), Some(shape(1, 4, 16, 900)));
         assert_eq!(unsaid.sells(&shape(2, 4, 16, 900)), None);
+    }
+
+    #[test]
+    fn a_lot_that_is_sold_by_bid_has_a_price_and_is_not_sold_on_demand() {
+        let lot = |sold| Lot {
+            id: "a".into(),
+            shape: shape(1, 16, 64, 200),
+            sizes: Sizes::Unsaid,
+            rates: Rates { compute: rate("0.5"), storage: rate("0") },
+            sold,
+        };
+        let host = |sold| Hostnode { supply: Supply::Lots(vec![lot(sold)]), ..l40() };
+        let wanted = shape(1, 4, 16, 100);
+        assert_eq!(host(Sold::ByBid).price(&wanted), host(Sold::EitherWay).price(&wanted));
+        assert_eq!([Sold::ByBid, Sold::EitherWay].map(|sold| host(sold).sells_on_demand(&wanted)), [false, true]);
+        assert!(l40().sells_on_demand(&wanted) && !host(Sold::EitherWay).sells_on_demand(&shape(2, 4, 16, 100)));
     }
 
     #[test]

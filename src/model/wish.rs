@@ -31,35 +31,44 @@ pub struct Wish<'a> {
     pub stop: Option<Stop>,
 }
 
-/// Whether VMs can be had as a fleet wants them.
+/// Whether VMs can be had as a fleet wants them: a function, and the word by which it is found again where a situation was
+/// written down.
 #[derive(Clone, Copy)]
-pub struct Ability(fn(&Wish<'_>) -> Option<String>);
+pub struct Ability {
+    word: &'static str,
+    unable: fn(&Wish<'_>) -> Option<String>,
+}
 
 impl Ability {
     /// Whatever is wanted can be had, as far as is known.
-    pub const ANY: Self = Self(|_| None);
+    pub const ANY: Self = Self { word: "any", unable: |_| None };
 
-    /// Where a pure function tells why not.
-    pub const fn new(unable: fn(&Wish<'_>) -> Option<String>) -> Self {
-        Self(unable)
+    /// Where a pure function tells why not. The word is its own: the API's, say.
+    pub const fn new(word: &'static str, unable: fn(&Wish<'_>) -> Option<String>) -> Self {
+        Self { word, unable }
+    }
+
+    /// What it is known by.
+    pub const fn word(self) -> &'static str {
+        self.word
     }
 
     /// Why such VMs cannot be had, for people; `None`: they can, as far as is known.
     pub fn unable(self, wish: &Wish<'_>) -> Option<String> {
-        (self.0)(wish)
+        (self.unable)(wish)
     }
 }
 
 impl fmt::Debug for Ability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ability")
+        write!(f, "Ability({})", self.word)
     }
 }
 
 /// The same function is the same ability; two that answer alike may differ, which costs nothing.
 impl PartialEq for Ability {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::fn_addr_eq(self.0, other.0)
+        self.word == other.word && std::ptr::fn_addr_eq(self.unable, other.unable)
     }
 }
 
@@ -71,7 +80,7 @@ mod tests {
 
     #[test]
     fn an_ability_is_the_function_it_was_made_of() {
-        let keyless = Ability::new(|wish| wish.ssh_key.is_none().then(|| "a key is needed".to_owned()));
+        let keyless = Ability::new("keyless", |wish| wish.ssh_key.is_none().then(|| "a key is needed".to_owned()));
         let wish = Wish { image: "x", ports: &[], ssh_key: None, cloud_init: None, stop: None };
         assert_eq!(keyless.unable(&wish).as_deref(), Some("a key is needed"));
         assert_eq!(keyless.unable(&Wish { ssh_key: Some("k"), ..wish }), None);

@@ -182,7 +182,8 @@ impl Place<'_> {
         }
         let price_cap = model.max_price.map(|price| price.times(gpus));
         let start_cap = self.state.start_price(&model.model).map(|price| price.times(gpus));
-        let (bids, buys) = self.ways(hostnode.spot, gpus, on_demand, price_cap)?;
+        let sold = hostnode.sells_on_demand(&wanted).then_some(on_demand);
+        let (bids, buys) = self.ways(hostnode.spot, gpus, on_demand, sold, price_cap)?;
         let offer = Offer {
             marketplace: self.marketplace.clone(),
             hostnode: hostnode.id.clone(),
@@ -202,19 +203,20 @@ impl Place<'_> {
         Ok(Listed { offer, account, price_cap, start_cap, spot: bids, on_demand: buys, looks, closed })
     }
 
-    /// Whether by bid, and whether on demand.
+    /// Whether by bid, at most at the price on demand, and whether on demand, where it is sold so.
     fn ways(
         &self,
         spot: SpotTerms,
         gpus: u32,
         on_demand: Rates,
+        sold: Option<Rates>,
         price_cap: Option<HourlyRate>,
     ) -> Result<(bool, bool), Rejected> {
         let within = |rate: HourlyRate| price_cap.is_none_or(|cap| rate <= cap);
         let terms = &self.state.policy.on_demand;
         let buys = match terms.usage {
             OnDemandUse::Never => false,
-            OnDemandUse::Fallback | OnDemandUse::Always => within(on_demand.total()),
+            OnDemandUse::Fallback | OnDemandUse::Always => sold.is_some_and(|sold| within(sold.total())),
         };
         let bids = match (terms.usage, spot) {
             (OnDemandUse::Always, _) | (_, SpotTerms::None) => false,
@@ -338,7 +340,7 @@ mod tests {
                 let is_kept = wish.stop == Some(Stop::ReleaseGpu);
                 (wish.ssh_key.is_none() || is_kept).then(|| "not so".to_owned())
             };
-            town.market().ability = Ability::new(unable);
+            town.market().ability = Ability::new("test", unable);
             let report = plan(&town.situation).report.remove(&town.fleet()).unwrap();
             report.rejected.keys().map(|reason| reason.as_str()).collect::<Vec<_>>()
         };

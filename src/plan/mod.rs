@@ -341,7 +341,7 @@ pub(crate) const fn force(reason: Teardown) -> Force {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{testkit::*, *};
     use crate::{
         policy::terms::{BidStrategy, Mode, OnDemandUse, Preference, Quantity, ScaleDown},
@@ -370,6 +370,11 @@ mod tests {
                 budget_and_twin(&mut town, account);
                 town
             })
+    }
+
+    /// Any situation at all, for whoever must do right by every one of them.
+    pub(crate) fn situations() -> impl Strategy<Value = Situation> {
+        towns().prop_map(|town| town.situation)
     }
 
     /// Perhaps a budget of the account, perhaps a balance that nobody can read, perhaps a second marketplace.

@@ -486,7 +486,7 @@ mod tests {
         check(
             "a running a 1 age=9   b running a 1 age=99",
             |town| {
-                town.market().ability = Ability::new(|wish| wish.stop.map(|_| "no".to_owned()));
+                town.market().ability = Ability::new("test", |wish| wish.stop.map(|_| "no".to_owned()));
                 town.policy(|terms| terms.instance.scale_down = ScaleDown::Stop).target(1)
             },
             "delete a target",

@@ -286,7 +286,8 @@ impl<'a> Check<'a> {
         let rate = deploy.agreed.total();
         self.capped(state, &deploy.shape, rate);
         let listed = situation.hostnode(&deploy.marketplace, &deploy.hostnode);
-        let on_demand = listed.and_then(|hostnode| hostnode.price(&deploy.shape).ok()).map(|(_, rates)| rates);
+        let sold = listed.filter(|hostnode| hostnode.sells_on_demand(&deploy.shape));
+        let on_demand = sold.and_then(|hostnode| hostnode.price(&deploy.shape).ok()).map(|(_, rates)| rates);
         match (deploy.price_type, deploy.bid) {
             (PriceType::Spot, Some(bid)) => {
                 self.demand(bid == deploy.agreed.compute, Invariant::Price, || {

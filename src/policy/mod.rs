@@ -1,7 +1,8 @@
 //! The law: what a fleet's policy file says, checked.
 //!
 //! A [`Policy`] cannot exist unless it is coherent: it is made only by [`check()`], which reports every fault of a file at
-//! once, with its place, and otherwise lets nobody change it. Everything downstream trusts it and re-checks nothing.
+//! once, with its place, and otherwise lets nobody change it. (One that was written down with a decision is read back as it
+//! was, to recompute that decision.) Everything downstream trusts it and re-checks nothing.
 //!
 //! ```text
 //! file, named files -> Source -> tree -> raw -> check -> Policy
@@ -42,6 +43,14 @@ impl std::ops::Deref for Policy {
     type Target = Terms;
     fn deref(&self) -> &Terms {
         &self.terms
+    }
+}
+
+impl Policy {
+    /// Terms that were a policy's when a decision was recorded: to recompute what followed from them, whatever a check of
+    /// the same text would make of it by now. Nothing else may be decided on them.
+    pub(crate) const fn recorded(terms: Terms) -> Self {
+        Self { terms }
     }
 }
 

@@ -206,6 +206,10 @@ fn marketplace(raw: &RawMarketplace, doors: &mut Doors<'_>, findings: &mut Findi
         findings.warn(url, "is not encrypted", why, "use https");
     }
     let api_value = api.as_ref()?.value;
+    if let Some(api) = api.as_ref().filter(|api| api.value.only_rehearses()) {
+        let why = "no vendor speaks it, and what is rented there is no machine";
+        findings.warn(api, "is only for rehearsals", why, "name the API of a marketplace");
+    }
     if api_value.takes_key() && !has_key {
         let remedy = "add it, such as key = { credential = \"tensordock-key\" }";
         findings.missing(&at.place, &format!("{}.key", at.key), "this API takes a key and a token", remedy);

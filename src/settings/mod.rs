@@ -40,6 +40,8 @@ labels! {
         TensordockV2 = "tensordock-v2",
         /// Vectordash: on demand, by GPU type.
         Vectordash = "vectordash",
+        /// A market of rehearsals: our own, bids with a listed price and on demand.
+        Trace = "trace",
     }
 }
 
@@ -50,6 +52,8 @@ labels! {
         Tensordock = "tensordock",
         /// Vectordash.
         Vectordash = "vectordash",
+        /// Nobody: only rehearsals speak it.
+        Trace = "trace",
     }
 }
 
@@ -59,6 +63,7 @@ impl Api {
         match self {
             Self::TensordockV0 | Self::TensordockV2 => Vendor::Tensordock,
             Self::Vectordash => Vendor::Vectordash,
+            Self::Trace => Vendor::Trace,
         }
     }
 
@@ -68,6 +73,7 @@ impl Api {
             Self::TensordockV0 => Vocabulary::TensordockV0,
             Self::TensordockV2 => Vocabulary::TensordockV2,
             Self::Vectordash => Vocabulary::Vectordash,
+            Self::Trace => Vocabulary::Trace,
         }
     }
 
@@ -75,14 +81,14 @@ impl Api {
     pub const fn takes_key(self) -> bool {
         match self {
             Self::TensordockV0 => true,
-            Self::TensordockV2 | Self::Vectordash => false,
+            Self::TensordockV2 | Self::Vectordash | Self::Trace => false,
         }
     }
 
     /// Whether it tells what the account holds.
     pub const fn tells_balance(self) -> bool {
         match self {
-            Self::TensordockV0 => true,
+            Self::TensordockV0 | Self::Trace => true,
             // Its balance is v0's (recorded); Vectordash has none (documented).
             Self::TensordockV2 | Self::Vectordash => false,
         }
@@ -95,7 +101,7 @@ impl Api {
             Self::TensordockV0 => None,
             // The vendor's page getting-started (documented).
             Self::TensordockV2 => Some(100),
-            Self::Vectordash => None,
+            Self::Vectordash | Self::Trace => None,
         }
     }
 
@@ -106,13 +112,23 @@ impl Api {
             Self::TensordockV0 | Self::TensordockV2 => "https://dashboard.tensordock.com",
             // "All requests … should be sent to" it (documented).
             Self::Vectordash => "https://vectordash.com",
+            // `spotscale marketplace`, where it listens unless told otherwise: there is no vendor.
+            Self::Trace => "http://127.0.0.1:9747",
+        }
+    }
+
+    /// Whether nobody sells anything behind it: it is there for rehearsals.
+    pub const fn only_rehearses(self) -> bool {
+        match self {
+            Self::Trace => true,
+            Self::TensordockV0 | Self::TensordockV2 | Self::Vectordash => false,
         }
     }
 
     /// Whether it takes bids.
     pub const fn spot_offered(self) -> SpotOffered {
         match self {
-            Self::TensordockV0 => SpotOffered::Yes,
+            Self::TensordockV0 | Self::Trace => SpotOffered::Yes,
             Self::TensordockV2 | Self::Vectordash => SpotOffered::No,
         }
     }
@@ -351,6 +367,16 @@ mod tests {
             checked.warnings.iter().filter(|warning| warning.key.ends_with("requests_per_second")).count()
         };
         assert_eq!([warned("1.666"), warned("1.667")], [0, 1]);
+    }
+
+    #[test]
+    fn the_api_of_rehearsals_is_taken_and_warned_of() {
+        let text = "[marketplaces.trace]\napi = \"trace\"\ntoken = { env = \"MY_TOKEN\" }\n";
+        let checked = checked(text, &[]);
+        let told: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
+        let expected = "/etc/spotscale/spotscale.toml:2:7: warning: marketplaces.trace.api = \"trace\" is only for rehearsals; no \
+                        vendor speaks it, and what is rented there is no machine; name the API of a marketplace";
+        assert_eq!((told, checked.faults.len()), (vec![expected.to_owned()], 0));
     }
 
     #[test]

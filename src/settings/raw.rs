@@ -179,7 +179,9 @@ fn listen(node: &Node) -> Result<SocketAddr, Complaint> {
 fn api(node: &Node) -> Result<Api, Complaint> {
     let text = value::line(node)?;
     text.parse().map_err(|_| {
-        let known: Vec<&str> = Api::ALL.iter().map(|api| api.as_str()).collect();
+        // Nobody who misspells a vendor's API is sent to one that only rehearses.
+        let sold = Api::ALL.iter().filter(|api| !api.only_rehearses());
+        let known: Vec<&str> = sold.map(|api| api.as_str()).collect();
         value::unknown_word(&text, &known)
     })
 }

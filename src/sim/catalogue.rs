@@ -6,6 +6,7 @@
 //! free, hosts without a free port, hosts with limits of their own. The catalogue is the same for every seed, so that
 //! a hostnode written into a policy's `deny` stays that hostnode.
 
+mod trace;
 mod vectordash;
 
 use super::seed::Seed;
@@ -240,6 +241,7 @@ pub fn machines_of(vendor: Vendor) -> Vec<Machine> {
     match vendor {
         Vendor::Tensordock => machines(),
         Vendor::Vectordash => vectordash::machines(),
+        Vendor::Trace => trace::machines(),
     }
 }
 

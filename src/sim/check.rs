@@ -181,6 +181,8 @@ pub struct Watch {
     pub wall_clock: WallClock,
     /// How old the balances may be that marketplaces show.
     pub balance_lag: Duration,
+    /// VMs whose deploys were sent long before they arrived: whoever counts them now did not rent them now.
+    pub belated: BTreeSet<(String, InstanceId)>,
     /// All VMs there ever were.
     seen: BTreeSet<(String, InstanceId)>,
     /// And what those of ours are called.
@@ -255,12 +257,16 @@ impl Watch {
         self.excuse(sighted);
         let Some(situation) = &status.situation else { return found.0 };
         // What was sent before and has its effect only now is not rented now.
-        let sent_before = |vm: &&Vm| {
+        let sent_before = |vm: &Vm| {
             let Some(Namer { epoch, next_sequence, .. }) = &self.namer else { return false };
             sequence_in(epoch, &vm.name).is_some_and(|sequence| sequence < *next_sequence)
         };
-        let new: Vec<Vec<&Vm>> =
-            new.into_iter().map(|new| new.into_iter().filter(|vm| !sent_before(vm)).collect()).collect();
+        let is_belated = |one: &Sighted, vm: &Vm| self.belated.contains(&(one.world.clone(), vm.id.clone()));
+        let new: Vec<Vec<&Vm>> = sighted
+            .iter()
+            .zip(new)
+            .map(|(one, new)| new.into_iter().filter(|vm| !sent_before(vm) && !is_belated(one, vm)).collect())
+            .collect();
         self.namer = Some(situation.namer.clone());
         self.fleets(&mut found, status, situation, sighted, &new.concat());
         let ours = alive(sighted).filter(|vm| vm.origin == Origin::Api && fleet_of(status, vm).is_some());
@@ -291,7 +297,7 @@ impl Watch {
     fn excuse(&mut self, sighted: &[Sighted]) {
         for one in sighted {
             let by_id = match one.vendor {
-                Vendor::Tensordock => true,
+                Vendor::Tensordock | Vendor::Trace => true,
                 Vendor::Vectordash => false,
             };
             let is_denied = |vm: &&Vm| vm.hiding == Some(Hiding::Altogether);
@@ -485,7 +491,11 @@ pub fn disagreement(status: &Status, sighted: &[Sighted]) -> Option<String> {
             .filter(|vm| is_named_so(vm) || is_adopted(vm))
             .map(|vm| {
                 let key = format!("{} ({})", vm.name, vm.id);
-                let counted = known.get(&key).filter(|_| vm.surcharge_ppm > 0).map(|(_, committed)| *committed);
+                let member = state.fleet.members.get(&vm.name);
+                // A rebid that arrives after a higher one lowers the bid again; the higher stays counted.
+                let is_lowered = member.is_some_and(|member| member.bid.is_some_and(|bid| bid > vm.agreed.compute));
+                let is_more = vm.surcharge_ppm > 0 || is_lowered;
+                let counted = known.get(&key).filter(|_| is_more).map(|(_, committed)| *committed);
                 (key, (vm.shape.gpus, counted.unwrap_or_else(|| rate(vm))))
             })
             .collect();

@@ -6,6 +6,7 @@
 //! remembers what was sent, and hangs on the machine's power supply.
 
 use super::{
+    faults::Fault,
     marketplace::{Answer, Market, Reaction},
     power::{Power, Side},
 };
@@ -15,10 +16,13 @@ use crate::{
         clock::Clock,
         net::{Net, NetError, Request, Response},
     },
-    model::MarketplaceName,
+    market::Call,
+    model::{MarketplaceName, Timestamp, time},
+    settings::Api,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -96,6 +100,25 @@ pub struct Sent {
     pub at: Duration,
     /// What for.
     pub path: String,
+    /// In which API's words, and which of its calls; `None` where nobody would understand it.
+    pub call: Option<(Api, Call)>,
+}
+
+/// A request whose sender is gone before it has arrived.
+#[derive(Clone)]
+struct UnderWay {
+    to: InProcess,
+    request: Request,
+    /// When it arrives, by the monotonic clock.
+    due: Duration,
+    /// Likewise, by the market's.
+    due_at: Timestamp,
+}
+
+impl fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnderWay").field("path", &self.request.path).field("due", &self.due).finish_non_exhaustive()
+    }
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,6 +132,7 @@ pub struct Doors {
     pub elsewhere: BTreeMap<MarketplaceName, Arc<Mutex<Market>>>,
     weather: Arc<Mutex<BTreeMap<MarketplaceName, Weather>>>,
     sent: Arc<Mutex<VecDeque<Sent>>>,
+    under_way: Arc<Mutex<Vec<UnderWay>>>,
 }
 
 impl Doors {
@@ -129,6 +153,26 @@ impl Doors {
     /// The newest requests, in order.
     pub fn sent(&self) -> Vec<Sent> {
         held(&self.sent).iter().cloned().collect()
+    }
+
+    /// Whether anything is to arrive by now, by the monotonic clock.
+    pub fn is_due(&self, now: Duration) -> bool {
+        held(&self.under_way).iter().any(|one| one.due <= now)
+    }
+
+    /// What is due by now arrives; `now` is the monotonic clock's.
+    pub fn deliver(&self, now: Duration) {
+        let mut due: Vec<UnderWay> = held(&self.under_way).extract_if(.., |one| one.due <= now).collect();
+        due.sort_by_key(|one| one.due);
+        for UnderWay { to, request, due: _, due_at } in due {
+            // Nobody is there any more to whom it could be answered.
+            let _ = held(&to.market).handle(due_at, &request);
+        }
+    }
+
+    /// How many requests are still to arrive.
+    pub fn under_way(&self) -> usize {
+        held(&self.under_way).len()
     }
 
     /// The door of one marketplace, for a daemon on this supply.
@@ -155,7 +199,8 @@ impl Door {
                 sent.pop_front();
             }
             let (marketplace, at) = (self.name.clone(), self.inner.clock.monotonic());
-            sent.push_back(Sent { marketplace, at, path: request.path.clone() });
+            let call = held(&self.inner.market).recognise(&request);
+            sent.push_back(Sent { marketplace, at, path: request.path.clone(), call });
         }
         match weather {
             None => self.inner.send(request, deadline).await,
@@ -181,6 +226,22 @@ impl Net for Door {
                 None => return self.pass(request, deadline).await,
                 Some(Side::Before) => self.power.go(),
                 Some(Side::After) => {
+                    let _ = self.pass(request, deadline).await;
+                    self.power.go();
+                }
+                Some(Side::Late(delay)) => {
+                    let (due, due_at) = (self.inner.clock.monotonic(), self.inner.clock.now());
+                    let (due, due_at) = (due.saturating_add(delay), time::after(due_at, delay));
+                    held(&self.doors.under_way).push(UnderWay { to: self.inner.clone(), request, due, due_at });
+                    self.power.go();
+                }
+                Some(Side::Unlisted(delay)) => {
+                    {
+                        let mut market = held(&self.inner.market);
+                        if let Some((_, call)) = market.recognise(&request) {
+                            market.faults.script(call, Fault::LateVm(delay));
+                        }
+                    }
                     let _ = self.pass(request, deadline).await;
                     self.power.go();
                 }
@@ -233,5 +294,28 @@ mod tests {
         let answered = net.send(Request::get("/api/v0/client/deploy/hostnodes"), Duration::from_secs(7)).await;
         assert!(matches!(answered, Err(NetError::Lost(_))), "{answered:?}");
         assert_eq!(clock.monotonic(), Duration::from_secs(7));
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_when_the_power_goes_arrives_when_it_is_due_and_once() {
+        let clock = super::super::clock::VirtualClock::at(Timestamp::UNIX_EPOCH);
+        let world = World::new(1, Timestamp::UNIX_EPOCH, WorldOptions::lifelike("100".parse().unwrap()));
+        let market = Arc::new(Mutex::new(Market::of_all_dialects(world, Faults::none(), None, None)));
+        let (doors, power) = (Doors::default(), Power::default());
+        power.cut_at(super::super::power::Cut::Request(1, Side::Late(Duration::from_secs(60))));
+        let inner = InProcess { market: Arc::clone(&market), clock: Arc::new(clock) };
+        let door = doors.of("tensordock".parse().unwrap(), inner, power.clone());
+        let request = Request::get("/api/v0/client/deploy/hostnodes");
+        tokio::select! {
+            biased;
+            _ = door.send(request, Duration::from_secs(10)) => panic!("nobody is there to be answered"),
+            () = power.gone() => {}
+        }
+        let handled = || market.lock().unwrap().handled().values().sum::<u64>();
+        doors.deliver(Duration::from_secs(59));
+        assert_eq!((handled(), doors.under_way(), doors.is_due(Duration::from_secs(60))), (0, 1, true));
+        doors.deliver(Duration::from_secs(60));
+        doors.deliver(Duration::from_secs(61));
+        assert_eq!((handled(), doors.under_way()), (1, 0));
     }
 }

@@ -305,6 +305,33 @@ impl Host {
         }
     }
 
+    /// Becomes the machine that was listed somewhere else, with this floor. What is in use here stays: a list of another
+    /// day takes nothing away from those who stand here.
+    pub fn become_listed(&mut self, listed: &Hostnode, supply: &Resources, floor_ppm: u32, used: &Usage) {
+        let Hostnode { id: _, location, uptime_ppm, online, supply: _, spot: _, ports, available_until } = listed;
+        let Resources { gpus, vcpus, ram_gb, storage_gb, restrictions, rule: _ } = supply;
+        let room = |stock: &Stock, used: u32| Stock { free: stock.free.max(used), price: stock.price };
+        let rack = |price: HourlyRate, total: u32| Rack { total, base: price, price };
+        let mut racks: BTreeMap<GpuModel, Rack> =
+            gpus.iter().map(|(model, stock)| (model.clone(), rack(stock.price, stock.free))).collect();
+        for (model, used) in &used.gpus {
+            let price = self.racks.get(model).map_or(HourlyRate::ZERO, |rack| rack.price);
+            let found = racks.entry(model.clone()).or_insert_with(|| rack(price, 0));
+            found.total = found.total.max(*used);
+        }
+        self.racks = racks;
+        self.location.clone_from(location);
+        self.uptime_ppm = uptime_ppm.unwrap_or(0);
+        self.vcpus = room(vcpus, used.vcpus);
+        self.ram_gb = room(ram_gb, used.ram_gb);
+        self.storage_gb = room(storage_gb, used.storage_gb);
+        self.restrictions.clone_from(restrictions);
+        self.ports = ports.free().iter().chain(&used.ports).copied().collect();
+        self.floor_ppm = floor_ppm;
+        self.lent_until = available_until.map(|end| end.as_millisecond());
+        self.absence = if *online { None } else { Some((Absence::Offline, Millis::MAX)) };
+    }
+
     /// When its owner takes it back.
     pub fn available_until(&self) -> Option<Timestamp> {
         self.lent_until.and_then(|end| Timestamp::from_millisecond(end).ok())

@@ -92,7 +92,7 @@ knobs! {
     empty_list_ppm: Often 2_000 20_000 80_000,
     /// Lists that come back with half of what there is.
     partial_list_ppm: Often 4_000 40_000 120_000,
-    /// Deploys whose VM is in no list for a while.
+    /// Deploys that are answered well and whose VM is in no list for a while.
     late_vm_ppm: Often 30_000 150_000 500_000,
     /// For how long.
     late_vm_s_max: Much 120 900 3_000,
@@ -110,6 +110,10 @@ knobs! {
     stale_list_ppm: Often 3_000 40_000 200_000,
     /// How long ago.
     stale_list_s_max: Much 60 300 900,
+    /// Deploys whose VM is in no list for a while, whatever becomes of their answer.
+    unlisted_ppm: Often 5_000 80_000 300_000,
+    /// For how long.
+    unlisted_s_max: Much 120 1_800 3_000,
     /// Deploys that reach the marketplace twice.
     doubled_ppm: Often 500 10_000 60_000,
     /// Deletes whose VM stays in the lists for a while.
@@ -330,7 +334,7 @@ mod tests {
             assert_eq!(value, u64::try_from(place).unwrap());
             assert!(told.split_whitespace().any(|word| word == format!("{name}={place}")), "{told}");
         }
-        assert!(told.lines().count() <= 14 && told.lines().all(|line| line.len() <= LINE_LETTERS), "{told}");
+        assert!(told.lines().count() <= 15 && told.lines().all(|line| line.len() <= LINE_LETTERS), "{told}");
     }
 
     #[test]

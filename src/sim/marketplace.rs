@@ -171,6 +171,18 @@ impl Market {
         self.elsewhere.get_mut(&vendor).unwrap_or(&mut self.world)
     }
 
+    /// The counter at which a request is served. Of those whose prefix it has, the longest: `/api/v0/` is within `/api/`.
+    fn counter(counters: &[Counter], request: &Request) -> Option<usize> {
+        let of_it = counters.iter().enumerate().filter(|(_, counter)| request.path.starts_with(counter.fake.prefix()));
+        of_it.max_by_key(|(_, counter)| counter.fake.prefix().len()).map(|(at, _)| at)
+    }
+
+    /// Which API a request speaks, and what kind of call it is; `None` where nobody would understand it.
+    pub fn recognise(&self, request: &Request) -> Option<(Api, Call)> {
+        let counter = self.counters.get(Self::counter(&self.counters, request)?)?;
+        Some((counter.api, counter.fake.call(request)))
+    }
+
     /// How often an API was called so.
     pub fn calls(&self, api: Api, call: Call) -> u64 {
         self.handled.iter().filter(|((by, of, _), _)| *by == api && *of == call).map(|(_, count)| count).sum()
@@ -206,6 +218,13 @@ impl Market {
         self.appearances.entry(vendor).or_default().late.insert(vm, until);
     }
 
+    /// Whether lists show a VM, if it is there.
+    pub fn lists(&self, vendor: Vendor, vm: &InstanceId) -> bool {
+        let until = self.appearances.get(&vendor).and_then(|shown| shown.late.get(vm));
+        let now = self.elsewhere.get(&vendor).unwrap_or(&self.world).moment();
+        until.is_none_or(|until| *until <= now)
+    }
+
     /// How many requests there were, by API, by call and by what went wrong (`none` where nothing did).
     pub const fn handled(&self) -> &BTreeMap<(Api, Call, &'static str), u64> {
         &self.handled
@@ -214,9 +233,7 @@ impl Market {
     /// Takes one request at a moment.
     pub fn handle(&mut self, now: Timestamp, request: &Request) -> Reaction {
         self.advance(now);
-        // Of those whose prefix it has, the longest: `/api/v0/` is within `/api/`.
-        let counter = self.counters.iter().filter(|counter| request.path.starts_with(counter.fake.prefix()));
-        let Some(counter) = counter.max_by_key(|counter| counter.fake.prefix().len()) else {
+        let Some(counter) = Self::counter(&self.counters, request).and_then(|at| self.counters.get(at)) else {
             let answer = Response::json(404, r#"{"success": false, "error": "no such API"}"#);
             return Reaction {
                 call: Call::Other,

@@ -11,13 +11,23 @@
 //!
 //! The layers know little of each other. [`World`] has no clock, no IO and no dialect; the dialects' fakes live in their
 //! own folders under `market`; [`Faults`] only says *which* thing goes wrong with a call, and [`Market`]
-//! makes it go wrong. How much of all that there is, and how much the world itself lies, is a value: [`Knobs`].
+//! makes it go wrong. How much the market lies is a value, [`Knobs`], and each lie has its layer:
+//!
+//! | what lies | where |
+//! |---|---|
+//! | the wire: requests and answers that are lost, late, cut, garbage or a storm of refusals | [`Fault`], [`Market::storm`] |
+//! | what a call does: twice, never ready, dearer than agreed, unseen in the lists for a while | [`Twist`] |
+//! | the world: VMs that stop, vanish and return, machines, prices, money, strangers | [`lies`], [`strangers`] |
+//! | nobody; it only hurts as much: an operator who moves at the worst time | [`operator`] |
 //!
 //! A [`Stage`] puts a whole engine on such a market, in one process and in virtual time: its clock may be wrong ([`wall`]), its
 //! power may go at any moment ([`power`]), and after every tick the worlds themselves say whether everything held ([`check`]).
 //!
+//! [`recorded`] is the market that a daemon saw, for another policy to be played on it.
+//!
 //! Beside them stand [`trace`], markets that really were and the rules to play a policy over them, and [`bound`], the least
-//! that such a play could have cost whoever had known every price.
+//! that such a play could have cost whoever had known every price. [`suite`] has the policies of others to be measured
+//! beside ours.
 
 mod backend;
 mod books;
@@ -26,6 +36,7 @@ pub mod catalogue;
 pub mod check;
 pub mod clock;
 pub mod contest;
+pub mod crashes;
 mod director;
 pub mod doors;
 pub mod faults;
@@ -38,12 +49,14 @@ mod memories;
 pub mod operator;
 pub mod plot;
 pub mod power;
+pub mod recorded;
 pub mod run;
 pub mod seed;
 pub mod serve;
 pub mod stage;
 mod storms;
 pub mod strangers;
+pub mod suite;
 pub mod trace;
 pub mod truth;
 pub mod twist;

@@ -10,9 +10,12 @@ use crate::{
     io::store::{MemoryStore, NewRow, Query, Row, Store, StoreError, memory::Mishap},
     sim::seed::{Dice, Seed},
 };
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +26,10 @@ pub enum Side {
     Before,
     /// When it has done what it does and its answer is on the way.
     After,
+    /// When it is on the way: it arrives so much later, and nobody waits for its answer any more.
+    Late(Duration),
+    /// When it has done what it does; a VM that it made shows up in lists only so much later.
+    Unlisted(Duration),
 }
 
 /// Where the power goes. Both are counted from 1, since the process began.
@@ -118,6 +125,11 @@ impl Disk {
         Self { store: self.store.reopen(), power }
     }
 
+    /// What kinds of record each append wrote that is durable, in order, whichever process made it.
+    pub fn appended(&self) -> Vec<Vec<String>> {
+        self.store.appended()
+    }
+
     /// The supply.
     pub const fn power(&self) -> &Power {
         &self.power
@@ -191,6 +203,7 @@ mod tests {
             assert_eq!((disk.power().is_off(), disk.power().appends()), (is_off, 2), "{mishap:?}");
             let reopened = disk.reopened(Power::default());
             assert_eq!(reopened.read(0, 9).unwrap().len(), rows, "{mishap:?}");
+            assert_eq!(reopened.appended(), vec![["event"]; rows], "{mishap:?}");
             assert!(!reopened.power().is_off());
         }
     }

@@ -74,7 +74,7 @@ pub async fn serve(
         };
         let (market, clock, shutdown) = (Arc::clone(&market), Arc::clone(&clock), shutdown.clone());
         connections.spawn(async move {
-            let service = service_fn(|request| respond(request, &market, clock.as_ref()));
+            let service = service_fn(|request| respond(request, &market, clock.as_ref(), &shutdown));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(REQUEST_DEADLINE)
@@ -101,6 +101,7 @@ async fn respond(
     request: hyper::Request<Incoming>,
     market: &Mutex<Market>,
     clock: &dyn Clock,
+    shutdown: &CancellationToken,
 ) -> Result<hyper::Response<Body>, Dropped> {
     let request = match tokio::time::timeout(REQUEST_DEADLINE, read(request)).await {
         Ok(Ok(request)) => request,
@@ -115,7 +116,11 @@ async fn respond(
     };
     tracing::debug!(method = %request.method, path = request.path, %call, fault = fault.as_str(), status, "served");
     if !delay.is_zero() {
-        tokio::time::sleep(delay).await;
+        // Who hangs does not hold up the end.
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = shutdown.cancelled() => {}
+        }
     }
     match answer {
         Answer::Whole(response) if takes_gzip(&request) => whole(compressed(response)),

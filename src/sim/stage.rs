@@ -25,7 +25,9 @@ use super::{
     world::World,
 };
 use crate::{
-    engine::{Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX},
+    engine::{
+        Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX, recording::Recorder,
+    },
     io::{
         clock::Clock,
         entropy::Entropy,
@@ -38,11 +40,11 @@ use crate::{
         client::{Client, Pacer, Unobserved},
     },
     metrics::Metrics,
-    model::{AccountName, MarketplaceName, VmName, reason::Teardown},
+    model::{AccountName, InstanceId, MarketplaceName, VmName, reason::Teardown},
     settings::{self, MarketplaceSettings, Settings, Vendor},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -108,6 +110,8 @@ pub struct Stage {
     market: Arc<Mutex<Market>>,
     folder: Arc<Folder>,
     settings: Arc<Mutex<Settings>>,
+    /// Where what the daemon sees is recorded, if it is.
+    recording: Option<Arc<dyn Store>>,
     role: Role,
     seed: Seed,
     processes: u32,
@@ -149,8 +153,17 @@ impl Stage {
     /// # Errors
     /// When the settings do not hold together.
     pub async fn new(scenery: Scenery<'_>) -> Result<Self, String> {
-        let Scenery { clock, market, elsewhere, settings: text, role, policies, seed } = scenery;
-        let settings = Arc::new(Mutex::new(settings(text)?));
+        let settings = settings(scenery.settings)?;
+        Self::under(settings, scenery).await
+    }
+
+    /// Likewise, under settings that somebody else read, whatever the text of the scenery says.
+    ///
+    /// # Errors
+    /// When no journal can be begun.
+    pub async fn under(settings: Settings, scenery: Scenery<'_>) -> Result<Self, String> {
+        let Scenery { clock, market, elsewhere, settings: _, role, policies, seed } = scenery;
+        let settings = Arc::new(Mutex::new(settings));
         let doors = Doors::to(elsewhere);
         let market = Arc::new(Mutex::new(market));
         let folder = Arc::new(Folder::of(policies.iter().copied()));
@@ -164,6 +177,7 @@ impl Stage {
             doors: &doors,
             disk: &disk,
             folder: &folder,
+            recording: None,
             entropy: SeededEntropy::of(seed, 1),
         };
         let daemon = making.daemon().await?;
@@ -178,6 +192,7 @@ impl Stage {
             market,
             folder,
             settings,
+            recording: None,
             role,
             seed,
             processes,
@@ -203,6 +218,15 @@ impl Stage {
         self.start_on(self.disk.reopened(Power::default())).await
     }
 
+    /// Likewise, and from then on what the daemon sees is recorded there, on a disk that never fails by itself.
+    ///
+    /// # Errors
+    /// When the journal or the recording does not open.
+    pub async fn restart_recording(&mut self, store: Arc<dyn Store>) -> Result<(), String> {
+        self.recording = Some(store);
+        self.restart().await
+    }
+
     /// The power goes and comes back, and the journal is gone.
     ///
     /// # Errors
@@ -223,6 +247,7 @@ impl Stage {
             doors: &self.doors,
             disk: &self.disk,
             folder: &self.folder,
+            recording: self.recording.clone(),
             entropy: SeededEntropy::of(self.seed, self.processes),
         };
         self.daemon = making.daemon().await?;
@@ -234,6 +259,7 @@ impl Stage {
         let interval = self.settings().scan_interval;
         let midnight = Period::Day.ends(self.clock.now());
         self.clock.pass(interval);
+        self.deliver();
         if midnight <= self.clock.now() {
             self.markets().for_each(|(_, market)| held(market).advance(midnight));
             let sighted = self.sighted();
@@ -252,6 +278,23 @@ impl Stage {
         // A task's turn ends after so many awaits, which in virtual time would look like waiting.
         let ticked = tokio::task::unconstrained(self.clock.run(ticking)).await;
         if power.is_off() { Ticked::PowerCut } else { ticked }
+    }
+
+    /// What was under way without its sender arrives.
+    fn deliver(&mut self) {
+        let now = self.clock.monotonic();
+        if !self.doors.is_due(now) {
+            return;
+        }
+        let there = |stage: &Self| -> BTreeSet<(String, InstanceId)> {
+            let sighted = stage.sighted().into_iter();
+            let ids = sighted.flat_map(|one| one.truth.vms.into_iter().map(move |vm| (one.world.clone(), vm.id)));
+            ids.collect()
+        };
+        let before = there(self);
+        self.doors.deliver(now);
+        let after = there(self);
+        self.watch.belated.extend(after.difference(&before).cloned());
     }
 
     /// What does not hold now, by the worlds' own truth, and what was found since it was last asked.
@@ -451,12 +494,13 @@ struct Making<'a> {
     doors: &'a Doors,
     disk: &'a Arc<Disk>,
     folder: &'a Arc<Folder>,
+    recording: Option<Arc<dyn Store>>,
     entropy: SeededEntropy,
 }
 
 impl Making<'_> {
     async fn daemon(self) -> Result<Daemon, String> {
-        let Self { settings, role, wall, market, doors, disk, folder, entropy } = self;
+        let Self { settings, role, wall, market, doors, disk, folder, recording, entropy } = self;
         let entropy: Arc<dyn Entropy> = Arc::new(entropy);
         let store = Arc::clone(disk) as Arc<dyn Store>;
         let (now, power) = (wall.now(), disk.power().clone());
@@ -468,8 +512,10 @@ impl Making<'_> {
         let (on_disk, first) = (Arc::clone(settings), held(settings).clone());
         let metrics = Arc::new(Metrics::new("rehearsal", now));
         let book = Journal::open(store, now, &*entropy, &first.instance_prefix).map_err(|error| error.to_string())?;
+        let recorder = recording.map(Recorder::open).transpose().map_err(|error| error.to_string())?;
         let parts = Parts {
             role,
+            recorder,
             clock: ticking,
             entropy,
             files: Arc::clone(folder) as Arc<dyn Files>,

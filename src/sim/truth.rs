@@ -132,6 +132,11 @@ impl World {
         self.past.len()
     }
 
+    /// Up to which moment it has lived.
+    pub fn moment(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.now).unwrap_or(Timestamp::MAX)
+    }
+
     /// Every hostnode there is, listed or not.
     pub fn hostnode_ids(&self) -> Vec<HostnodeId> {
         self.hosts.keys().cloned().collect()

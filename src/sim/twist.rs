@@ -27,6 +27,8 @@ pub enum Twist {
     Doubled(Heard),
     /// A deleted VM stays in the lists for so long.
     Lingering(Duration),
+    /// A new VM is in no list for so long.
+    Unlisted(Duration),
     /// A new VM is never ready.
     Stalled,
     /// A new VM is billed so much more than was agreed, after so long.
@@ -41,6 +43,7 @@ impl Twist {
         match self {
             Self::Doubled(_) => "doubled",
             Self::Lingering(_) => "lingering",
+            Self::Unlisted(_) => "unlisted",
             Self::Stalled => "stalled",
             Self::Overbilled(..) => "overbilled",
             Self::BriefQuote(_) => "brief_quote",
@@ -80,6 +83,9 @@ impl LieDice {
         if let Some(dice) = self.befallen("lingering", call, only(Call::Terminate, knobs.lingering_ppm)) {
             twists.push(Twist::Lingering(up_to(dice, knobs.lingering_s_max)));
         }
+        if let Some(dice) = self.befallen("unlisted", call, only(Call::Deploy, knobs.unlisted_ppm)) {
+            twists.push(Twist::Unlisted(up_to(dice, knobs.unlisted_s_max)));
+        }
         if self.befallen("stalled", call, only(Call::Deploy, knobs.stalled_ppm)).is_some() {
             twists.push(Twist::Stalled);
         }
@@ -110,6 +116,7 @@ mod tests {
         let all = Knobs {
             doubled_ppm: 500_000,
             lingering_ppm: 500_000,
+            unlisted_ppm: 500_000,
             stalled_ppm: 500_000,
             overbilled_ppm: 500_000,
             overbilled_by_ppm_max: 10,
@@ -121,7 +128,7 @@ mod tests {
             let twists = (0..100).flat_map(|_| dice.twists(call, &all));
             twists.map(Twist::as_str).collect()
         };
-        assert_eq!(words(Call::Deploy), ["doubled", "overbilled", "stalled"].into());
+        assert_eq!(words(Call::Deploy), ["doubled", "overbilled", "stalled", "unlisted"].into());
         assert_eq!(words(Call::Terminate), ["lingering"].into());
         assert_eq!(words(Call::Validate), ["brief_quote"].into());
         assert_eq!(words(Call::Instances), BTreeSet::new());

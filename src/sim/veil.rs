@@ -90,12 +90,13 @@ impl<'a> Veil<'a> {
         deploy: fn(&mut World, WorldOrder) -> Result<WorldVm, Refusal>,
     ) -> Result<WorldVm, Refusal> {
         let vm = deploy(self.world, order)?;
-        let id = &vm.instance.id;
+        let (id, now) = (&vm.instance.id, self.world.now());
         if let Some(delay) = self.delay {
-            self.appearances.late.insert(id.clone(), time::after(self.world.now(), delay));
+            self.appearances.late.insert(id.clone(), time::after(now, delay));
         }
         for twist in self.twists {
             match twist {
+                Twist::Unlisted(delay) => drop(self.appearances.late.insert(id.clone(), time::after(now, *delay))),
                 Twist::Stalled => self.world.stall(id),
                 Twist::Overbilled(by_ppm, after) => self.world.foretell(id, *after, Fate::Overbilled(*by_ppm)),
                 Twist::Doubled(_) | Twist::Lingering(_) | Twist::BriefQuote(_) => {}
@@ -159,7 +160,11 @@ impl Backend for Veil<'_> {
             quotes.retain(|(other, _)| other.hostnode != bid.hostnode || other.shape != bid.shape);
             let brief = self.twists.iter().find_map(|twist| match twist {
                 Twist::BriefQuote(lasting) => Some(*lasting),
-                Twist::Doubled(_) | Twist::Lingering(_) | Twist::Stalled | Twist::Overbilled(..) => None,
+                Twist::Doubled(_)
+                | Twist::Lingering(_)
+                | Twist::Unlisted(_)
+                | Twist::Stalled
+                | Twist::Overbilled(..) => None,
             });
             if let Some(lasting) = brief.filter(|_| quotes.len() < QUOTES_MAX) {
                 quotes.push((bid.clone(), time::after(self.world.now(), lasting)));
@@ -184,7 +189,11 @@ impl Backend for Veil<'_> {
         }
         let heard = self.twists.iter().find_map(|twist| match twist {
             Twist::Doubled(heard) => Some(*heard),
-            Twist::Lingering(_) | Twist::Stalled | Twist::Overbilled(..) | Twist::BriefQuote(_) => None,
+            Twist::Lingering(_)
+            | Twist::Unlisted(_)
+            | Twist::Stalled
+            | Twist::Overbilled(..)
+            | Twist::BriefQuote(_) => None,
         });
         let Some(heard) = heard else { return self.deploy_once(order, World::deploy) };
         let first = self.deploy_once(order.clone(), World::deploy)?;
@@ -216,7 +225,11 @@ impl Backend for Veil<'_> {
                     let shown = shown.clone().map(|shown| (id.clone(), (until, shown)));
                     self.appearances.lingering.extend(shown);
                 }
-                Twist::Doubled(_) | Twist::Stalled | Twist::Overbilled(..) | Twist::BriefQuote(_) => {}
+                Twist::Doubled(_)
+                | Twist::Unlisted(_)
+                | Twist::Stalled
+                | Twist::Overbilled(..)
+                | Twist::BriefQuote(_) => {}
             }
         }
         Ok(())

@@ -168,6 +168,24 @@ fn an_operator_asks_why_and_is_told() {
     refused(&daemon.say("delete nope --yes"), 1, "error: nope is neither an instance of ours nor a stray");
     refused(&daemon.say("apply train"), 1, "error: train: no edit is held\n");
 
+    // What was decided is made again from what was recorded, beside the daemon that holds the state.
+    let history = daemon.say("history --kind decision --json").stdout;
+    let history: serde_json::Value = serde_json::from_str(&history).unwrap();
+    let decisions = history["decisions"].as_array().unwrap();
+    let id = decisions.last().unwrap()["id"].as_str().unwrap();
+    let again = daemon.say_with(&format!("explain {id} --replay --config {{dir}}/good.toml"));
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(again.stdout.contains("  round 1 (row ") && again.stdout.ends_with("\n    the same\n"), "{}", again.stdout);
+    let edit = daemon.say_with("simulate --recorded --policy {dir}/policies/train.toml --config {dir}/good.toml");
+    assert_eq!(edit.code, Some(0), "{}", edit.stderr);
+    assert!(
+        edit.stdout.starts_with("the market from ") && edit.stdout.contains("\n- no market impact"),
+        "{}",
+        edit.stdout
+    );
+    let unknown = daemon.say_with("explain nope --replay --config {dir}/good.toml");
+    refused(&unknown, 1, "error: cannot recompute nope\n");
+
     // What holds the state, and what is seen past the daemon.
     let twice = daemon.say_with("run --config {dir}/good.toml");
     refused(&twice, 1, "error: cannot use ");

@@ -9,6 +9,7 @@
 
 mod api;
 mod daemon;
+mod simulate;
 
 use assert_cmd::Command;
 use std::{

@@ -303,6 +303,10 @@ fn contradictory(api: Api) -> &'static [&'static str] {
             r#"{"error":"No GPUs of this type are available","instance":{"key":"a"}}"#,
             r#"{"error":"No GPUs of this type are available","key":"a"}"#,
         ],
+        Api::Trace => &[
+            r#"{"error":{"code":"no_capacity","message":"full"},"vm":{"id":"a"}}"#,
+            r#"{"error":{"code":"refused"},"vm":{"id":"a"}}"#,
+        ],
     }
 }
 

@@ -12,6 +12,7 @@ mod money;
 mod on_demand;
 mod pace;
 mod policies;
+mod recorded;
 mod restarts;
 mod running;
 mod sharing;

@@ -17,7 +17,7 @@ use spotscale::{
 use std::time::Duration;
 
 /// Two fleets that want what the lively market has, one of them with on demand to fall back on.
-const LIVELY: [(&str, &str); 2] = [
+pub const LIVELY: [(&str, &str); 2] = [
     (
         "train",
         r#"
@@ -52,7 +52,7 @@ base_gpus = 1
     ),
 ];
 
-fn lively(seed: u64, temper: Temper) -> World {
+pub fn lively(seed: u64, temper: Temper) -> World {
     let options = WorldOptions { temper, ..WorldOptions::lifelike("500".parse().unwrap()) };
     let machines: Vec<_> = catalogue::of_size(14).into_iter().map(with_few_ports).collect();
     World::with_machines(seed, opening(), options, &machines)

@@ -164,6 +164,7 @@ fn cheapest(stage: &Stage) -> Vec<(HourlyRate, String, String)> {
                         (stock.free, v0.into_iter().chain(v2).min())
                     }
                     Vendor::Vectordash => (stock.free.min(1), Some((stock.price, "vectordash"))),
+                    Vendor::Trace => unreachable!("it is not looked at"),
                 };
                 for (rate, marketplace) in sold.into_iter().cycle().take(free as usize) {
                     found.push((rate, marketplace.to_owned(), model.to_string()));

@@ -5,7 +5,10 @@
 
 use spotscale::{
     engine::{Handle, Lever, LeverError, Role, Status},
-    io::{clock::Clock, store::memory::Mishap},
+    io::{
+        clock::Clock,
+        store::{Store, memory::Mishap},
+    },
     ledger::{Standing, fleet::Member},
     market::WorldOrder,
     model::{FleetName, InstanceId, MarketplaceName, PriceType, Refusal, Shape, Timestamp},
@@ -152,6 +155,11 @@ impl Stage {
     /// The power goes and comes back: what was durable is there again, and nothing else.
     pub async fn restart(&mut self) {
         self.stage.restart().await.expect("a journal");
+    }
+
+    /// Likewise, and from then on what is seen is recorded there.
+    pub async fn restart_recording(&mut self, store: Arc<dyn Store>) {
+        self.stage.restart_recording(store).await.expect("a recording");
     }
 
     /// The power goes and comes back, and the journal is gone.

@@ -121,6 +121,7 @@ async fn play(scene: &Scene) -> String {
             };
             settings.marketplaces.iter().map(client).collect()
         }),
+        recorder: None,
         tick_time_max: TICK_TIME_MAX,
     })
     .await;

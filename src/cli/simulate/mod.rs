@@ -8,11 +8,15 @@
 //! | `--drive` | somebody else's, over a protocol on stdin and stdout |
 //! | `--recorded` | the one that the daemon saw, for a policy that is to be edited |
 //!
-//! None of them needs a config file, sends a request, or touches what a daemon does.
+//! None of them sends a request or touches what a daemon does, and only `--recorded` needs a config file: it says where the
+//! recording is.
 
+mod cores;
 mod crashes;
 mod drive;
+mod ours;
 mod past;
+mod picture;
 mod recorded;
 mod seeded;
 mod suite;

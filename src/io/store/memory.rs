@@ -73,6 +73,14 @@ impl MemoryStore {
         Self::on(Arc::new(Mutex::new(held(&self.disk).clone())))
     }
 
+    /// The kinds of record that each append wrote, in order.
+    pub fn appended(&self) -> Vec<Vec<String>> {
+        let disk = held(&self.disk);
+        let ends = disk.appends.iter().skip(1).copied().chain([disk.last]);
+        let written = disk.appends.iter().zip(ends);
+        written.map(|(last, end)| disk.rows.range(last + 1..=end).map(|(_, row)| row.kind.clone()).collect()).collect()
+    }
+
     /// The next append of this process meets with this.
     pub fn meet(&self, mishap: Mishap) {
         *held(&self.fate) = Fate::Meets(mishap);

@@ -44,6 +44,7 @@ use crate::{
         image,
         offer::{Bid, BidAnswer, SSH_PORT},
     },
+    settings::Api,
 };
 use answer::Answer;
 use calls::{Calls, Filters};
@@ -185,7 +186,7 @@ impl Dialect for TensordockV2 {
     }
 
     fn ability(&self) -> Ability {
-        Ability::new(unable)
+        Ability::new(Api::TensordockV2.as_str(), unable)
     }
 
     fn deploy(&self, order: &Order) -> Result<Exchange<Deployed>, Refusal> {

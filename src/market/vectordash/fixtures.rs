@@ -4,7 +4,7 @@ use super::{nouns::ListedGpu, *};
 use crate::model::{
     PriceType, Timestamp,
     inventory::Dropped,
-    offer::{Lot, Ports, Rates, Sizes, SpotTerms, Supply},
+    offer::{Lot, Ports, Rates, Sizes, Sold, SpotTerms, Supply},
 };
 use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
 
@@ -142,7 +142,9 @@ fn show_hostnode(host: &Hostnode) -> String {
     assert!(location.to_string().is_empty() && uptime_ppm.is_none() && *online);
     assert_eq!((spot, ports), (&SpotTerms::None, &Ports::GivenForSsh));
     let Supply::Lots(lots) = supply else { panic!("GPUs are sold one by one") };
-    let [Lot { id: lot, shape, sizes: Sizes::Unsaid, rates: price }] = &lots[..] else { panic!("{lots:?}") };
+    let [Lot { id: lot, shape, sizes: Sizes::Unsaid, rates: price, sold: Sold::EitherWay }] = &lots[..] else {
+        panic!("{lots:?}")
+    };
     assert_eq!((lot.as_str(), shape.gpus), (id.as_str(), 1));
     format!("{id} | {} at {} | {}", shape.gpu_model, rates(Some(*price)), until(*available_until))
 }

@@ -43,6 +43,7 @@ use crate::{
         Balance, Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, Lookup, Refusal, Scan,
         offer::{Bid, BidAnswer},
     },
+    settings::Api,
 };
 use answer::Answer;
 use calls::Calls;
@@ -180,7 +181,7 @@ impl Dialect for Vectordash {
     }
 
     fn ability(&self) -> Ability {
-        Ability::new(unable)
+        Ability::new(Api::Vectordash.as_str(), unable)
     }
 
     fn raw_calls(&self) -> &'static [RawCall] {

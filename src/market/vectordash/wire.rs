@@ -18,7 +18,7 @@ use crate::{
         catalogue::{self, Vocabulary},
         inventory::Dropped,
         name::{ID_BYTES_MAX, NameError},
-        offer::{Location, Lot, Ports, Rates, SSH_PORT, Sizes, SpotTerms, Supply},
+        offer::{Location, Lot, Ports, Rates, SSH_PORT, Sizes, Sold, SpotTerms, Supply},
     },
 };
 use serde_json::value::RawValue;
@@ -141,7 +141,13 @@ pub fn hostnodes(listed: Scan<ListedGpu>) -> Scan<Hostnode> {
         let rates = Rates { compute: gpu.rate, ..Rates::default() };
         Hostnode {
             // How many more there are nobody says: one, and the next list will tell.
-            supply: Supply::Lots(vec![Lot { id: id.to_string(), shape, sizes: Sizes::Unsaid, rates }]),
+            supply: Supply::Lots(vec![Lot {
+                id: id.to_string(),
+                shape,
+                sizes: Sizes::Unsaid,
+                rates,
+                sold: Sold::EitherWay,
+            }]),
             id,
             location: Location::default(),
             uptime_ppm: None,

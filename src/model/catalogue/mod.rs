@@ -28,6 +28,8 @@ labels! {
         TensordockV2 = "tensordock-v2",
         /// Vectordash.
         Vectordash = "vectordash",
+        /// Rehearsals: our own names.
+        Trace = "trace",
     }
 }
 
@@ -179,6 +181,8 @@ impl Entry {
             Vocabulary::TensordockV0 => self.tensordock_v0,
             Vocabulary::TensordockV2 => self.tensordock_v2,
             Vocabulary::Vectordash => self.vectordash,
+            // They are called what we call them.
+            Vocabulary::Trace => None,
         }
     }
 
@@ -280,7 +284,7 @@ pub fn canonical(vocabulary: Vocabulary, spelling: &str) -> Result<GpuModel, Not
     }
     let plain: GpuModel = match vocabulary {
         Vocabulary::TensordockV0 | Vocabulary::TensordockV2 => spelling.parse()?,
-        Vocabulary::Vectordash => hyphenated(spelling).parse()?,
+        Vocabulary::Vectordash | Vocabulary::Trace => hyphenated(spelling).parse()?,
     };
     let taken = match meant(&plain, EDITION) {
         Meant::Known(entry) => entry.name != plain.as_str(),
@@ -308,7 +312,7 @@ pub fn spelling(vocabulary: Vocabulary, model: &GpuModel) -> Option<&str> {
         return Some(own.text);
     }
     match vocabulary {
-        Vocabulary::TensordockV0 | Vocabulary::TensordockV2 => {
+        Vocabulary::TensordockV0 | Vocabulary::TensordockV2 | Vocabulary::Trace => {
             Some(own_spelling(vocabulary, model.as_str()).unwrap_or_else(|| model.as_str()))
         }
         Vocabulary::Vectordash => None,

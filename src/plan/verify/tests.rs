@@ -409,11 +409,14 @@ fn a_policy_with_cloud_init_is_not_rented_where_none_is_handed_on() {
         town.policy(|terms| terms.instance.cloud_init = Some("#cloud-config".into()));
     };
     bad_deploy(|town, _| with(town), &[]);
-    bad_deploy(|town, _| town.market().ability = Ability::new(|wish| wish.cloud_init.map(|_| "no".to_owned())), &[]);
+    bad_deploy(
+        |town, _| town.market().ability = Ability::new("test", |wish| wish.cloud_init.map(|_| "no".to_owned())),
+        &[],
+    );
     bad_deploy(
         |town, _| {
             with(town);
-            town.market().ability = Ability::new(|wish| wish.cloud_init.map(|_| "no".to_owned()));
+            town.market().ability = Ability::new("test", |wish| wish.cloud_init.map(|_| "no".to_owned()));
         },
         &[Invariant::Policy],
     );

@@ -26,6 +26,7 @@ mod naive;
 mod slots;
 
 pub use super::trace::Billing;
+use super::trace::{self, Rules, grid::Capacity, metrics::PENALTY};
 use crate::model::{HourlyRate, Usd};
 
 /// Seconds in an hour.
@@ -202,6 +203,40 @@ pub fn bound(pools: &[Pool<'_>], question: &Question) -> Result<Bound, BoundErro
     let market = Market::new(pools, question)?;
     let method = if market.is_all_or_nothing(question.target_gpus) { Method::Slots } else { Method::Flow };
     bound_by(&market, question, method)
+}
+
+/// The bound of a market that really was, by the rules of its replay.
+///
+/// # Errors
+/// When it is too large to be summed exactly.
+pub fn of(market: &trace::Market, rules: Rules) -> Result<Bound, BoundError> {
+    let history = |pool: usize| -> Vec<HourlyRate> {
+        (0..market.steps).filter_map(|k| market.prices(k).get(pool).copied()).collect()
+    };
+    let rooms = |pool: usize| -> Option<Vec<u32>> {
+        let room = |k| match market.capacity(pool, k) {
+            Capacity::Vms(vms) => Some(vms),
+            Capacity::Unlimited => None,
+        };
+        (0..market.steps).map(room).collect()
+    };
+    let histories: Vec<_> = (0..market.pools().len()).map(|pool| (history(pool), rooms(pool))).collect();
+    let pools: Vec<Pool<'_>> = (market.pools().iter().zip(&histories))
+        .map(|(pool, (prices, capacity))| Pool {
+            gpu_count: pool.gpu_count,
+            on_demand: pool.on_demand,
+            prices,
+            capacity: capacity.as_deref(),
+        })
+        .collect();
+    let question = Question {
+        billing: rules.billing,
+        target_gpus: market.target_gpus,
+        step_s: market.dt_s,
+        delay_steps: rules.delay_steps,
+        penalty: PENALTY,
+    };
+    bound(&pools, &question)
 }
 
 fn bound_by(market: &Market<'_>, question: &Question, method: Method) -> Result<Bound, BoundError> {

@@ -98,6 +98,18 @@ fn a_doubled_deploy_makes_two_vms_of_one_name_and_either_may_be_the_one_that_is_
 }
 
 #[test]
+fn a_deploy_that_was_not_answered_may_be_in_no_list_either() {
+    let mut stand = Stand::new();
+    stand.market.faults.script(Call::Deploy, Fault::LostAnswer);
+    stand.market.faults.twist(Call::Deploy, vec![Twist::Unlisted(30 * MINUTE)]);
+    assert!(stand.deploy("a").is_err());
+    stand.wait(1_799);
+    assert_eq!((stand.alive(), stand.list().len()), (1, 0));
+    stand.wait(1);
+    assert_eq!(stand.list().len(), 1);
+}
+
+#[test]
 fn faults_and_twists_come_together() {
     let mut stand = Stand::new();
     stand.market.faults.script(Call::Deploy, Fault::LostAnswer);
@@ -401,6 +413,7 @@ fn a_market_with_every_knob_turned_tells_every_lie() {
         "stale_list",
         "stalled",
         "throttled",
+        "unlisted",
     ];
     assert_eq!(told, all);
 }

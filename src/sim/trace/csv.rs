@@ -7,6 +7,8 @@ use super::load::{Event, LoadError, Pool};
 use crate::model::HourlyRate;
 use std::collections::BTreeMap;
 
+/// No more faulty rows of one table are told.
+const FAULTS_MAX: usize = 20;
 /// No table has more rows.
 const ROWS_MAX: usize = 5_000_000;
 /// The fields of a price table, in their order.
@@ -16,7 +18,7 @@ const PRICE_FIELDS: [&str; 7] =
 const AVAIL_FIELDS: [&str; 5] = ["timestamp_s", "zone", "gpu_model", "gpu_count", "available"];
 
 /// Spot prices per VM-hour, by pool.
-pub(super) fn prices(file: &str, text: &str, pools: &[Pool]) -> Result<Vec<Vec<Event<HourlyRate>>>, LoadError> {
+pub(super) fn prices(file: &str, text: &str, pools: &[Pool]) -> Result<Vec<Vec<Event<HourlyRate>>>, Vec<LoadError>> {
     events(file, text, pools, PRICE_FIELDS, |row| {
         let [at_s, zone, instance_type, gpu_model, gpu_count, spot, on_demand] = row.fields;
         let pool = row.pool(zone, gpu_model, gpu_count)?;
@@ -37,7 +39,7 @@ pub(super) fn prices(file: &str, text: &str, pools: &[Pool]) -> Result<Vec<Vec<E
 }
 
 /// How many VMs may be held, by pool.
-pub(super) fn capacities(file: &str, text: &str, pools: &[Pool]) -> Result<Vec<Vec<Event<u32>>>, LoadError> {
+pub(super) fn capacities(file: &str, text: &str, pools: &[Pool]) -> Result<Vec<Vec<Event<u32>>>, Vec<LoadError>> {
     events(file, text, pools, AVAIL_FIELDS, |row| {
         let [at_s, zone, gpu_model, gpu_count, available] = row.fields;
         let pool = row.pool(zone, gpu_model, gpu_count)?;
@@ -88,7 +90,7 @@ fn events<'a, T, const N: usize>(
     pools: &'a [Pool],
     names: [&str; N],
     read: impl Fn(&Row<'_, N>) -> Result<(usize, Event<T>), LoadError>,
-) -> Result<Vec<Vec<Event<T>>>, LoadError> {
+) -> Result<Vec<Vec<Event<T>>>, Vec<LoadError>> {
     let places = pools.iter().enumerate().map(|(at, pool)| (pool.key(), at)).collect();
     let row_error = |line: usize, field: &str, what: String| LoadError::Row {
         file: file.to_owned(),
@@ -99,29 +101,39 @@ fn events<'a, T, const N: usize>(
     let mut lines = text.lines().zip(1..);
     let header = names.join(",");
     if lines.next().is_none_or(|(first, _)| first != header) {
-        return Err(row_error(1, "header", format!("it is not `{header}`")));
+        return Err(vec![row_error(1, "header", format!("it is not `{header}`"))]);
     }
     let mut found: Vec<Vec<Event<T>>> = pools.iter().map(|_| Vec::new()).collect();
+    let mut faults = Vec::new();
     for (row, line) in lines {
         if line > ROWS_MAX {
-            return Err(row_error(line, "timestamp_s", format!("more than {ROWS_MAX} rows")));
+            faults.push(row_error(line, "timestamp_s", format!("more than {ROWS_MAX} rows")));
+        }
+        if faults.len() >= FAULTS_MAX {
+            break;
         }
         let fields: Vec<&str> = row.split(',').take(N + 1).collect();
-        let fields: &[&str; N] = fields
-            .as_slice()
-            .try_into()
-            .map_err(|_| row_error(line, "row", format!("it has not {N} fields: `{}`", shown(row))))?;
-        let (pool, event) = read(&Row { file, line, fields, places: &places })?;
-        let Some(earlier) = found.get_mut(pool) else { continue };
-        if earlier.last().is_some_and(|last| last.at_s >= event.at_s) {
-            let what = format!("{} is not after the row before of the same pool", event.at_s);
-            return Err(row_error(line, "timestamp_s", what));
-        }
-        earlier.push(event);
+        let fields: Result<&[&str; N], LoadError> = (fields.as_slice().try_into())
+            .map_err(|_| row_error(line, "row", format!("it has not {N} fields: `{}`", shown(row))));
+        let event = fields.and_then(|fields| read(&Row { file, line, fields, places: &places }));
+        let placed = event.and_then(|(pool, event)| {
+            let Some(earlier) = found.get_mut(pool) else { return Ok(()) };
+            if earlier.last().is_some_and(|last| last.at_s >= event.at_s) {
+                let what = format!("{} is not after the row before of the same pool", event.at_s);
+                return Err(row_error(line, "timestamp_s", what));
+            }
+            earlier.push(event);
+            Ok(())
+        });
+        faults.extend(placed.err());
     }
-    if let Some((pool, _)) = pools.iter().zip(&found).find(|(_, events)| events.is_empty()) {
-        let what = format!("no row of the pool {}, {}, {}", pool.zone, pool.gpu_model, pool.gpu_count);
-        return Err(LoadError::File { file: file.to_owned(), what });
+    // A row that does not read may have been the only one of its pool.
+    if faults.is_empty() {
+        let empty = pools.iter().zip(&found).filter(|(_, events)| events.is_empty());
+        faults.extend(empty.map(|(pool, _)| {
+            let what = format!("no row of the pool {}, {}, {}", pool.zone, pool.gpu_model, pool.gpu_count);
+            LoadError::File { file: file.to_owned(), what }
+        }));
     }
-    Ok(found)
+    if faults.is_empty() { Ok(found) } else { Err(faults) }
 }

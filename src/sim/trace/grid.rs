@@ -189,18 +189,13 @@ impl Lay {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// Steps of half an hour. Pools as `on-demand price x GPUs`, parted by blanks; per pool, parted by `|`, the price of
     /// every step, and likewise its capacity.
-    pub(in crate::sim::trace) fn market(
-        target_gpus: u32,
-        pools: &str,
-        prices: &str,
-        capacities: Option<&str>,
-    ) -> Market {
+    pub(crate) fn market(target_gpus: u32, pools: &str, prices: &str, capacities: Option<&str>) -> Market {
         let pools: Vec<Pool> = pools
             .split_whitespace()
             .map(|pool| pool.split_once('x').unwrap())

@@ -1,8 +1,8 @@
 //! Reads a folder of traces: `manifest.json`, and the compressed tables it names.
 //!
 //! The manifest says what each trace is: when it begins, how long a step is, the pools in the order of their indices and
-//! the GPUs to be held. The tables hold change events. Everything is checked here and bounded, and an error names the
-//! file, the line and the field; what comes out is trusted by the rest of the rehearsal.
+//! the GPUs to be held. The tables hold change events. Everything is checked here and bounded, and a fault names the
+//! file, the line and the field, all of them at once; what comes out is trusted by the rest of the rehearsal.
 //!
 //! Prices are read digit by digit into micros (the recorded ones have at most six decimals, so nothing is rounded).
 
@@ -10,7 +10,7 @@ use super::csv;
 use crate::model::HourlyRate;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::{collections::BTreeSet, fs::File, io::Read, path::Path};
+use std::{collections::BTreeSet, fmt, fs::File, io::Read, path::Path};
 
 /// The only form of manifest that is understood.
 const FORMAT: u32 = 1;
@@ -30,6 +30,33 @@ const GPUS_PER_VM_MAX: u32 = 1_024;
 const TARGET_GPUS_MAX: u32 = 1_000_000;
 /// No time is later, in seconds since 1970: the year 9999.
 const TIME_S_MAX: i64 = 253_402_300_799;
+
+/// All that is amiss with what was to be loaded; at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadFaults(Vec<LoadError>);
+
+impl LoadFaults {
+    /// One by one, in the order of the manifest and the lines.
+    pub fn iter(&self) -> impl Iterator<Item = &LoadError> {
+        self.0.iter()
+    }
+}
+
+/// A line each.
+impl fmt::Display for LoadFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(faults) = self;
+        for (at, fault) in faults.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            fault.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadFaults {}
 
 /// Why a trace cannot be played. The remedy is always to mend or replace a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,37 +191,71 @@ struct RawPool {
     on_demand_price_per_hr: Box<RawValue>,
 }
 
-/// Every trace of a folder, in the manifest's order.
+/// Which traces of a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chosen<'a> {
+    /// All of them.
+    All,
+    /// The one of this name; what is amiss with others does not matter.
+    One(&'a str),
+}
+
+/// Traces of a folder, in the manifest's order; at least one.
 ///
 /// # Errors
-/// The first thing that is amiss, with file, line and field.
-pub fn folder(folder: &Path) -> Result<Vec<Trace>, LoadError> {
-    from_files(&|name| {
+/// All that is amiss, each with file, line and field.
+pub fn folder(folder: &Path, chosen: Chosen<'_>) -> Result<Vec<Trace>, LoadFaults> {
+    let read = |name: &str| {
         let failed =
             |error: std::io::Error| file_error(name, format!("cannot read it in {}: {error}", folder.display()));
         bounded(name, File::open(folder.join(name)).map_err(failed)?)
-    })
+    };
+    from_files(&read, chosen)
 }
 
-/// Every trace of a set of files, each given by its name in the folder.
+/// Whether a folder has a manifest.
+pub fn is_folder(folder: &Path) -> bool {
+    folder.join(MANIFEST).is_file()
+}
+
+/// Traces of a set of files, each given by its name in the folder.
 ///
 /// # Errors
-/// The first thing that is amiss, with file, line and field, or what `read` says.
-pub fn from_files(read: &dyn Fn(&str) -> Result<Vec<u8>, LoadError>) -> Result<Vec<Trace>, LoadError> {
-    let manifest: RawManifest =
-        serde_json::from_slice(&read(MANIFEST)?).map_err(|error| file_error(MANIFEST, error.to_string()))?;
+/// All that is amiss, each with file, line and field, or what `read` says.
+pub fn from_files(
+    read: &dyn Fn(&str) -> Result<Vec<u8>, LoadError>,
+    chosen: Chosen<'_>,
+) -> Result<Vec<Trace>, LoadFaults> {
+    let whole = |what: String| LoadFaults(vec![file_error(MANIFEST, what)]);
+    let bytes = read(MANIFEST).map_err(|error| LoadFaults(vec![error]))?;
+    let manifest: RawManifest = serde_json::from_slice(&bytes).map_err(|error| whole(error.to_string()))?;
     if manifest.format != FORMAT {
-        return Err(file_error(MANIFEST, format!("format {} is not {FORMAT}", manifest.format)));
+        return Err(whole(format!("format {} is not {FORMAT}", manifest.format)));
     }
-    let mut names = BTreeSet::new();
-    let mut traces = Vec::new();
-    for raw in manifest.traces {
+    let known: Vec<String> = manifest.traces.iter().map(|raw| raw.name.clone()).collect();
+    let is_chosen = |name: &str| match chosen {
+        Chosen::All => true,
+        Chosen::One(one) => one == name,
+    };
+    let (mut names, mut traces, mut faults) = (BTreeSet::new(), Vec::new(), Vec::new());
+    for raw in manifest.traces.into_iter().filter(|raw| is_chosen(&raw.name)) {
         if !names.insert(raw.name.clone()) {
-            return Err(wrong(&raw.name, "name", "another trace has it".to_owned()));
+            faults.push(wrong(&raw.name, "name", "another trace has it".to_owned()));
+            continue;
         }
-        traces.push(trace(raw, read)?);
+        match trace(raw, read) {
+            Ok(trace) => traces.push(trace),
+            Err(found) => faults.extend(found),
+        }
     }
-    Ok(traces)
+    if !faults.is_empty() {
+        return Err(LoadFaults(faults));
+    }
+    match chosen {
+        _ if !traces.is_empty() => Ok(traces),
+        Chosen::All => Err(whole("it lists no trace".to_owned())),
+        Chosen::One(name) => Err(whole(format!("it has no trace `{name}`, only {}", known.join(", ")))),
+    }
 }
 
 fn file_error(file: &str, what: String) -> LoadError {
@@ -236,27 +297,53 @@ fn within<T: PartialOrd + std::fmt::Display>(
     Ok(value)
 }
 
-fn trace(raw: RawTrace, read: &dyn Fn(&str) -> Result<Vec<u8>, LoadError>) -> Result<Trace, LoadError> {
+/// What came out well, and on the side what did not.
+#[derive(Default)]
+struct Sieve(Vec<LoadError>);
+
+impl Sieve {
+    fn keep<T>(&mut self, result: Result<T, LoadError>) -> Option<T> {
+        result.map_err(|error| self.0.push(error)).ok()
+    }
+
+    fn keep_all<T>(&mut self, result: Result<T, Vec<LoadError>>) -> Option<T> {
+        result.map_err(|errors| self.0.extend(errors)).ok()
+    }
+}
+
+fn trace(raw: RawTrace, read: &dyn Fn(&str) -> Result<Vec<u8>, LoadError>) -> Result<Trace, Vec<LoadError>> {
     let RawTrace { name, class, t0, dt, steps, target_gpus, price_file, avail_file, pools } = raw;
-    let class = class.parse().map_err(|_| wrong(&name, "class", format!("`{class}` is not known")))?;
-    let t0_s = within(&name, "t0", t0, 0, TIME_S_MAX)?;
-    let dt_s = within(&name, "dt", dt, 1, DT_S_MAX)?;
-    let target_gpus = within(&name, "target_gpus", target_gpus, 1, TARGET_GPUS_MAX)?;
-    within(&name, "pools", pools.len(), 1, POOLS_MAX)?;
-    let steps = within(&name, "steps", steps, 1, CELLS_MAX / pools.len() as u64)?;
-    let steps = usize::try_from(steps).map_err(|_| wrong(&name, "steps", format!("{steps} are too many")))?;
-    let pools = pools.into_iter().map(|raw| pool(&name, raw)).collect::<Result<Vec<_>, _>>()?;
+    let mut sieve = Sieve::default();
+    let class = sieve.keep(class.parse().map_err(|_| wrong(&name, "class", format!("`{class}` is not known"))));
+    let t0_s = sieve.keep(within(&name, "t0", t0, 0, TIME_S_MAX));
+    let dt_s = sieve.keep(within(&name, "dt", dt, 1, DT_S_MAX));
+    let target_gpus = sieve.keep(within(&name, "target_gpus", target_gpus, 1, TARGET_GPUS_MAX));
+    sieve.keep(within(&name, "pools", pools.len(), 1, POOLS_MAX));
+    let steps_max = CELLS_MAX / (pools.len().max(1) as u64);
+    let steps = sieve.keep(within(&name, "steps", steps, 1, steps_max)).and_then(|steps| usize::try_from(steps).ok());
+    let found: Vec<Option<Pool>> = pools.into_iter().map(|raw| sieve.keep(pool(&name, raw))).collect();
+    let pools: Option<Vec<Pool>> = found.into_iter().collect();
+    let (Some(class), Some(t0_s), Some(dt_s), Some(steps), Some(target_gpus), Some(pools), true) =
+        (class, t0_s, dt_s, steps, target_gpus, pools, sieve.0.is_empty())
+    else {
+        return Err(sieve.0);
+    };
     let mut keys = BTreeSet::new();
     if let Some(twice) = pools.iter().find(|pool| !keys.insert(pool.key())) {
         let what = format!("{}, {}, {} is there twice", twice.zone, twice.gpu_model, twice.gpu_count);
-        return Err(wrong(&name, "pools", what));
+        return Err(vec![wrong(&name, "pools", what)]);
     }
-    let prices = csv::prices(&price_file, &table(&name, "price_file", &price_file, read)?, &pools)?;
-    let capacities = match avail_file {
-        Some(file) => Some(csv::capacities(&file, &table(&name, "avail_file", &file, read)?, &pools)?),
+    let prices = sieve.keep(table(&name, "price_file", &price_file, read));
+    let prices = prices.and_then(|text| sieve.keep_all(csv::prices(&price_file, &text, &pools)));
+    let capacities = match &avail_file {
+        Some(file) => {
+            let text = sieve.keep(table(&name, "avail_file", file, read));
+            Some(text.and_then(|text| sieve.keep_all(csv::capacities(file, &text, &pools))))
+        }
         None => None,
     };
-    Ok(Trace { name, class, t0_s, dt_s, steps, target_gpus, pools, prices, capacities })
+    let (Some(prices), true) = (prices, sieve.0.is_empty()) else { return Err(sieve.0) };
+    Ok(Trace { name, class, t0_s, dt_s, steps, target_gpus, pools, prices, capacities: capacities.flatten() })
 }
 
 fn pool(trace: &str, raw: RawPool) -> Result<Pool, LoadError> {
@@ -304,14 +391,15 @@ mod tests {
         packer.finish().unwrap()
     }
 
-    fn load(manifest: &str, prices: &str, avail: &str) -> Result<Vec<Trace>, LoadError> {
+    fn load(manifest: &str, prices: &str, avail: &str, chosen: Chosen<'_>) -> Result<Vec<Trace>, LoadFaults> {
         let files = BTreeMap::from([
             ("manifest.json", manifest.as_bytes().to_vec()),
             ("p.csv.gz", packed(prices)),
             ("a.csv.gz", packed(avail)),
             ("plain", b"not packed".to_vec()),
         ]);
-        from_files(&|name| files.get(name).cloned().ok_or_else(|| file_error(name, "it is not there".to_owned())))
+        let read = |name: &str| files.get(name).cloned().ok_or_else(|| file_error(name, "it is not there".to_owned()));
+        from_files(&read, chosen)
     }
 
     /// What is said when a piece of one of the files is another.
@@ -320,13 +408,13 @@ mod tests {
         let mut files = [MANIFEST_TEXT, PRICES, AVAIL].map(str::to_owned);
         let file = files.iter_mut().find(|file| file.contains(from)).unwrap();
         *file = file.replacen(from, to, 1);
-        let said = load(&files[0], &files[1], &files[2]).unwrap_err().to_string();
+        let said = load(&files[0], &files[1], &files[2], Chosen::All).unwrap_err().to_string();
         assert!(said.starts_with(expected), "{said}");
     }
 
     #[test]
     fn a_trace_is_read_with_its_prices_exact() {
-        let traces = load(MANIFEST_TEXT, PRICES, AVAIL).unwrap();
+        let traces = load(MANIFEST_TEXT, PRICES, AVAIL, Chosen::All).unwrap();
         let trace = traces.first().unwrap();
         assert_eq!((trace.class, trace.steps, trace.pools.len()), (Class::Listing, 2, 2));
         let micros = HourlyRate::from_micros;
@@ -363,8 +451,29 @@ mod tests {
         check("\"steps\": 2,", "", "manifest.json: missing field `steps`");
         let pools = ["\"zone\": \"y\"", "\"gpu_count\": 8"];
         let twice = MANIFEST_TEXT.replace(pools[0], "\"zone\": \"x\"").replace(pools[1], "\"gpu_count\": 1");
-        let said = load(&twice, PRICES, AVAIL).unwrap_err().to_string();
+        let said = load(&twice, PRICES, AVAIL, Chosen::All).unwrap_err().to_string();
         assert_eq!(said, "manifest.json: trace `two`: pools: x, M, 1 is there twice");
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once_and_of_no_other_trace_than_the_chosen() {
+        let prices = PRICES.replace("0.065001", "cheap").replace("700,x", "noon,x");
+        let avail = AVAIL.replace("600,x,M,1,4", "600,x,M,1,-4");
+        let said = load(MANIFEST_TEXT, &prices, &avail, Chosen::All).unwrap_err().to_string();
+        let places: Vec<&str> = said.lines().map(|line| line.split(": ").next().unwrap()).collect();
+        assert_eq!(places, ["p.csv.gz:2", "p.csv.gz:4", "a.csv.gz:2"], "{said}");
+        let manifest = MANIFEST_TEXT.replace("listing", "auction").replace("\"dt\": 300", "\"dt\": 0");
+        assert_eq!(load(&manifest, PRICES, AVAIL, Chosen::All).unwrap_err().iter().count(), 2);
+
+        let two = MANIFEST_TEXT.strip_prefix(r#"{"format": 1, "traces": ["#).unwrap();
+        let other = two.replace("\"two\"", "\"bad\"").replace("listing", "auction").replace("]}]}", "]}");
+        let manifest = format!(r#"{{"format": 1, "traces": [{other}, {two}"#);
+        assert!(load(&manifest, PRICES, AVAIL, Chosen::One("two")).is_ok());
+        assert!(load(&manifest, PRICES, AVAIL, Chosen::All).is_err());
+        let said = load(&manifest, PRICES, AVAIL, Chosen::One("three")).unwrap_err().to_string();
+        assert_eq!(said, "manifest.json: it has no trace `three`, only bad, two");
+        let said = load(r#"{"format": 1, "traces": []}"#, PRICES, AVAIL, Chosen::All).unwrap_err().to_string();
+        assert_eq!(said, "manifest.json: it lists no trace");
     }
 
     #[test]

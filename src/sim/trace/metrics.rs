@@ -6,7 +6,7 @@
 use super::{grid::Market, run::Tally};
 
 /// A GPU-hour that is missing weighs so many on-demand GPU-hours.
-const PENALTY: f64 = 5.0;
+pub const PENALTY: u32 = 5;
 const SECONDS_PER_HOUR: f64 = 3_600.0;
 
 /// The figures of one run. Money is in US dollars, time in GPU-hours.
@@ -71,7 +71,7 @@ impl Metrics {
         let cost = cost.to_f64();
         let (useful, missing) = (*useful_gpu_s as f64 / SECONDS_PER_HOUR, *missing_gpu_s as f64 / SECONDS_PER_HOUR);
         let on_demand = market.on_demand_per_gpu_usd();
-        let penalised = cost + PENALTY * on_demand * missing;
+        let penalised = cost + f64::from(PENALTY) * on_demand * missing;
         let cpu = share(cost, useful);
         let all_hours = *steps as f64 * f64::from(market.dt_s) / SECONDS_PER_HOUR;
         let bound_per_gpu_hour = bound.and_then(|bound| share(bound, useful + missing));
@@ -114,6 +114,10 @@ pub struct Summary {
     pub cpu_ratio: Option<Spread>,
     /// Arithmetic mean of the shares delivered, and the least.
     pub delivered: Option<Spread>,
+    /// Arithmetic mean of the shares of cost paid for VMs on demand, and the largest.
+    pub on_demand_share: Option<Spread>,
+    /// VMs lost, all together.
+    pub preemptions: u64,
 }
 
 impl Summary {
@@ -124,9 +128,10 @@ impl Summary {
             (!figures.is_empty()).then_some(figures)
         };
         let arithmetic = |figures: &[f64]| figures.iter().sum::<f64>() / figures.len() as f64;
+        let largest = |figures: &[f64]| figures.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let quotients = |figures: Vec<f64>| Spread {
             mean: arithmetic(&figures.iter().map(|figure| figure.ln()).collect::<Vec<_>>()).exp(),
-            worst: figures.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            worst: largest(&figures),
         };
         Self {
             score: all(|run| run.score).map(quotients),
@@ -135,6 +140,9 @@ impl Summary {
                 mean: arithmetic(&figures),
                 worst: figures.iter().copied().fold(f64::INFINITY, f64::min),
             }),
+            on_demand_share: all(|run| run.on_demand_share)
+                .map(|figures| Spread { mean: arithmetic(&figures), worst: largest(&figures) }),
+            preemptions: runs.iter().map(|run| run.preemptions).sum(),
         }
     }
 }
@@ -225,6 +233,7 @@ mod tests {
         close(score.worst, 4.0);
         close(delivered.mean, 0.75);
         close(delivered.worst, 0.5);
+        assert_eq!(summary.preemptions, 2);
         assert_eq!(summary.cpu_ratio, None);
         assert_eq!(Summary::of(&[]).score, None);
     }

@@ -90,6 +90,30 @@ pub struct Vm {
     pub launched_k: usize,
 }
 
+/// Something done at a desk that changed who is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A spot VM was launched.
+    Spot {
+        /// Which.
+        vm: VmId,
+        /// The index of its pool.
+        pool: usize,
+        /// Per VM-hour.
+        bid: HourlyRate,
+    },
+    /// An on-demand VM was launched.
+    OnDemand {
+        /// Which.
+        vm: VmId,
+    },
+    /// A VM was ended by us.
+    Kill {
+        /// Which.
+        vm: VmId,
+    },
+}
+
 /// What a run has come to: sums over its ended steps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
@@ -137,6 +161,8 @@ pub struct Run {
     outbid: Vec<VmId>,
     launchable: Vec<bool>,
     launches_now: u32,
+    /// Done in the step that is open or ended last, in order.
+    actions: Vec<Action>,
     next_id: u64,
     tally: Tally,
 }
@@ -155,6 +181,7 @@ impl Run {
             outbid: Vec::new(),
             launchable: vec![false; pools],
             launches_now: 0,
+            actions: Vec::new(),
             next_id: 0,
             tally: Tally::default(),
         }
@@ -168,6 +195,7 @@ impl Run {
         }
         self.phase = Phase::Open;
         self.launches_now = 0;
+        self.actions.clear();
         self.outbid = self.lose();
         self.launchable = (0..self.held.len())
             .map(|pool| self.price(pool).is_some_and(|price| self.test(pool, price).is_ok()))
@@ -202,6 +230,21 @@ impl Run {
     /// The market being played; it knows every later step, so this is not for policies.
     pub fn market(&self) -> &Arc<Market> {
         &self.market
+    }
+
+    /// The VMs alive, in the order of launch.
+    pub fn vms(&self) -> impl Iterator<Item = &Vm> {
+        self.vms.values()
+    }
+
+    /// The VMs lost in the step that is open or ended last, in the order of loss.
+    pub fn outbid(&self) -> &[VmId] {
+        &self.outbid
+    }
+
+    /// What was done in the step that is open or ended last, in order; refused launches are not there.
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
     }
 
     fn price(&self, pool: usize) -> Option<HourlyRate> {
@@ -284,6 +327,10 @@ impl Run {
         self.launches_now += 1;
         self.tally.launches += 1;
         self.vms.insert(id, Vm { id, pool, tenure, gpus, launched_k: self.k });
+        self.actions.push(match tenure {
+            Tenure::Spot(bid) => Action::Spot { vm: id, pool, bid },
+            Tenure::OnDemand => Action::OnDemand { vm: id },
+        });
         Ok(id)
     }
 
@@ -388,7 +435,7 @@ impl Desk<'_> {
 
     /// The VMs alive, in the order of launch.
     pub fn vms(&self) -> impl Iterator<Item = &Vm> {
-        self.0.vms.values()
+        self.0.vms()
     }
 
     /// Whether a bid per VM-hour would be accepted now. Free.
@@ -419,6 +466,7 @@ impl Desk<'_> {
     /// Ends a VM at once, so that this step costs nothing; `None` when it is not alive.
     pub fn kill(&mut self, id: VmId) -> Option<Vm> {
         let vm = self.0.vms.remove(&id)?;
+        self.0.actions.push(Action::Kill { vm: id });
         match vm.tenure {
             Tenure::Spot(_) => {
                 if let Some(held) = self.0.held.get_mut(vm.pool) {
@@ -437,11 +485,31 @@ pub trait Policy {
     fn step(&mut self, desk: &mut Desk<'_>);
 }
 
+/// Who watches a play, with no hand in it.
+pub trait Witness {
+    /// A step has ended: its actions and losses, the VMs that paid for it and the tally can be seen.
+    fn ended(&mut self, k: usize, run: &Run);
+}
+
+/// Nobody watches.
+impl Witness for () {
+    fn ended(&mut self, _: usize, _: &Run) {}
+}
+
 /// Plays a whole market with a policy.
 pub fn play(market: Arc<Market>, rules: Rules, policy: &mut dyn Policy) -> Tally {
+    play_before(market, rules, policy, &mut ())
+}
+
+/// The same before somebody who watches.
+pub fn play_before(market: Arc<Market>, rules: Rules, policy: &mut dyn Policy, witness: &mut dyn Witness) -> Tally {
     let mut run = Run::new(market, rules);
+    let mut k = 0;
     while let Some(mut desk) = run.begin() {
         policy.step(&mut desk);
+        run.end();
+        witness.ended(k, &run);
+        k += 1;
     }
     run.tally
 }

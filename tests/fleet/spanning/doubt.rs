@@ -111,7 +111,7 @@ async fn one_that_is_neither_answered_nor_listed_for_long_is_reaped_when_it_show
 fn double(stage: &mut Stage, vendor: Vendor, vm: &Vm) {
     let (hostnode, gpu_model) = match vendor {
         Vendor::Tensordock => (tensordock("rtxa4000-pcie-16gb", 1, 1).id, "rtxa4000-pcie-16gb".parse().unwrap()),
-        Vendor::Vectordash => (vm.hostnode.clone(), vm.shape.gpu_model.clone()),
+        Vendor::Vectordash | Vendor::Trace => (vm.hostnode.clone(), vm.shape.gpu_model.clone()),
     };
     let order = WorldOrder {
         name: vm.name.clone(),

@@ -22,6 +22,7 @@ use crate::{
         Inventory, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
         offer::{Bid, BidAnswer, Quote},
         reason::Teardown,
+        time::elapsed,
     },
     plan::{Action, Deploy, Subject},
     policy::Policy,
@@ -205,12 +206,16 @@ fn brake<'a>(hands: &'a Hands<'_>) -> std::sync::MutexGuard<'a, Brake> {
 fn is_still_quoted(hands: &Hands<'_>, deploy: &Deploy, inventory: &Inventory) -> bool {
     let Some(bid) = deploy.bid.filter(|_| deploy.price_type == PriceType::Spot) else { return true };
     let now = hands.clock.now();
-    let oldest = crate::model::time::before(now, hands.quote_age_max);
     let quotes = inventory.markets.get(&deploy.marketplace).map(|view| view.quotes.as_slice()).unwrap_or_default();
     let bid = Bid { hostnode: deploy.hostnode.clone(), shape: deploy.shape.clone(), price: bid };
-    // One from the future is of before somebody set the clock back.
-    let is_fresh = |quote: &Quote| quote.at >= oldest && quote.at <= now;
+    let is_fresh = |quote: &Quote| is_fresh(quote.at, now, hands.quote_age_max);
     quotes.iter().any(|quote| is_fresh(quote) && quote.answer == BidAnswer::Accepted && quote.bid == bid)
+}
+
+/// Whether what was answered at a moment is younger than so much. One from the future is of before somebody set the clock
+/// back.
+fn is_fresh(at: Timestamp, now: Timestamp, age_max: Duration) -> bool {
+    at <= now && elapsed(at, now) < age_max
 }
 
 /// What came of one step.
@@ -447,5 +452,19 @@ fn order(entropy: &dyn Entropy, deploy: &Deploy, policy: &Policy) -> Order {
         ssh_key: policy.instance.ssh_key.clone(),
         cloud_init: policy.instance.cloud_init.clone(),
         password: SecretString::from(format!("A{drawn}7")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::after;
+
+    #[test]
+    fn a_bid_is_sent_less_than_a_minute_after_it_was_accepted_and_not_a_minute_after() {
+        let (at, minute) = (Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+        let is_fresh_at = |millis| is_fresh(at, after(at, Duration::from_millis(millis)), minute);
+        assert_eq!([is_fresh_at(0), is_fresh_at(59_999), is_fresh_at(60_000)], [true, true, false]);
+        assert!(!is_fresh(after(at, minute), at, minute), "it is from the future");
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     metrics::{DeployResult, Metrics},
     model::{
-        Inventory, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
+        Guard, Inventory, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
         offer::{Bid, BidAnswer, Quote},
         reason::Teardown,
         time::elapsed,
@@ -145,7 +145,7 @@ pub async fn write(
             let turn = if is_hurried { turn.within(FAILING_WRITE_TIME_MAX) } else { turn };
             let sent_at = hands.clock.monotonic();
             if let Action::Deploy(deploy) = &action
-                && !is_still_quoted(hands, deploy, inventory)
+                && !Guard::QuoteAtSend.holds(is_still_quoted(hands, deploy, inventory))
             {
                 continue;
             }
@@ -272,7 +272,9 @@ async fn one(
                 // Nothing is sent, so that there is nothing to intend.
                 Err(refusal) => return Ok(Done::unsaid(refusal.to_string())),
             };
-            note(hands, vec![Record::DeployIntended(deploy.clone())]).await?;
+            if Guard::DurableIntent.is_kept() {
+                note(hands, vec![Record::DeployIntended(deploy.clone())]).await?;
+            }
             let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             let name = deploy.name.clone();

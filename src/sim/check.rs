@@ -6,18 +6,27 @@
 //!
 //! Limits are judged as the plan's own checker judges them: nothing may *raise* what is at or over its limit. An edit can put
 //! a fleet over its limit, and then it must only shrink.
+//!
+//! Two kinds of promises are looked after elsewhere: [`blind`], that what is done follows from what could be seen, and
+//! [`kept`], that what should stay stays and what should go goes.
+
+mod blind;
+mod kept;
 
 use crate::{
     engine::Status,
     ledger::{Period, fleet::Fleet},
-    model::{AccountName, HourlyRate, InstanceId, Timestamp, Usd, VmName},
+    model::{AccountName, FleetName, HourlyRate, InstanceId, Timestamp, Usd, VmName, offer::Bid, reason::Teardown},
     plan::{FleetState, Order, Situation},
     settings::BalanceRule,
-    sim::{Ended, Origin, Truth, Vm, VmState, World},
+    sim::{Ended, Origin, Truth, Vm, VmState, World, marketplace::Listing},
 };
+use blind::Blind;
+use kept::Kept;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
     time::Duration,
 };
 
@@ -50,6 +59,22 @@ labels! {
         Floor = "floor",
         /// No UTC day costs more than its budget.
         Budget = "budget",
+        /// What is there is given up only after the grace, and after two lists that lacked it and nothing else of ours.
+        GivenUp = "given_up",
+        /// Nothing is rented, and nothing is let go for the target's sake, while no list shows what is ours.
+        Blind = "blind",
+        /// What is deployed by bid was asked for at that very bid less than a minute ago.
+        Asked = "asked",
+        /// While VMs go for the target's sake enough others run.
+        Serving = "serving",
+        /// A protected VM goes only for money, for safety, or by the operator.
+        Protected = "protected",
+        /// An edit that would tear down too much waits for the operator.
+        EditHeld = "edit_held",
+        /// What turns up late is let go.
+        Reaped = "reaped",
+        /// What is billed more than was agreed is let go.
+        Overbilled = "overbilled",
         /// The simulated world itself is possible.
         World = "world",
         /// The daemon's own checker refuses none of its plans.
@@ -93,6 +118,30 @@ pub struct Sighted {
     pub account: Option<AccountName>,
     /// Its whole story.
     pub truth: Truth,
+    /// Attempts to list its VMs, and what was told; the newest last.
+    pub lists: Vec<Arc<Listing>>,
+    /// Bids that were asked about and accepted, and when; the newest last.
+    pub accepted: Vec<(Timestamp, Bid)>,
+    /// Its spot prices stand in its list, and nobody asks.
+    pub lists_spot_prices: bool,
+}
+
+/// What is on paper: what the journal has on disk, and what the settings say.
+pub struct Paper<'a> {
+    /// Whether a name has a durable intent.
+    pub is_intended: &'a dyn Fn(&VmName) -> bool,
+    /// Why a VM was last meant to go.
+    pub let_go: &'a dyn Fn(&VmName) -> Option<Teardown>,
+    /// How long an unanswered deploy is looked for.
+    pub settle_grace: Duration,
+    /// When the present process began, in true time.
+    pub process_began: Timestamp,
+}
+
+impl fmt::Debug for Paper<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Paper").field("settle_grace", &self.settle_grace).finish_non_exhaustive()
+    }
 }
 
 /// All VMs there ever were, in whichever world.
@@ -107,7 +156,7 @@ fn alive(sighted: &[Sighted]) -> impl Iterator<Item = &Vm> {
 /// What was paid for VMs of ours, by account.
 fn spent(sighted: &[Sighted]) -> BTreeMap<AccountName, Usd> {
     let mut spent: BTreeMap<AccountName, Usd> = BTreeMap::new();
-    for Sighted { account, truth, world: _ } in sighted {
+    for Sighted { account, truth, .. } in sighted {
         let Some(account) = account else { continue };
         let sum = spent.entry(account.clone()).or_default();
         *sum = sum.plus(truth.spent_on_api_vms);
@@ -132,6 +181,10 @@ pub struct Watch {
     pub operators_own: BTreeSet<InstanceId>,
     /// VMs that stayed out of sight for longer than the late window: nothing is promised about those.
     pub out_of_sight: BTreeSet<InstanceId>,
+    /// Fleets whose operator had an edit applied since the last look.
+    pub applied: BTreeSet<FleetName>,
+    blind: Blind,
+    kept: Kept,
     seen: BTreeSet<(String, InstanceId)>,
     days: BTreeMap<AccountName, Day>,
     rates: BTreeMap<String, HourlyRate>,
@@ -163,8 +216,8 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 }
 
 impl Watch {
-    /// Looks at the worlds after a tick. `intended` says whether a name has a durable intent.
-    pub fn look(&mut self, status: &Status, sighted: &[Sighted], intended: impl Fn(&VmName) -> bool) -> Vec<Breach> {
+    /// Looks at the worlds after a tick.
+    pub fn look(&mut self, status: &Status, sighted: &[Sighted], paper: &Paper<'_>) -> Vec<Breach> {
         let mut found = Found::default();
         for name in doubled(sighted) {
             found.unless(false, Promise::OneVmPerName, || format!("{name} was deployed twice"));
@@ -180,7 +233,7 @@ impl Watch {
             .collect();
         for vm in new.concat() {
             let of_ours = fleet_of(status, vm).is_some();
-            found.unless(!of_ours || intended(&vm.name), Promise::IntentFirst, || {
+            found.unless(!of_ours || (paper.is_intended)(&vm.name), Promise::IntentFirst, || {
                 format!("{} ({}) was made, and the journal knows no intent", vm.name, vm.id)
             });
         }
@@ -192,12 +245,19 @@ impl Watch {
             found.unless(all <= limit.max(self.rate), Promise::AllRates, || {
                 format!("all fleets cost {all}/h of {limit}/h")
             });
+            let committed = situation.global_rate();
+            let made = new.concat().into_iter().any(|vm| fleet_of(status, vm).is_some());
+            found.unless(!made || committed <= limit, Promise::AllRates, || {
+                format!("rented, with all fleets at {committed}/h of {limit}/h")
+            });
         }
         self.rate = all;
         for (one, new) in sighted.iter().zip(&new) {
             floor(&mut found, status, situation, one, new);
         }
         self.budgets(&mut found, situation, sighted);
+        self.blind.look(&mut found, status, sighted, &new, paper);
+        self.kept.look(&mut found, status, sighted, &std::mem::take(&mut self.applied), paper);
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
         self.seen = sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))).collect();
         found.0
@@ -315,7 +375,7 @@ fn within_budget(found: &mut Found, account: &AccountName, day: Day, spent: Usd)
 /// What was deployed leaves the account its floor, and the greater of the runway and an hour above it. Where nobody can read
 /// the balance there is no floor.
 fn floor(found: &mut Found, status: &Status, situation: &Situation, sighted: &Sighted, new: &[&Vm]) {
-    let Sighted { world, account, truth } = sighted;
+    let Sighted { world, account, truth, .. } = sighted;
     let Some(account) = account else {
         return found.unless(new.is_empty(), Promise::NobodyElses, || {
             format!("{} VMs were made in {world}, where no marketplace leads", new.len())

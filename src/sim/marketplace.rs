@@ -15,11 +15,16 @@ use super::{
 use crate::{
     io::net::{Method, Request, Response},
     market::{Backend, Call, Fake, fake},
-    model::{InstanceId, Timestamp},
+    model::{InstanceId, Timestamp, offer::Bid},
     settings::{Api, Vendor},
 };
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 /// What older versions of the API sent instead of JSON.
 const HTML: &str =
@@ -63,6 +68,63 @@ pub struct Reaction {
     pub answer: Answer,
 }
 
+/// What whoever asked for the list of VMs was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing that could be read.
+    Nothing,
+    /// That there are these.
+    These(BTreeSet<InstanceId>),
+    /// Something, if it did not come too late.
+    Perhaps,
+}
+
+/// An attempt to list the VMs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// When.
+    pub at: Timestamp,
+    /// What came of it.
+    pub told: Told,
+}
+
+impl Told {
+    fn of(fault: Fault, shown: Option<BTreeSet<InstanceId>>) -> Self {
+        match fault {
+            Fault::None | Fault::EmptyList | Fault::PartialList | Fault::LateVm(_) | Fault::Refused => {
+                shown.map_or(Self::Nothing, Self::These)
+            }
+            Fault::Slow(_) => Self::Perhaps,
+            Fault::LostRequest
+            | Fault::LostAnswer
+            | Fault::CutAnswer
+            | Fault::ServerError(_)
+            | Fault::Html(_)
+            | Fault::HalfJson
+            | Fault::Throttled => Self::Nothing,
+        }
+    }
+}
+
+/// So many attempts at a list are remembered.
+const LISTINGS_KEPT: usize = 64;
+/// So many bids that were accepted are remembered.
+const ACCEPTED_KEPT: usize = 256;
+
+/// What one vendor's market said, the newest last.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    lists: VecDeque<Arc<Listing>>,
+    accepted: VecDeque<(Timestamp, Bid)>,
+}
+
+fn keep<T>(queue: &mut VecDeque<T>, one: T, most: usize) {
+    if queue.len() >= most {
+        queue.pop_front();
+    }
+    queue.push_back(one);
+}
+
 /// Marketplaces on one port: each vendor's world, the dialects it is spoken to in, and what goes wrong.
 #[derive(Debug)]
 pub struct Market {
@@ -76,6 +138,7 @@ pub struct Market {
     /// VMs that lists do not show yet. Ids are unique only within a vendor's world.
     late: BTreeMap<Vendor, BTreeMap<InstanceId, Timestamp>>,
     handled: BTreeMap<(Api, Call, &'static str), u64>,
+    memories: BTreeMap<Vendor, Memory>,
 }
 
 impl Market {
@@ -85,7 +148,15 @@ impl Market {
         let others = fakes.iter().map(|(api, _)| api.vendor()).filter(|vendor| *vendor != Vendor::Tensordock);
         let elsewhere = others.map(|vendor| (vendor, world.of_another(vendor))).collect();
         let counters = fakes.into_iter().map(|(api, fake)| Counter { api, fake, broken: None }).collect();
-        Self { world, elsewhere, faults, counters, late: BTreeMap::new(), handled: BTreeMap::new() }
+        Self {
+            world,
+            elsewhere,
+            faults,
+            counters,
+            late: BTreeMap::new(),
+            handled: BTreeMap::new(),
+            memories: BTreeMap::new(),
+        }
     }
 
     /// A market that speaks every dialect there is, and takes these credentials; `None`: any.
@@ -110,6 +181,16 @@ impl Market {
     /// How often an API was called so.
     pub fn calls(&self, api: Api, call: Call) -> u64 {
         self.handled.iter().filter(|((by, of, _), _)| *by == api && *of == call).map(|(_, count)| count).sum()
+    }
+
+    /// The newest attempts to list a vendor's VMs, in order.
+    pub fn lists(&self, vendor: Vendor) -> Vec<Arc<Listing>> {
+        self.memories.get(&vendor).iter().flat_map(|memory| memory.lists.iter().cloned()).collect()
+    }
+
+    /// The newest bids that a vendor was asked about and accepted, in order.
+    pub fn accepted(&self, vendor: Vendor) -> Vec<(Timestamp, Bid)> {
+        self.memories.get(&vendor).iter().flat_map(|memory| memory.accepted.iter().cloned()).collect()
     }
 
     /// Each vendor's whole story so far, by vendor.
@@ -173,6 +254,8 @@ impl Market {
             },
             refuses: fault == Fault::Refused,
             delay: if let Fault::LateVm(delay) = fault { Some(delay) } else { None },
+            listed: None,
+            accepted: None,
         };
         let delay = if let Fault::Slow(delay) = fault { delay } else { Duration::ZERO };
         let answer = spoil(fault, || {
@@ -185,6 +268,14 @@ impl Market {
                 answer
             }
         });
+        let Veil { listed, accepted, .. } = veil;
+        let memory = self.memories.entry(counter.api.vendor()).or_default();
+        if call == Call::Instances {
+            keep(&mut memory.lists, Arc::new(Listing { at: now, told: Told::of(fault, listed) }), LISTINGS_KEPT);
+        }
+        if let Some(bid) = accepted {
+            keep(&mut memory.accepted, (now, bid), ACCEPTED_KEPT);
+        }
         Reaction { call, fault, delay, answer }
     }
 }

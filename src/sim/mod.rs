@@ -31,6 +31,8 @@ pub mod faults;
 pub mod folder;
 pub mod host;
 pub mod marketplace;
+#[cfg(test)]
+mod mutation_tests;
 pub mod power;
 pub mod seed;
 pub mod serve;

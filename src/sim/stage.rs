@@ -13,7 +13,7 @@
 //! plug in between. The stage judges nothing by itself: what it finds is returned.
 
 use super::{
-    check::{self, Breach, Promise, Sighted, Watch},
+    check::{self, Breach, Paper, Promise, Sighted, Watch},
     clock::VirtualClock,
     doors::{Doors, InProcess, Weather},
     folder::Folder,
@@ -30,13 +30,13 @@ use crate::{
         files::Files,
         store::{Query, Store},
     },
-    ledger::{Journal, Period},
+    ledger::{Journal, Period, Record},
     market::{
         self,
         client::{Client, Pacer, Unobserved},
     },
     metrics::Metrics,
-    model::{AccountName, MarketplaceName, VmName},
+    model::{AccountName, MarketplaceName, Timestamp, VmName, reason::Teardown},
     settings::{self, MarketplaceSettings, Settings, Vendor},
 };
 use std::{
@@ -102,6 +102,7 @@ pub struct Stage {
     role: Role,
     seed: Seed,
     processes: u32,
+    process_began: Timestamp,
     ticks: u64,
     daemon: Daemon,
     /// What was found and not yet told.
@@ -155,7 +156,7 @@ impl Stage {
         };
         let daemon = making.daemon().await?;
         let watch = Watch::default();
-        let (processes, ticks, found) = (1, 0, Vec::new());
+        let (processes, process_began, ticks, found) = (1, clock.now(), 0, Vec::new());
         Ok(Self {
             clock,
             wall,
@@ -168,6 +169,7 @@ impl Stage {
             role,
             seed,
             processes,
+            process_began,
             ticks,
             daemon,
             found,
@@ -196,9 +198,18 @@ impl Stage {
         self.start_on(Disk::new(Power::default())).await
     }
 
+    /// The power goes and comes back, and the journal is another one: an older copy of it, say.
+    ///
+    /// # Errors
+    /// When the journal does not open.
+    pub async fn restore(&mut self, copy: Disk) -> Result<(), String> {
+        self.start_on(copy).await
+    }
+
     async fn start_on(&mut self, disk: Disk) -> Result<(), String> {
         self.disk = Arc::new(disk);
         self.processes = self.processes.saturating_add(1);
+        self.process_began = self.clock.now();
         let making = Making {
             settings: &self.settings,
             role: self.role,
@@ -247,7 +258,13 @@ impl Stage {
             market.elsewhere.values().chain([&market.world]).for_each(|world| found.extend(check::impossible(world)));
         }
         let disk = Arc::clone(&self.disk);
-        found.extend(self.watch.look(&status, &sighted, |name| is_intended(&disk, name)));
+        let paper = Paper {
+            is_intended: &|name| is_intended(&disk, name),
+            let_go: &|name| let_go(&disk, name),
+            settle_grace: self.settings().settle_grace,
+            process_began: self.process_began,
+        };
+        found.extend(self.watch.look(&status, &sighted, &paper));
         let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
         found.extend(refused.map(|trouble| Breach { promise: Promise::OwnChecker, detail: trouble.clone() }));
         found
@@ -304,6 +321,9 @@ impl Stage {
 
     /// A lever is pulled; the tick that follows is the caller's. `None` when the power went meanwhile.
     pub async fn pull(&mut self, lever: Lever) -> Option<Result<String, LeverError>> {
+        if let Lever::Apply(fleet) = &lever {
+            self.watch.applied.insert(fleet.clone());
+        }
         let power = self.disk.power().clone();
         let engine = &mut self.daemon.engine;
         let pulling = async {
@@ -341,7 +361,14 @@ impl Stage {
                     marketplace.api.vendor() == vendor && behind == market_name
                 };
                 let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
-                sighted.push(Sighted { world: format!("{market_name} {vendor:?}"), account, truth: world.truth() });
+                sighted.push(Sighted {
+                    world: format!("{market_name} {vendor:?}"),
+                    account,
+                    truth: world.truth(),
+                    lists: market.lists(vendor),
+                    accepted: market.accepted(vendor),
+                    lists_spot_prices: vendor != Vendor::Tensordock,
+                });
             }
         }
         sighted
@@ -354,6 +381,17 @@ fn is_intended(disk: &Disk, name: &VmName) -> bool {
     let query = Query { kinds, subject: Some(name.to_string()), ..Query::default() };
     // A disk whose power went does not answer; what is on it does.
     disk.reopened(Power::default()).search(&query, 1).is_ok_and(|rows| !rows.is_empty())
+}
+
+/// Why a VM was last meant to go, by the journal on disk.
+fn let_go(disk: &Disk, name: &VmName) -> Option<Teardown> {
+    let kinds = vec!["delete_intended".to_owned()];
+    let query = Query { kinds, subject: Some(name.to_string()), ..Query::default() };
+    let rows = disk.reopened(Power::default()).search(&query, 1).ok()?;
+    match Record::decode(&rows.first()?.body).ok()? {
+        Record::DeleteIntended { reason, .. } => Some(reason),
+        _ => None,
+    }
 }
 
 /// What a daemon is made of.

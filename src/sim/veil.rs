@@ -12,7 +12,10 @@ use crate::{
         time,
     },
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// How much of a list is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,10 @@ pub(super) struct Veil<'a> {
     pub refuses: bool,
     /// A VM made now shows up so much later.
     pub delay: Option<Duration>,
+    /// The VMs that were shown, if they were listed.
+    pub listed: Option<BTreeSet<InstanceId>>,
+    /// The bid that was asked about and accepted.
+    pub accepted: Option<Bid>,
 }
 
 impl Backend for Veil<'_> {
@@ -58,7 +65,9 @@ impl Backend for Veil<'_> {
         self.late.retain(|_, from| *from > now);
         let mut vms = self.world.vms();
         vms.retain(|vm| !self.late.contains_key(&vm.instance.id));
-        self.shown.of(vms)
+        let vms = self.shown.of(vms);
+        self.listed = Some(vms.iter().map(|vm| vm.instance.id.clone()).collect());
+        vms
     }
 
     fn vm(&mut self, id: &InstanceId) -> Option<WorldVm> {
@@ -70,7 +79,9 @@ impl Backend for Veil<'_> {
     }
 
     fn validate(&mut self, bid: &Bid) -> BidAnswer {
-        self.world.validate(bid)
+        let answer = self.world.validate(bid);
+        self.accepted = (answer == BidAnswer::Accepted).then(|| bid.clone());
+        answer
     }
 
     fn rebid(&mut self, id: &InstanceId, price: HourlyRate) -> Result<BidAnswer, Refusal> {

@@ -311,7 +311,9 @@ async fn one(
             let Some(exchange) = client.dialect().rebid(&subject.id, *to) else { return cannot() };
             let name = subject.name.clone();
             let why = why.clone();
-            note(hands, vec![Record::RebidIntended { name: name.clone(), from: *from, to: *to, why }]).await?;
+            if Guard::DurableRebid.is_kept() {
+                note(hands, vec![Record::RebidIntended { name: name.clone(), from: *from, to: *to, why }]).await?;
+            }
             let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             let (record, answer) = match outcome {
@@ -395,7 +397,9 @@ async fn delete(
         let held = book.ledger().holdings().get(&name).filter(|holding| holding.id.as_ref() == Some(&id));
         late.is_some_and(|late| late.delete.is_some()) || held.is_some_and(|holding| holding.phase == Phase::Leaving)
     };
-    note(hands, vec![intended]).await?;
+    if Guard::DurableDelete.is_kept() {
+        note(hands, vec![intended]).await?;
+    }
     let outcome = turn.write(client.dialect().terminate(&id)).await;
     let done = Done::of(&outcome);
     // One that was refused is planned anew, and is counted when it goes.

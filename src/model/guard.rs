@@ -14,6 +14,10 @@ labels! {
     pub enum Guard {
         /// A VM that was asked for, and whose asking nobody remembers after a crash.
         DurableIntent = "durable_intent",
+        /// A VM that is let go, and of which nobody remembers why after a crash.
+        DurableDelete = "durable_delete",
+        /// A bid that is raised, and that nobody remembers after a crash.
+        DurableRebid = "durable_rebid",
         /// The same name for two VMs, because the next one was not counted on from the last.
         FreshName = "fresh_name",
         /// The same name for two VMs, because an older copy of the journal has forgotten what was given since.

@@ -39,7 +39,7 @@ labels! {
     pub enum Promise {
         /// A name is deployed once.
         OneVmPerName = "one_vm_per_name",
-        /// Every VM of ours that was ever made has a durable intent.
+        /// Every VM of ours that was ever made or let go has a durable intent.
         IntentFirst = "intent_first",
         /// What is not ours is neither stopped nor deleted.
         NobodyElses = "nobody_elses",

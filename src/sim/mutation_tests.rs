@@ -44,7 +44,8 @@ fn scene(guard: Guard) -> Played {
         Guard::NameThere => Box::pin(doubt::the_journal_is_an_older_copy()),
         Guard::InDoubtAnswer | Guard::InDoubtGpus | Guard::InDoubtMoney => Box::pin(doubt::a_deploy_is_not_answered()),
         Guard::OutbidGpus => Box::pin(doubt::a_vm_is_outbid()),
-        Guard::HigherBid => Box::pin(doubt::a_rebid_is_not_answered()),
+        Guard::DurableDelete => Box::pin(doubt::a_vm_is_deleted()),
+        Guard::HigherBid | Guard::DurableRebid => Box::pin(doubt::a_rebid_is_not_answered()),
         Guard::LeavingGpus => Box::pin(doubt::a_delete_is_lost()),
         Guard::ReservedMoney | Guard::LateReaped => Box::pin(doubt::it_is_shown_within_the_late_window()),
         Guard::LateMoney => Box::pin(doubt::what_is_late_cannot_be_deleted_at_first()),
@@ -86,6 +87,8 @@ fn trials(guard: Guard) -> &'static [Trial] {
     use Promise as P;
     match guard {
         DurableIntent => &[(&[DurableIntent], Some(P::IntentFirst))],
+        DurableDelete => &[(&[DurableDelete], Some(P::IntentFirst))],
+        DurableRebid => &[(&[DurableRebid], Some(P::Counted))],
         FreshName => &[
             (&[FreshName], Some(P::OwnChecker)),
             (&[FreshName, Verified], None),

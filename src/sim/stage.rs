@@ -385,11 +385,12 @@ fn is_intended(disk: &Disk, name: &VmName) -> bool {
 
 /// Why a VM was last meant to go, by the journal on disk.
 fn let_go(disk: &Disk, name: &VmName) -> Option<Teardown> {
-    let kinds = vec!["delete_intended".to_owned()];
+    let kinds = vec!["delete_intended".to_owned(), "stray_delete_intended".to_owned()];
     let query = Query { kinds, subject: Some(name.to_string()), ..Query::default() };
     let rows = disk.reopened(Power::default()).search(&query, 1).ok()?;
     match Record::decode(&rows.first()?.body).ok()? {
         Record::DeleteIntended { reason, .. } => Some(reason),
+        Record::StrayDeleteIntended { .. } => Some(Teardown::Operator),
         _ => None,
     }
 }

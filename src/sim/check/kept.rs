@@ -52,13 +52,19 @@ impl Kept {
     fn let_go(&self, found: &mut Found, status: &Status, sighted: &[Sighted], paper: &Paper<'_>) {
         let (Some(situation), Some(since)) = (&status.situation, self.looked_at) else { return };
         let since = since.as_millisecond();
+        let deleted = |vm: &&Vm| vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since);
+        for vm in sighted.iter().flat_map(|one| &one.truth.vms).filter(|vm| vm.origin == Origin::Api).filter(deleted) {
+            let is_meant = fleet_of(status, vm).is_none() || (paper.let_go)(&vm.name).is_some();
+            found.unless(is_meant, Promise::IntentFirst, || {
+                format!("{} ({}) was deleted, and the journal knows no reason", vm.name, vm.id)
+            });
+        }
         for (name, state) in &situation.fleets {
             let Order::Hold(target) = state.order else { continue };
             let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
             let vms = || sighted.iter().flat_map(|one| &one.truth.vms).filter(of_fleet);
-            let went = |vm: &&Vm| vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since);
             let for_order = |vm: &&Vm| (paper.let_go)(&vm.name).is_some_and(|reason| force(reason) == Force::Order);
-            for vm in vms().filter(went).filter(for_order).filter(|vm| self.protected.contains(&vm.name)) {
+            for vm in vms().filter(deleted).filter(for_order).filter(|vm| self.protected.contains(&vm.name)) {
                 found.unless(false, Promise::Protected, || format!("{} was protected, and let go", vm.name));
             }
             // What stopped running by itself meanwhile is not held against whoever let others go.
@@ -66,7 +72,7 @@ impl Kept {
             let left: u32 = vms().filter(|vm| vm.ended.is_none()).filter(ran).map(|vm| vm.shape.gpus).sum();
             let least = target.saturating_sub(state.policy.disruption.max_unavailable.of(target));
             let is_for_target = |vm: &&Vm| (paper.let_go)(&vm.name) == Some(Teardown::Target);
-            let gone = vms().filter(went).filter(|vm| vm.state == VmState::Running).filter(is_for_target);
+            let gone = vms().filter(deleted).filter(|vm| vm.state == VmState::Running).filter(is_for_target);
             let gone: Vec<&VmName> = gone.map(|vm| &vm.name).collect();
             found.unless(gone.is_empty() || left >= least, Promise::Serving, || {
                 format!("{gone:?} went for the target's sake, and {left} GPUs of at least {least} run in {name}")

@@ -65,16 +65,16 @@ pub async fn it_is_shown_within_the_grace() -> Play {
 
 /// What was not answered is given up, and shown within the late window.
 pub async fn it_is_shown_within_the_late_window() -> Play {
-    let mut play = unanswered_and_hidden(900).await;
-    play.pass(1_200).await;
+    let mut play = unanswered_and_hidden(420).await;
+    play.pass(810).await;
     play
 }
 
 /// Likewise, and it cannot be deleted at first.
 pub async fn what_is_late_cannot_be_deleted_at_first() -> Play {
-    let mut play = unanswered_and_hidden(600).await;
+    let mut play = unanswered_and_hidden(420).await;
     play.break_next(Call::Terminate, Fault::LostRequest, 4);
-    play.pass(900).await;
+    play.pass(600).await;
     play
 }
 
@@ -129,6 +129,18 @@ pub async fn a_rebid_is_not_answered() -> Play {
     play.break_next(Call::Rebid, Fault::LostAnswer, 1);
     outbid(&play);
     play.ticks(4).await;
+    play
+}
+
+/// A VM is deleted.
+pub async fn a_vm_is_deleted() -> Play {
+    let mut play = Play::of(&one()).await;
+    play.ticks(5).await;
+    if let Some(member) = play.members().first() {
+        let instance = member.name.to_string();
+        play.pull(Lever::Delete { instance }).await;
+    }
+    play.ticks(3).await;
     play
 }
 

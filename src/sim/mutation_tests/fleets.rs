@@ -25,7 +25,7 @@ pub async fn fallbacks_are_replaced() -> Play {
     let fallback = "[on_demand]\nuse = \"fallback\"\nafter = \"1m\"\n";
     let policy = edited(&[("target_gpus = 8", "target_gpus = 4")]) + fallback;
     let mut play = Play::on(world, SETTINGS, &policy).await;
-    play.pass(720).await;
+    play.pass(540).await;
     play
 }
 

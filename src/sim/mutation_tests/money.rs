@@ -69,7 +69,7 @@ pub async fn the_balance_goes_unseen_and_the_clock_is_set_back() -> Play {
 pub async fn a_small_budget() -> Play {
     let budget = format!("scan_interval = \"4m\"\n{SETTINGS}[accounts.tensordock]\nmax_spend_per_day = 1.50\n");
     let mut play = Play::on(world("500"), &budget, TRAIN).await;
-    play.pass(5 * 3_600).await;
+    play.pass(9_000).await;
     play
 }
 

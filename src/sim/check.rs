@@ -7,8 +7,8 @@
 //! Limits are judged as the plan's own checker judges them: nothing may *raise* what is at or over its limit. An edit can put
 //! a fleet over its limit, and then it must only shrink.
 //!
-//! Two kinds of promises are looked after elsewhere: [`blind`], that what is done follows from what could be seen, and
-//! [`kept`], that what should stay stays and what should go goes.
+//! Two kinds of promises are looked after elsewhere: `blind`, that what is done follows from what could be seen, and
+//! `kept`, that what should stay stays and what should go goes.
 
 mod blind;
 mod kept;

@@ -55,6 +55,7 @@ fn shows_all(listing: &Listing, held: &[&Vm]) -> bool {
         Told::These(ids) => held
             .iter()
             .filter(|vm| time::elapsed(made_at(vm), listing.at) >= KNOWN_AFTER)
+            .filter(|vm| vm.ended.is_none_or(|(at, _)| at > listing.at.as_millisecond()))
             .all(|vm| ids.contains(&vm.id)),
         Told::Perhaps => true,
         Told::Nothing => false,

@@ -64,7 +64,12 @@ impl Kept {
             let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
             let vms = || sighted.iter().flat_map(|one| &one.truth.vms).filter(of_fleet);
             let for_order = |vm: &&Vm| (paper.let_go)(&vm.name).is_some_and(|reason| force(reason) == Force::Order);
-            for vm in vms().filter(deleted).filter(for_order).filter(|vm| self.protected.contains(&vm.name)) {
+            // A protection may have ended since the last look.
+            let is_protected = |vm: &&Vm| {
+                let still = state.fleet.members.get(&vm.name).is_some_and(|member| member.protected);
+                still && self.protected.contains(&vm.name)
+            };
+            for vm in vms().filter(deleted).filter(for_order).filter(is_protected) {
                 found.unless(false, Promise::Protected, || format!("{} was protected, and let go", vm.name));
             }
             // What stopped running by itself meanwhile is not held against whoever let others go.

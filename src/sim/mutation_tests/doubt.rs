@@ -32,7 +32,7 @@ pub async fn the_journal_is_an_older_copy() -> Play {
     let copy = play.disk.copied(Power::default());
     play.target(4).await;
     play.ticks(3).await;
-    play.restore(copy).await.unwrap();
+    play.restore(copy).await.expect("a journal");
     play.tick().await;
     play.target(6).await;
     play.ticks(3).await;
@@ -82,7 +82,7 @@ pub async fn what_is_late_cannot_be_deleted_at_first() -> Play {
 pub async fn a_restart_after_the_grace() -> Play {
     let mut play = unanswered_and_hidden(345).await;
     play.pass(250).await;
-    play.restart().await.unwrap();
+    play.restart().await.expect("a journal");
     play.pass(120).await;
     play
 }

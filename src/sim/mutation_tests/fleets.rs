@@ -41,7 +41,7 @@ pub async fn the_ones_that_do_not_run_are_protected() -> Play {
     let options = WorldOptions {
         temper: Temper::Still,
         provisioning_s: (240, 240),
-        ..WorldOptions::lifelike("500".parse().unwrap())
+        ..WorldOptions::lifelike("500".parse().expect("a good literal"))
     };
     let world = World::with_machines(1, opening(), options, &machines(&[A6000, "v100-sxm2-16gb"]));
     let mut play = Play::on(world, SETTINGS, &edited(&[("target_gpus = 8", "target_gpus = 4")])).await;

@@ -81,7 +81,7 @@ pub async fn a_namesake_in_another_account() -> Play {
         play.pull(Lever::Delete { instance: name.clone() }).await;
         play.ticks(3).await;
         let elsewhere = play.doors.elsewhere.values().next().expect("another market");
-        let mut elsewhere = elsewhere.lock().unwrap();
+        let mut elsewhere = elsewhere.lock().expect("nobody panicked");
         stranger(&mut elsewhere.world, &name).expect("a stranger's VM");
     }
     play.ticks(3).await;
@@ -93,7 +93,7 @@ pub async fn the_journal_is_lost() -> Play {
     let mut play = settled(TRAIN).await;
     // Nothing says any more that they are ours: they are strays.
     play.lets_pass = Some(Promise::NothingLost);
-    play.lose_journal().await.unwrap();
+    play.lose_journal().await.expect("a journal");
     play.ticks(3).await;
     play
 }

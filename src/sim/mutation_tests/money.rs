@@ -109,7 +109,7 @@ pub async fn a_vm_is_billed_more() -> Play {
 pub async fn a_fleet_is_paused() -> Play {
     let mut play = Play::of(TRAIN).await;
     play.tick().await;
-    let fleet = crate::engine::Scope::Fleet("train".parse().unwrap());
+    let fleet = crate::engine::Scope::Fleet("train".parse().expect("a good literal"));
     play.pull(Lever::Pause(fleet)).await;
     play.target(12).await;
     play.ticks(3).await;

@@ -67,7 +67,7 @@ pub fn settings(from: &str, to: &str) -> String {
 
 /// When every world begins.
 pub fn opening() -> Timestamp {
-    "2026-11-20T12:00:00Z".parse().unwrap()
+    "2026-11-20T12:00:00Z".parse().expect("a good literal")
 }
 
 /// The machines of the catalogue that have one of these models.
@@ -88,7 +88,8 @@ pub fn free(at: usize, gpus: u32) -> Machine {
 
 /// A world of these machines in which nothing moves by itself.
 pub fn world_of(balance: &str, machines: &[Machine]) -> World {
-    let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike(balance.parse().unwrap()) };
+    let options =
+        WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike(balance.parse().expect("a good literal")) };
     World::with_machines(1, opening(), options, machines)
 }
 
@@ -136,7 +137,7 @@ impl Play {
 
     /// With a marketplace `other` in a world of its own.
     pub async fn beside_another(world: World, other: World, settings: &str, policy: &str) -> Self {
-        Self::beside([("other".parse().unwrap(), market(other))].into(), world, settings, policy).await
+        Self::beside([("other".parse().expect("a good literal"), market(other))].into(), world, settings, policy).await
     }
 
     async fn beside(
@@ -154,7 +155,7 @@ impl Play {
             policies: &[("train", policy)],
             seed: Seed(3),
         };
-        let stage = Stage::new(scenery).await.unwrap();
+        let stage = Stage::new(scenery).await.expect("a stage");
         Self { stage, found: Vec::new(), lets_pass: None }
     }
 
@@ -186,7 +187,7 @@ impl Play {
     }
 
     pub async fn target(&mut self, gpus: u32) {
-        self.pull(Lever::Target { fleet: "train".parse().unwrap(), gpus, lasting: None }).await;
+        self.pull(Lever::Target { fleet: "train".parse().expect("a good literal"), gpus, lasting: None }).await;
     }
 
     /// A policy file is written, and noticed.
@@ -209,7 +210,7 @@ impl Play {
 
     /// Money goes out of the account.
     pub fn withdraw(&self, amount: &str) {
-        let amount: Usd = amount.parse().unwrap();
+        let amount: Usd = amount.parse().expect("a good literal");
         self.market().world.deposit(Usd::ZERO.minus(amount));
     }
 

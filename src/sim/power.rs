@@ -118,6 +118,12 @@ impl Disk {
         Self { store: self.store.reopen(), power }
     }
 
+    /// A copy of what is on it now, on a disk and a supply of its own.
+    #[must_use]
+    pub fn copied(&self, power: Power) -> Self {
+        Self { store: self.store.copied(), power }
+    }
+
     /// The supply.
     pub const fn power(&self) -> &Power {
         &self.power

@@ -13,7 +13,7 @@
 //! plug in between. The stage judges nothing by itself: what it finds is returned.
 
 use super::{
-    check::{self, Breach, Promise, Sighted, WallClock, Watch},
+    check::{self, Breach, Paper, Promise, Sighted, WallClock, Watch},
     clock::VirtualClock,
     doors::{Doors, InProcess, Weather},
     folder::Folder,
@@ -39,7 +39,7 @@ use crate::{
         client::{Client, Pacer, Unobserved},
     },
     metrics::Metrics,
-    model::{AccountName, MarketplaceName, VmName, reason::Teardown},
+    model::{AccountName, MarketplaceName, Timestamp, VmName, reason::Teardown},
     settings::{self, MarketplaceSettings, Settings, Vendor},
 };
 use std::{
@@ -114,6 +114,7 @@ pub struct Stage {
     role: Role,
     seed: Seed,
     processes: u32,
+    process_began: Timestamp,
     ticks: u64,
     daemon: Daemon,
     /// What was found and not yet told.
@@ -177,7 +178,7 @@ impl Stage {
         };
         let daemon = making.daemon().await?;
         let watch = Watch::default();
-        let (processes, ticks, found) = (1, 0, Vec::new());
+        let (processes, process_began, ticks, found) = (1, clock.now(), 0, Vec::new());
         Ok(Self {
             clock,
             wall,
@@ -191,6 +192,7 @@ impl Stage {
             role,
             seed,
             processes,
+            process_began,
             ticks,
             daemon,
             found,
@@ -228,9 +230,18 @@ impl Stage {
         self.start_on(Disk::new(Power::default())).await
     }
 
+    /// The power goes and comes back, and the journal is another one: an older copy of it, say.
+    ///
+    /// # Errors
+    /// When the journal does not open.
+    pub async fn restore(&mut self, copy: Disk) -> Result<(), String> {
+        self.start_on(copy).await
+    }
+
     async fn start_on(&mut self, disk: Disk) -> Result<(), String> {
         self.disk = Arc::new(disk);
         self.processes = self.processes.saturating_add(1);
+        self.process_began = self.clock.now();
         let making = Making {
             settings: &self.settings,
             role: self.role,
@@ -282,7 +293,13 @@ impl Stage {
             market.elsewhere.values().chain([&market.world]).for_each(|world| found.extend(check::impossible(world)));
         }
         let disk = Arc::clone(&self.disk);
-        found.extend(self.watch.look(&status, &sighted, |name| is_intended(&disk, name), |vm| reason_of(&disk, vm)));
+        let paper = Paper {
+            is_intended: &|name| is_intended(&disk, name),
+            let_go: &|vm| let_go(&disk, vm),
+            settle_grace: self.settings().settle_grace,
+            process_began: self.process_began,
+        };
+        found.extend(self.watch.look(&status, &sighted, &paper));
         let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
         found.extend(refused.map(|trouble| Breach { promise: Promise::OwnChecker, detail: trouble.clone() }));
         found
@@ -352,6 +369,9 @@ impl Stage {
 
     /// A lever is pulled; the tick that follows is the caller's. `None` when the power went meanwhile.
     pub async fn pull(&mut self, lever: Lever) -> Option<Result<String, LeverError>> {
+        if let Lever::Apply(fleet) = &lever {
+            self.watch.applied.insert(fleet.clone());
+        }
         let power = self.disk.power().clone();
         let engine = &mut self.daemon.engine;
         let pulling = async {
@@ -389,8 +409,15 @@ impl Stage {
                     marketplace.api.vendor() == vendor && behind == market_name
                 };
                 let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
-                let world_name = format!("{market_name} {vendor:?}");
-                sighted.push(Sighted { world: world_name, vendor, account, truth: world.truth() });
+                sighted.push(Sighted {
+                    world: format!("{market_name} {vendor:?}"),
+                    vendor,
+                    account,
+                    truth: world.truth(),
+                    lists: market.lists(vendor),
+                    accepted: market.accepted(vendor),
+                    came_late: market.came_late(vendor),
+                });
             }
         }
         sighted
@@ -405,13 +432,14 @@ fn is_intended(disk: &Disk, name: &VmName) -> bool {
     disk.reopened(Power::default()).search(&query, 1).is_ok_and(|rows| !rows.is_empty())
 }
 
-/// For what reason the journal on disk says that a VM was to be deleted, the newest first.
-fn reason_of(disk: &Disk, vm: &Vm) -> Option<Teardown> {
-    let query =
-        Query { kinds: vec!["delete_intended".to_owned()], subject: Some(vm.name.to_string()), ..Query::default() };
+/// Why a VM was to go, by the journal on disk: the newest reason.
+fn let_go(disk: &Disk, vm: &Vm) -> Option<Teardown> {
+    let kinds = vec!["delete_intended".to_owned(), "stray_delete_intended".to_owned()];
+    let query = Query { kinds, subject: Some(vm.name.to_string()), ..Query::default() };
     let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).ok()?;
     rows.iter().find_map(|row| match Record::decode(&row.body).ok()? {
         Record::DeleteIntended { id, reason, .. } if id == vm.id => Some(reason),
+        Record::StrayDeleteIntended { id, .. } if id == vm.id => Some(Teardown::Operator),
         _ => None,
     })
 }

@@ -13,6 +13,11 @@ pub(super) async fn settled() -> Stage {
     stage
 }
 
+/// A journal that has every intent, and these reasons.
+pub(super) fn paper<'a>(let_go: &'a dyn Fn(&Vm) -> Option<Teardown>) -> Paper<'a> {
+    Paper { is_intended: &|_| true, let_go, settle_grace: Duration::ZERO, process_began: Timestamp::UNIX_EPOCH }
+}
+
 #[tokio::test]
 async fn memory_and_world_differ_where_a_vm_has_a_double() {
     let stage = settled().await;

@@ -164,7 +164,10 @@ pub struct Sighted {
 pub struct Paper<'a> {
     /// Whether a name has a durable intent.
     pub is_intended: &'a dyn Fn(&VmName) -> bool,
-    /// Why a VM was last meant to go.
+    /// Whether a VM was ever meant to go.
+    pub is_let_go: &'a dyn Fn(&Vm) -> bool,
+    /// Why a VM was meant to go, where that was first meant since the last look: a delete that was not answered is sent again
+    /// on whatever list there is.
     pub let_go: &'a dyn Fn(&Vm) -> Option<Teardown>,
     /// How long an unanswered deploy is looked for.
     pub settle_grace: Duration,

@@ -185,7 +185,7 @@ impl Market {
     }
 
     /// The newest attempts to list a vendor's VMs, in order.
-    pub fn lists(&self, vendor: Vendor) -> Vec<Arc<Listing>> {
+    pub fn listings(&self, vendor: Vendor) -> Vec<Arc<Listing>> {
         self.answers.lists(vendor)
     }
 

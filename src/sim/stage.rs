@@ -119,6 +119,8 @@ pub struct Stage {
     daemon: Daemon,
     /// What was found and not yet told.
     found: Vec<Breach>,
+    /// The journal's newest record at the last look, or when the present process began.
+    looked: u64,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -196,6 +198,7 @@ impl Stage {
             ticks,
             daemon,
             found,
+            looked: 0,
         })
     }
 
@@ -240,6 +243,7 @@ impl Stage {
 
     async fn start_on(&mut self, disk: Disk) -> Result<(), String> {
         self.disk = Arc::new(disk);
+        self.looked = newest_sequence(&self.disk);
         self.processes = self.processes.saturating_add(1);
         self.process_began = self.clock.now();
         let making = Making {
@@ -292,14 +296,16 @@ impl Stage {
             let market = held(market);
             market.elsewhere.values().chain([&market.world]).for_each(|world| found.extend(check::impossible(world)));
         }
-        let disk = Arc::clone(&self.disk);
+        let (disk, looked) = (Arc::clone(&self.disk), self.looked);
         let paper = Paper {
             is_intended: &|name| is_intended(&disk, name),
-            let_go: &|vm| let_go(&disk, vm),
+            is_let_go: &|vm| !meant_to_go(&disk, vm).is_empty(),
+            let_go: &|vm| let_go(&disk, vm, looked),
             settle_grace: self.settings().settle_grace,
             process_began: self.process_began,
         };
         found.extend(self.watch.look(&status, &sighted, &paper));
+        self.looked = newest_sequence(&self.disk);
         let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
         found.extend(refused.map(|trouble| Breach { promise: Promise::OwnChecker, detail: trouble.clone() }));
         found
@@ -414,7 +420,7 @@ impl Stage {
                     vendor,
                     account,
                     truth: world.truth(),
-                    lists: market.lists(vendor),
+                    lists: market.listings(vendor),
                     accepted: market.accepted(vendor),
                     came_late: market.came_late(vendor),
                 });
@@ -432,16 +438,30 @@ fn is_intended(disk: &Disk, name: &VmName) -> bool {
     disk.reopened(Power::default()).search(&query, 1).is_ok_and(|rows| !rows.is_empty())
 }
 
-/// Why a VM was to go, by the journal on disk: the newest reason.
-fn let_go(disk: &Disk, vm: &Vm) -> Option<Teardown> {
+/// The newest record of a journal on disk.
+fn newest_sequence(disk: &Disk) -> u64 {
+    let newest = disk.reopened(Power::default()).search(&Query::default(), 1).unwrap_or_default();
+    newest.first().map_or(0, |row| row.sequence)
+}
+
+/// When and for what reasons the journal on disk says that a VM was to go, the newest first.
+fn meant_to_go(disk: &Disk, vm: &Vm) -> Vec<(u64, Teardown)> {
     let kinds = vec!["delete_intended".to_owned(), "stray_delete_intended".to_owned()];
     let query = Query { kinds, subject: Some(vm.name.to_string()), ..Query::default() };
-    let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).ok()?;
-    rows.iter().find_map(|row| match Record::decode(&row.body).ok()? {
-        Record::DeleteIntended { id, reason, .. } if id == vm.id => Some(reason),
-        Record::StrayDeleteIntended { id, .. } if id == vm.id => Some(Teardown::Operator),
+    let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).unwrap_or_default();
+    let meant = rows.iter().filter_map(|row| match Record::decode(&row.body).ok()? {
+        Record::DeleteIntended { id, reason, .. } if id == vm.id => Some((row.sequence, reason)),
+        Record::StrayDeleteIntended { id, .. } if id == vm.id => Some((row.sequence, Teardown::Operator)),
         _ => None,
-    })
+    });
+    meant.collect()
+}
+
+/// For what reason, if all its deletes were meant after a record.
+fn let_go(disk: &Disk, vm: &Vm, after: u64) -> Option<Teardown> {
+    let meant = meant_to_go(disk, vm);
+    let all_after = meant.iter().all(|(sequence, _)| *sequence > after);
+    meant.first().filter(|_| all_after).map(|(_, reason)| *reason)
 }
 
 /// What a daemon is made of.

@@ -53,7 +53,7 @@ impl Kept {
         let deleted =
             |vm: &&Vm| vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since) && !came_late(vm);
         for vm in sighted.iter().flat_map(|one| &one.truth.vms).filter(|vm| vm.origin == Origin::Api).filter(deleted) {
-            let is_meant = fleet_of(status, vm).is_none() || (paper.let_go)(vm).is_some();
+            let is_meant = fleet_of(status, vm).is_none() || (paper.is_let_go)(vm);
             found.unless(is_meant, Promise::IntentFirst, || {
                 format!("{} ({}) was deleted, and the journal knows no reason", vm.name, vm.id)
             });

@@ -15,7 +15,8 @@ pub(super) async fn settled() -> Stage {
 
 /// A journal that has every intent, and these reasons.
 pub(super) fn paper<'a>(let_go: &'a dyn Fn(&Vm) -> Option<Teardown>) -> Paper<'a> {
-    Paper { is_intended: &|_| true, let_go, settle_grace: Duration::ZERO, process_began: Timestamp::UNIX_EPOCH }
+    let (settle_grace, process_began) = (Duration::ZERO, Timestamp::UNIX_EPOCH);
+    Paper { is_intended: &|_| true, is_let_go: &|_| true, let_go, settle_grace, process_began }
 }
 
 #[tokio::test]

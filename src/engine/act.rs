@@ -19,9 +19,10 @@ use crate::{
     },
     metrics::{DeployResult, Metrics},
     model::{
-        Inventory, MarketView, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
+        Guard, Inventory, MarketView, MarketplaceName, PriceType, Refusal, RefusalKind, Timestamp,
         offer::{Bid, BidAnswer, Quote, SpotTerms},
         reason::Teardown,
+        time::elapsed,
     },
     plan::{Action, Deploy, Subject},
     policy::Policy,
@@ -144,7 +145,7 @@ pub async fn write(
             let turn = if is_hurried { turn.within(FAILING_WRITE_TIME_MAX) } else { turn };
             let sent_at = hands.clock.monotonic();
             if let Action::Deploy(deploy) = &action
-                && !is_still_quoted(hands, deploy, inventory)
+                && !Guard::QuoteAtSend.holds(is_still_quoted(hands, deploy, inventory))
             {
                 continue;
             }
@@ -204,12 +205,11 @@ fn brake<'a>(hands: &'a Hands<'_>) -> std::sync::MutexGuard<'a, Brake> {
 /// Whether what a spot deploy rests on is still fresh: an answer to that very bid, or a list with a price that it covers.
 fn is_still_quoted(hands: &Hands<'_>, deploy: &Deploy, inventory: &Inventory) -> bool {
     let now = hands.clock.now();
-    let oldest = crate::model::time::before(now, hands.quote_age_max);
     let view = inventory.markets.get(&deploy.marketplace);
-    is_quoted(deploy, view, |at| at >= oldest && at <= now)
+    is_quoted(deploy, view, |at| is_fresh(at, now, hands.quote_age_max))
 }
 
-/// Likewise, where it is known what is fresh. What is from the future is of before somebody set the clock back.
+/// Likewise, where it is known what is fresh.
 fn is_quoted(deploy: &Deploy, view: Option<&MarketView>, is_fresh: impl Fn(Timestamp) -> bool) -> bool {
     let Some(bid) = deploy.bid.filter(|_| deploy.price_type == PriceType::Spot) else { return true };
     let Some(view) = view else { return false };
@@ -222,6 +222,12 @@ fn is_quoted(deploy: &Deploy, view: Option<&MarketView>, is_fresh: impl Fn(Times
     let bid = Bid { hostnode: deploy.hostnode.clone(), shape: deploy.shape.clone(), price: bid };
     let is_it = |quote: &Quote| is_fresh(quote.at) && quote.answer == BidAnswer::Accepted && quote.bid == bid;
     is_listed || view.quotes.iter().any(is_it)
+}
+
+/// Whether what was answered at a moment is younger than so much. One from the future is of before somebody set the clock
+/// back.
+fn is_fresh(at: Timestamp, now: Timestamp, age_max: Duration) -> bool {
+    at <= now && elapsed(at, now) < age_max
 }
 
 /// What came of one step.
@@ -278,7 +284,9 @@ async fn one(
                 // Nothing is sent, so that there is nothing to intend.
                 Err(refusal) => return Ok(Done::unsaid(refusal.to_string())),
             };
-            note(hands, vec![Record::DeployIntended(deploy.clone())]).await?;
+            if Guard::DurableIntent.is_kept() {
+                note(hands, vec![Record::DeployIntended(deploy.clone())]).await?;
+            }
             let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             let name = deploy.name.clone();
@@ -315,7 +323,9 @@ async fn one(
             let Some(exchange) = client.dialect().rebid(&subject.id, *to) else { return cannot() };
             let name = subject.name.clone();
             let why = why.clone();
-            note(hands, vec![Record::RebidIntended { name: name.clone(), from: *from, to: *to, why }]).await?;
+            if Guard::DurableRebid.is_kept() {
+                note(hands, vec![Record::RebidIntended { name: name.clone(), from: *from, to: *to, why }]).await?;
+            }
             let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             let (record, answer) = match outcome {
@@ -399,7 +409,9 @@ async fn delete(
         let held = book.ledger().holdings().get(&name).filter(|holding| holding.id.as_ref() == Some(&id));
         late.is_some_and(|late| late.delete.is_some()) || held.is_some_and(|holding| holding.phase == Phase::Leaving)
     };
-    note(hands, vec![intended]).await?;
+    if Guard::DurableDelete.is_kept() {
+        note(hands, vec![intended]).await?;
+    }
     let outcome = turn.write(client.dialect().terminate(&id)).await;
     let done = Done::of(&outcome);
     // One that was refused is planned anew, and is counted when it goes.
@@ -466,7 +478,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::sample,
-        model::{HourlyRate, Reading, Scan},
+        model::{HourlyRate, Reading, Scan, time::after},
     };
 
     /// A spot deploy, its bid, and a market that shows its machine so since a moment.
@@ -511,5 +523,13 @@ mod tests {
         let bid = Bid { hostnode: hostnode.clone(), shape: shape.clone(), price: bid.unwrap() };
         view.quotes.push(Quote { at: sample::now(), bid, answer: BidAnswer::Accepted });
         assert!(is_quoted(&deploy, Some(&view), |_| true));
+    }
+
+    #[test]
+    fn a_bid_is_sent_less_than_a_minute_after_it_was_accepted_and_not_a_minute_after() {
+        let (at, minute) = (Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+        let is_fresh_at = |millis| is_fresh(at, after(at, Duration::from_millis(millis)), minute);
+        assert_eq!([is_fresh_at(0), is_fresh_at(59_999), is_fresh_at(60_000)], [true, true, false]);
+        assert!(!is_fresh(after(at, minute), at, minute), "it is from the future");
     }
 }

@@ -9,7 +9,7 @@
 use super::edits::Loss;
 use crate::{
     io::files::Files,
-    model::FleetName,
+    model::{FleetName, Guard},
     policy::{self, Checked, Context, Policy, Source, StartLimits},
 };
 use std::{collections::BTreeMap, path::Path};
@@ -209,7 +209,8 @@ impl Law {
             let Some(text) = statute.proposed.take() else { continue };
             let loss = losses.get(name).copied().unwrap_or_default();
             let in_force = &statute.in_force.policy;
-            if loss.is_too_much(in_force, target(name, in_force)) && statute.in_force.digest != text.digest {
+            let is_modest = !loss.is_too_much(in_force, target(name, in_force));
+            if !Guard::EditHeld.holds(is_modest) && statute.in_force.digest != text.digest {
                 statute.held = Some(Held { text, loss });
             } else {
                 statute.in_force = text;

@@ -4,8 +4,8 @@ use super::law::{Law, Statute};
 use crate::{
     ledger::{Ledger, Standing, fleet::Fleet},
     model::{
-        AccountName, FleetName, Hostnode, HostnodeId, HourlyRate, Inventory, Lookup, MarketView, MarketplaceName,
-        RefusalKind, Timestamp, offer::Ports, time, wish::Ability,
+        AccountName, FleetName, Guard, Hostnode, HostnodeId, HourlyRate, Inventory, Lookup, MarketView,
+        MarketplaceName, RefusalKind, Timestamp, offer::Ports, time, wish::Ability,
     },
     plan::{AccountState, Bench, FleetState, MarketState, Order, Situation},
     policy::StartLimits,
@@ -183,7 +183,7 @@ fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option
         }
     }
     // A list that is not current lacks whatever it lacks.
-    if view.instances.failed.is_some() {
+    if !Guard::StaleBench.holds(view.instances.failed.is_none()) {
         return Some(Bench::Stale);
     }
     let fresh = |dated: &crate::model::inventory::Dated<_>| time::elapsed(dated.at, known.now) <= known.stale_after;

@@ -6,8 +6,8 @@
 
 use super::{Holding, Ledger, record::Ending, sights::is_listed_elsewhere};
 use crate::model::{
-    Instance, InstanceId, Inventory, Lookup, MarketView, MarketplaceName, Scan, Timestamp, VmName, inventory::Dated,
-    time::elapsed,
+    Guard, Instance, InstanceId, Inventory, Lookup, MarketView, MarketplaceName, Scan, Timestamp, VmName,
+    inventory::Dated, time::elapsed,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,7 +70,7 @@ pub struct Evidence {
 
 /// The newest list, if the newest attempt gave it.
 pub(super) fn current(view: &MarketView) -> Option<&Dated<Scan<Instance>>> {
-    view.instances.current()
+    if Guard::CurrentList.is_kept() { view.instances.current() } else { view.instances.last.as_ref() }
 }
 
 /// Nothing in it was dropped.
@@ -225,11 +225,11 @@ impl Evidence {
     ) -> bool {
         let Some(view) = inventory.markets.get(marketplace) else { return false };
         let Some(list) = current(view).filter(|list| is_intact(list)) else { return false };
-        due(ledger, marketplace, list.at).all(|(id, holding)| {
+        Guard::CompleteList.holds(due(ledger, marketplace, list.at).all(|(id, holding)| {
             lists_id(list, id)
                 || holding.delete_acked_at().is_some_and(|acked| acked < list.at)
                 || self.proof(view, holding, patience).is_some()
-        })
+        }))
     }
 
     /// What the lists of this process and lookups prove about a holding that the newest list lacks.
@@ -253,7 +253,8 @@ impl Evidence {
     ) -> Option<Ending> {
         let absence = self.absence(marketplace, view, id)?;
         if view.answers_by_id {
-            (absence.lists >= LISTS_BEFORE_LOOKUP && absence.said_gone).then_some(Ending::NotFound)
+            let said_gone = Guard::GoneById.holds(absence.said_gone);
+            (absence.lists >= LISTS_BEFORE_LOOKUP && said_gone).then_some(Ending::NotFound)
         } else {
             let lasted = elapsed(absence.since, absence.last);
             (absence.lists >= LISTS_WITHOUT_LOOKUP && lasted >= patience.settle_grace).then_some(Ending::Unlisted)
@@ -275,7 +276,8 @@ impl Evidence {
     /// last at least the settle grace after it.
     pub(super) fn is_looked_for(&self, name: &VmName, holding: &Holding, patience: Patience) -> bool {
         self.watches.get(name).is_some_and(|watch| {
-            watch.lists >= LISTS_BEFORE_ABANDON && elapsed(holding.intended_at, watch.last) >= patience.settle_grace
+            Guard::TwoLists.holds(watch.lists >= LISTS_BEFORE_ABANDON)
+                && Guard::SettleGrace.holds(elapsed(holding.intended_at, watch.last) >= patience.settle_grace)
         })
     }
 

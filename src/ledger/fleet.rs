@@ -7,8 +7,8 @@
 //! anyone a fleet.
 
 use crate::model::{
-    AccountName, FleetName, HostnodeId, HourlyRate, Instance, InstanceId, MarketplaceName, PriceType, Shape, Timestamp,
-    VmName, offer::Rates, reason::Teardown,
+    AccountName, FleetName, Guard, HostnodeId, HourlyRate, Instance, InstanceId, MarketplaceName, PriceType, Shape,
+    Timestamp, VmName, offer::Rates, reason::Teardown,
 };
 use std::collections::BTreeMap;
 
@@ -146,23 +146,22 @@ pub struct Member {
 
 impl Member {
     /// GPUs that it counts as. Source: CONTRACT, "Counting".
-    pub const fn counted_gpus(&self) -> u32 {
-        match self.standing {
-            Standing::StoppedReleased => 0,
-            Standing::Pending
-            | Standing::Running
-            | Standing::Outbid
-            | Standing::StoppedKept
-            | Standing::Leaving
-            | Standing::InDoubt
-            | Standing::Lost => self.shape.gpus,
-        }
+    pub fn counted_gpus(&self) -> u32 {
+        let counts = match self.standing {
+            Standing::StoppedReleased => false,
+            Standing::Pending | Standing::Running | Standing::StoppedKept | Standing::Lost => true,
+            Standing::InDoubt => Guard::InDoubtGpus.is_kept(),
+            Standing::Outbid => Guard::OutbidGpus.is_kept(),
+            Standing::Leaving => Guard::LeavingGpus.is_kept(),
+        };
+        if counts { self.shape.gpus } else { 0 }
     }
 
     /// The hourly rate that it counts as. Source: CONTRACT, "Counting".
     pub fn committed(&self) -> HourlyRate {
         let full = self.quoted.map_or(self.agreed, |quoted| quoted.max(self.agreed));
         match self.standing {
+            Standing::InDoubt if !Guard::InDoubtMoney.is_kept() => HourlyRate::ZERO,
             Standing::Pending
             | Standing::Running
             | Standing::InDoubt

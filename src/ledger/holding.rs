@@ -14,7 +14,7 @@ use super::{
     fleet::Standing,
     record::{Ending, Intent},
 };
-use crate::model::{HourlyRate, InstanceId, Timestamp, offer::Rates, reason::Teardown};
+use crate::model::{Guard, HourlyRate, InstanceId, Timestamp, offer::Rates, reason::Teardown};
 use std::collections::BTreeMap;
 
 labels! {
@@ -267,7 +267,8 @@ impl Holding {
 
     pub(super) fn rebid_intended(&mut self, from: HourlyRate, to: HourlyRate, at: Timestamp) {
         self.rebid = Some((from, to));
-        self.bid = Some(self.bid.unwrap_or_default().max(from).max(to));
+        let higher = if Guard::HigherBid.is_kept() { from.max(to) } else { from };
+        self.bid = Some(self.bid.unwrap_or_default().max(higher));
         self.unanswered_write_at = Some(at);
     }
 

@@ -12,7 +12,7 @@ use super::{
     sights::{Sighting, Sights},
 };
 use crate::model::{
-    AccountName, FleetName, HourlyRate, InstanceId, Inventory, MarketplaceName, Timestamp, VmName,
+    AccountName, FleetName, Guard, HourlyRate, InstanceId, Inventory, MarketplaceName, Timestamp, VmName,
     name::claimed_fleet,
     time::{after, before, elapsed},
 };
@@ -69,7 +69,7 @@ pub fn join(
             name: name.clone(),
             account: sights.payer(&intent.marketplace, &intent.account).clone(),
             marketplace: intent.marketplace.clone(),
-            rate: past.holding.rate_max(),
+            rate: if Guard::ReservedMoney.is_kept() { past.holding.rate_max() } else { HourlyRate::ZERO },
             intended_at: past.holding.intended_at,
             until: after(past.at, patience.late_window),
         });
@@ -237,7 +237,7 @@ fn late<'a>(
         account: sights.payer(&vm.marketplace, &vm.account).clone(),
         id: id.clone(),
         gpus: vm.gpus,
-        rate: vm.rate.max(billed),
+        rate: if Guard::LateMoney.is_kept() { vm.rate.max(billed) } else { HourlyRate::ZERO },
         delete: delete_attempt(vm.delete.as_ref(), vm.delete_refused, sighting, now, patience),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         entropy::{self, Entropy},
         store::{NewRow, Row, Store, StoreError},
     },
-    model::{FleetName, Timestamp, VmName},
+    model::{FleetName, Guard, Timestamp, VmName},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -164,7 +164,7 @@ impl Journal {
             let kind = record.kind();
             let unfit = |detail| JournalError::Unfit { kind, detail };
             if let Record::DeployIntended(intent) = &record
-                && (self.ledger.knows(&intent.name) || !names.insert(intent.name.clone()))
+                && !Guard::NameOnce.holds(!self.ledger.knows(&intent.name) && names.insert(intent.name.clone()))
             {
                 return Err(unfit(format!("the name {} was given before", intent.name)));
             }

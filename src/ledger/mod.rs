@@ -56,7 +56,7 @@ pub use spend::{Period, Spend, Spent, accrue};
 
 use crate::{
     model::{
-        AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName,
+        AccountName, FleetName, Guard, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName,
         name::{Namer, sequence_in},
         offer::BidAnswer,
         reason::Teardown,
@@ -169,7 +169,8 @@ impl Ledger {
 
     /// What makes the next VM names. Without a journal's `Created` the epoch is empty.
     pub fn namer(&self) -> Namer {
-        Namer { prefix: self.prefix.clone(), epoch: self.epoch.clone(), next_sequence: self.names_given + 1 }
+        let given = if Guard::FreshName.is_kept() { self.names_given } else { 0 };
+        Namer { prefix: self.prefix.clone(), epoch: self.epoch.clone(), next_sequence: given + 1 }
     }
 
     /// The prefix of VM names.

@@ -11,7 +11,9 @@ use super::{
     record::{Cause, Ending, Record},
     sights::{Sighting, Sights},
 };
-use crate::model::{Instance, InstanceId, InstanceStatus, Inventory, VmName, offer::BidAnswer, reason::Interruption};
+use crate::model::{
+    Guard, Instance, InstanceId, InstanceStatus, Inventory, VmName, offer::BidAnswer, reason::Interruption,
+};
 use std::collections::BTreeMap;
 
 /// What a VM's status counts as, and what changed it should that be new.
@@ -159,7 +161,8 @@ impl<'a> Settling<'a> {
         }
         let (name, id) = (name.clone(), id.clone());
         let is_acked = holding.delete_acked_at().is_some_and(|acked| acked < list.at);
-        if is_acked && self.evidence.is_complete(self.ledger, self.inventory, marketplace, self.patience) {
+        let is_proven = is_acked || (holding.phase == Phase::Leaving && !Guard::DeleteProven.is_kept());
+        if is_proven && self.evidence.is_complete(self.ledger, self.inventory, marketplace, self.patience) {
             return self.records.push(Record::Gone { name, id, how: Ending::Deleted });
         }
         match self.evidence.proof(view, holding, self.patience) {
@@ -168,8 +171,8 @@ impl<'a> Settling<'a> {
             Some(Proof::NeverSeen) => self.records.push(Record::Gone { name, id, how: Ending::NotFound }),
             None => {
                 let lists = self.evidence.lists_lacking(marketplace, view, &id);
-                let is_empty = list.value.items.is_empty();
-                let is_lost = lists >= LISTS_BEFORE_LOOKUP && !is_empty && holding.phase == Phase::Live;
+                let shows_some = Guard::EmptyList.holds(!list.value.items.is_empty());
+                let is_lost = lists >= LISTS_BEFORE_LOOKUP && shows_some && holding.phase == Phase::Live;
                 if is_lost && holding.standing != Standing::Lost {
                     let from = holding.standing;
                     let cause = Cause::Vanished;
@@ -198,7 +201,8 @@ impl<'a> Settling<'a> {
                 // A list from before the end shows what was.
                 self.ledger.past(name).filter(|past| past.at < at).map(|past| &past.holding)
             };
-            let Some(holding) = holding.filter(|holding| self.payer(holding) == account) else { continue };
+            let is_own = |holding: &&Holding| Guard::OwnAccount.holds(self.payer(holding) == account);
+            let Some(holding) = holding.filter(is_own) else { continue };
             // Where the marketplace that was to rent it shows it, it is deleted there.
             let own = self.sights.own(&holding.intent.marketplace, account, id);
             // What only another one shows, beside one of ours of that name, may be the same VM under an id of that API's.

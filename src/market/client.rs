@@ -28,7 +28,7 @@ use crate::{
         net::{Net, NetError, Response},
     },
     market::json::Json,
-    model::{MarketplaceName, Refusal},
+    model::{Guard, MarketplaceName, Refusal},
 };
 use copies::{Copies, NOT_MODIFIED};
 use rand_chacha::{
@@ -99,14 +99,23 @@ impl Turn<'_> {
 
     /// Sends once, and says what is known of it afterwards.
     pub async fn write<T>(self, exchange: Exchange<T>) -> WriteOutcome<T> {
+        if !Guard::SentOnce.is_kept() {
+            self.client.exchange(&exchange, self.deadline).await;
+        }
         let Sent { answered, outcome, told_to_wait: _ } = self.client.exchange(&exchange, self.deadline).await;
-        match (outcome, answered) {
-            (Ok(value), _) => WriteOutcome::Settled(Ok(value)),
-            (Err(refusal), Answered::NotSent) => WriteOutcome::Settled(Err(refusal)),
-            (Err(refusal), Answered::Readably) if settles(&refusal) => WriteOutcome::Settled(Err(refusal)),
-            (Err(refusal), Answered::Readably | Answered::Doubtfully | Answered::Lost) => {
-                WriteOutcome::InDoubt(refusal)
-            }
+        let refusal = match outcome {
+            Ok(value) => return WriteOutcome::Settled(Ok(value)),
+            Err(refusal) => refusal,
+        };
+        let is_settled = match answered {
+            Answered::NotSent => true,
+            Answered::Readably => settles(&refusal),
+            Answered::Doubtfully | Answered::Lost => false,
+        };
+        if Guard::InDoubtAnswer.holds(is_settled) {
+            WriteOutcome::Settled(Err(refusal))
+        } else {
+            WriteOutcome::InDoubt(refusal)
         }
     }
 }

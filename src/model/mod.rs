@@ -10,6 +10,7 @@
 pub mod label;
 pub mod catalogue;
 pub mod gpu;
+pub mod guard;
 pub mod image;
 pub mod instance;
 pub mod inventory;
@@ -23,6 +24,7 @@ pub mod time;
 pub mod wish;
 
 pub use gpu::GpuModel;
+pub use guard::Guard;
 pub use instance::{Instance, InstanceStatus};
 pub use inventory::{Balance, Inventory, Lookup, MarketView, Reading, Scan};
 pub use money::{HourlyRate, Usd};

@@ -3,6 +3,7 @@
 //! A VM's *name* is the only key that survives a lost answer, so its grammar is strict and lives here. Vendor ids are
 //! opaque: they are bounded in length, compared as text and otherwise not looked into.
 
+use super::Guard;
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// No name or id of anybody's is longer than this, in bytes.
@@ -129,7 +130,9 @@ pub fn claimed_fleet<'a>(
     let rest = name.as_str().strip_prefix(prefix)?.strip_prefix('-')?;
     fleets
         .into_iter()
-        .filter(|fleet| rest.strip_prefix(fleet.as_str()).is_some_and(|tail| tail.starts_with('-')))
+        .filter(|fleet| {
+            rest.strip_prefix(fleet.as_str()).is_some_and(|tail| Guard::FleetInName.holds(tail.starts_with('-')))
+        })
         .max_by_key(|fleet| fleet.as_str().len())
 }
 

@@ -12,7 +12,7 @@ use crate::{
         fleet::{DeleteAnswer, DeleteAttempt},
     },
     model::{
-        AccountName, FleetName, HostnodeId, HourlyRate, MarketplaceName, Shape, Timestamp, VmName,
+        AccountName, FleetName, Guard, HostnodeId, HourlyRate, MarketplaceName, Shape, Timestamp, VmName,
         name::Namer,
         offer::Bid,
         reason::{Blocked, Rejected, Teardown},
@@ -64,7 +64,8 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     pub fn new(situation: &'a Situation) -> Self {
         let mut namer = situation.namer.clone();
-        for stray in situation.fleets.values().flat_map(|state| &state.fleet.strays) {
+        let strays = situation.fleets.values().flat_map(|state| &state.fleet.strays);
+        for stray in strays.filter(|_| Guard::NameThere.is_kept()) {
             namer.pass(&stray.instance.name);
         }
         Self {
@@ -202,7 +203,7 @@ impl<'a> Draft<'a> {
                 let what = "three VMs were billed more than agreed within an hour: paused until `resume --marketplace`";
                 Err(short(Blocked::Paused, what))
             }
-            None if !market.list_complete => {
+            None if !Guard::RentOnComplete.holds(market.list_complete) => {
                 Err(short(Blocked::StaleMarket, "the newest list of instances is not complete"))
             }
             None => Ok(&market.account),
@@ -211,7 +212,8 @@ impl<'a> Draft<'a> {
 
     /// Whether the newest list of instances of a member's marketplace is complete.
     pub fn is_list_complete(&self, member: &Member) -> bool {
-        self.situation.markets.get(&member.marketplace).is_some_and(|market| market.list_complete)
+        let market = self.situation.markets.get(&member.marketplace);
+        Guard::LetGoOnComplete.holds(market.is_some_and(|market| market.list_complete))
     }
 }
 

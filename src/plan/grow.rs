@@ -17,7 +17,7 @@ use super::{
 use crate::{
     ledger::{Member, Standing},
     model::{
-        FleetName, HourlyRate, PriceType,
+        FleetName, Guard, HourlyRate, PriceType,
         offer::{Bid, Rates},
         reason::{Blocked, Rejected},
         time::{before, elapsed, show},
@@ -70,6 +70,7 @@ pub(super) fn grow(draft: &mut Draft<'_>, fleet: &FleetName) {
     let mut growth = Growth { draft, fleet, state, priced };
     match state.order {
         Order::Hold(target) => growth.to(target),
+        Order::Pause(target) if !Guard::PausedPlan.is_kept() => growth.to(target),
         Order::Pause(target) => growth.paused(target),
         Order::Evacuate => {}
     }
@@ -101,7 +102,8 @@ impl<'a> Growth<'_, 'a> {
 
     fn to(&mut self, target: u32) {
         let counted = self.draft.headroom.gpus(self.fleet);
-        let want = self.state.start_gpus().saturating_sub(counted);
+        let counts = if Guard::TargetWanted.is_kept() { counted } else { 0 };
+        let want = self.state.start_gpus().saturating_sub(counts);
         let withheld = target.saturating_sub(counted).saturating_sub(want);
         let detail = format!("a held edit has a target of {} GPUs", self.state.start_gpus());
         self.draft.blocked(self.fleet, withheld, Short::new(Blocked::HeldEdit, detail));
@@ -437,7 +439,7 @@ impl<'a> Growth<'_, 'a> {
                 && member.counted_gpus() <= spare
                 && !replaced.contains(&member.name)
                 && !self.draft.is_touched(&member.name);
-            if !movable || moving >= moves_max {
+            if !movable || !Guard::SurgeBound.holds(moving < moves_max) {
                 continue;
             }
             let pass = self.pass(PriceType::Spot, member.shape.gpus, Some(member));

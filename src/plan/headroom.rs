@@ -5,7 +5,10 @@
 //! asking for is held back from lower ones.
 
 use super::{Budget, FleetState, Situation};
-use crate::model::{AccountName, FleetName, HourlyRate, Timestamp, Usd, reason::Blocked, time::elapsed, time::show};
+use crate::{
+    ledger::Fleet,
+    model::{AccountName, FleetName, Guard, HourlyRate, Timestamp, Usd, reason::Blocked, time::elapsed, time::show},
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// A balance older than this starts nothing. Source: CONTRACT, "Floor".
@@ -157,7 +160,8 @@ pub(super) struct Headroom<'a> {
 
 impl<'a> Headroom<'a> {
     pub fn new(situation: &'a Situation) -> Self {
-        let gpus = |state: &FleetState| state.fleet.counted_gpus().saturating_add(state.fleet.stray_gpus());
+        let strays = |fleet: &Fleet| if Guard::StraysCounted.is_kept() { fleet.stray_gpus() } else { 0 };
+        let gpus = |state: &FleetState| state.fleet.counted_gpus().saturating_add(strays(&state.fleet));
         let accounts = situation.accounts.keys().chain(situation.markets.values().map(|market| &market.account));
         Self {
             situation,
@@ -211,8 +215,9 @@ impl<'a> Headroom<'a> {
         let limit = state.rate_limit();
         let text = Text::held_if(limit < state.policy.max_hourly_rate);
         let by_fleet = Short::new(Blocked::RateLimit, format!("committed {committed}/h of {limit}/h")).by(text);
-        let mut least = (limit.minus(committed), by_fleet);
-        if let Some(limit) = self.situation.start_rate_limit() {
+        let taken = if Guard::FleetCeiling.is_kept() { committed } else { HourlyRate::ZERO };
+        let mut least = (limit.minus(taken), by_fleet);
+        if let Some(limit) = self.situation.start_rate_limit().filter(|_| Guard::AllFleetsCeiling.is_kept()) {
             let in_force = self.situation.limits.max_hourly_rate;
             let text = Text::held_if(in_force.is_none_or(|in_force| limit < in_force));
             let held = self.held(priority, None);
@@ -251,11 +256,19 @@ impl<'a> Headroom<'a> {
         let cost = taken.plus(self.held(state.policy.priority, Some(account)));
         let by_balance = match self.by_balance(state, account, cost) {
             // The budget stands in for it.
-            Err(short) if short.reason == Blocked::BalanceUnknown && self.situation.is_unreadable_ok(account) => None,
+            Err(short)
+                if short.reason == Blocked::BalanceUnknown
+                    && Guard::BalanceRead.holds(self.situation.is_unreadable_ok(account)) =>
+            {
+                None
+            }
             known => Some(known?),
         };
         let by_budgets = self.situation.start_budgets(account);
-        let by_budgets = by_budgets.iter().map(|(budget, text)| by_budget(state, account, budget, *text, cost));
+        let by_budgets = by_budgets
+            .iter()
+            .filter(|_| Guard::DayBudget.is_kept())
+            .map(|(budget, text)| by_budget(state, account, budget, *text, cost));
         let mut least = by_balance;
         for payable in by_budgets {
             let payable = payable?;
@@ -281,12 +294,12 @@ impl<'a> Headroom<'a> {
             )));
         };
         let age = elapsed(read_at, self.situation.now);
-        if age > BALANCE_AGE_MAX {
+        if !Guard::BalanceAge.holds(age <= BALANCE_AGE_MAX) {
             return Err(unknown(format!("the balance of {account} is {} old", show(age))));
         }
-        let floor = self.situation.start_floor(state);
+        let floor = if Guard::BalanceFloor.is_kept() { self.situation.start_floor(state) } else { Usd::ZERO };
         let lower_floor = self.situation.floor(state);
-        let span = state.start_runway().max(RUNWAY_MIN);
+        let span = if Guard::Runway.is_kept() { state.start_runway().max(RUNWAY_MIN) } else { Duration::ZERO };
         let above = left.minus(floor);
         if above <= Usd::ZERO {
             let detail = format!("{account} has {left} left, at or below the floor of {floor}");
@@ -329,7 +342,8 @@ impl<'a> Headroom<'a> {
             return Err(Short::new(Blocked::PolicyInvalid, format!("no fleet {}", need.fleet)));
         };
         let gpus = self.gpus(need.fleet).saturating_add(need.gpus);
-        if need.gpus > 0 && gpus > state.start_gpus().saturating_add(need.surge_gpus) {
+        let fits = gpus <= state.start_gpus().saturating_add(need.surge_gpus);
+        if need.gpus > 0 && !Guard::TargetAdmitted.holds(fits) {
             return Err(Self::over_target(gpus, state));
         }
         if need.rate.is_zero() {

@@ -41,7 +41,7 @@ pub use situation::{AccountState, Bench, FleetState, MarketState, Order, Situati
 use crate::{
     ledger::Standing,
     model::{
-        FleetName, HostnodeId, HourlyRate, InstanceId, MarketplaceName, Offer, PriceType, VmName,
+        FleetName, Guard, HostnodeId, HourlyRate, InstanceId, MarketplaceName, Offer, PriceType, VmName,
         offer::Bid,
         reason::{Blocked, Rejected, Teardown},
     },
@@ -299,11 +299,12 @@ pub fn permitted(situation: &Situation, action: &Action) -> bool {
     if action.is_read() {
         return true;
     }
-    if situation.is_observing(state) {
+    if !Guard::Observing.holds(!situation.is_observing(state)) {
         return false;
     }
     match state.order {
         Order::Hold(_) => true,
+        Order::Pause(_) if !Guard::Paused.is_kept() => true,
         Order::Evacuate | Order::Pause(_) => match action {
             Action::Ask { .. } | Action::Look { .. } => true,
             Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } | Action::Stop { .. } => false,
@@ -318,7 +319,7 @@ pub fn permitted(situation: &Situation, action: &Action) -> bool {
 
 /// How strong a reason to let a VM go is. Source: CONTRACT, "Order of force".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Force {
+pub enum Force {
     /// Overbilled or late: also where a list is not complete, also where it is protected.
     Safety,
     /// The operator says so.
@@ -329,7 +330,8 @@ pub(crate) enum Force {
     Order,
 }
 
-pub(crate) const fn force(reason: Teardown) -> Force {
+/// How strong this one is.
+pub const fn force(reason: Teardown) -> Force {
     match reason {
         Teardown::Overbilled | Teardown::Late => Force::Safety,
         Teardown::Evacuate | Teardown::Operator => Force::Operator,

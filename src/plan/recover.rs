@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ledger::{Member, Standing},
     model::{
-        FleetName, HostnodeId, HourlyRate,
+        FleetName, Guard, HostnodeId, HourlyRate,
         offer::{Bid, PriceRule, Supply},
         reason::{Blocked, Teardown},
         time::elapsed,
@@ -40,7 +40,7 @@ const OVERBILLED_PPM: u64 = 100_000;
 pub(super) fn safety(draft: &mut Draft<'_>) {
     let situation = draft.situation;
     for (name, state) in &situation.fleets {
-        for late in &state.fleet.late {
+        for late in state.fleet.late.iter().filter(|_| Guard::LateReaped.is_kept()) {
             let subject = Subject {
                 name: late.name.clone(),
                 fleet: name.clone(),
@@ -56,7 +56,8 @@ pub(super) fn safety(draft: &mut Draft<'_>) {
                 draft.delete(member, reason, "its delete is not proven".to_owned());
             } else if let Some((agreed, billed)) = billed_above(situation, member) {
                 draft.notes(name).overbilled.insert(member.name.clone(), (agreed, billed));
-                if let Some(why) = overbilled(draft, state, member, agreed, billed) {
+                let why = overbilled(draft, state, member, agreed, billed);
+                if let Some(why) = why.filter(|_| Guard::OverbilledGoes.is_kept()) {
                     draft.delete(member, Teardown::Overbilled, why);
                 }
             }

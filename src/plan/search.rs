@@ -7,7 +7,7 @@
 use super::quote_fresh_for;
 use crate::{
     model::{
-        HourlyRate, Timestamp,
+        Guard, HourlyRate, Timestamp,
         offer::{BidAnswer, Quote},
         time::elapsed,
     },
@@ -101,7 +101,10 @@ pub(super) fn is_fresh<'q>(
     life: Duration,
 ) -> bool {
     let newest = quotes.into_iter().filter(|quote| quote.bid.price == bid).last();
-    newest.is_some_and(|quote| quote.answer == BidAnswer::Accepted && elapsed(quote.at, now) <= quote_fresh_for(life))
+    newest.is_some_and(|quote| {
+        let is_young = Guard::QuoteAge.holds(elapsed(quote.at, now) <= quote_fresh_for(life));
+        quote.answer == BidAnswer::Accepted && is_young
+    })
 }
 
 /// The bid to make once the least accepted one is known.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     ledger::{Member, Standing},
     model::{
-        AccountName, FleetName, HourlyRate, Usd,
+        AccountName, FleetName, Guard, HourlyRate, Usd,
         reason::{Blocked, Teardown},
         time::{after, elapsed, show},
     },
@@ -125,7 +125,7 @@ fn uncovered(draft: &Draft<'_>, account: &AccountName, left: Usd, span: Duration
 /// A budget is not exceeded, whatever `when_low` says: what it does not cover for its span goes, on a list that is not
 /// complete too, for what is spent is counted by ourselves.
 fn over_budget(draft: &mut Draft<'_>, account: &AccountName, state: &FleetState) {
-    for budget in draft.situation.budgets(account) {
+    for budget in draft.situation.budgets(account).into_iter().filter(|_| Guard::BudgetShed.is_kept()) {
         let span = budget.shed_span(state.policy.min_runway);
         shed(
             draft,
@@ -234,13 +234,14 @@ fn shrink_to(draft: &mut Draft<'_>, state: &FleetState, target: u32) {
             let gpus = member.counted_gpus();
             let serving = running(draft, state);
             let lowers = member.standing == Standing::Running;
-            if member.protected
+            let stays_up = !lowers || serving.saturating_sub(gpus) >= target.saturating_sub(unavailable);
+            if !Guard::Protected.holds(!member.protected)
                 || gpus == 0
                 || gpus > over
                 || draft.is_going(member)
                 || !draft.is_list_complete(member)
                 || (keep_base && is_base(draft, state, member, base))
-                || (lowers && serving.saturating_sub(gpus) < target.saturating_sub(unavailable))
+                || !Guard::MaxUnavailable.holds(stays_up)
             {
                 continue;
             }

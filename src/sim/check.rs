@@ -6,8 +6,13 @@
 //!
 //! Limits are judged as the plan's own checker judges them: nothing may *raise* what is at or over its limit. An edit can put
 //! a fleet over its limit, and then it must only shrink.
+//!
+//! Two kinds of promises are looked after elsewhere: `blind`, that what is done follows from what could be seen, and
+//! `kept`, that what should stay stays and what should go goes.
 
 mod absence;
+mod blind;
+mod kept;
 mod mind;
 mod replays;
 #[cfg(test)]
@@ -20,18 +25,24 @@ use crate::{
     engine::Status,
     ledger::{Period, fleet::Fleet},
     model::{
-        AccountName, HourlyRate, InstanceId, Timestamp, Usd, VmName,
+        AccountName, FleetName, HourlyRate, InstanceId, Timestamp, Usd, VmName,
         name::{Namer, sequence_in},
         reason::Teardown,
         time,
     },
     plan::{FleetState, Order, Situation},
     settings::{BalanceRule, Vendor},
-    sim::{Ended, Hiding, Origin, Truth, Vm, VmState, World},
+    sim::{
+        Ended, Hiding, Origin, Truth, Vm, VmState, World,
+        told::{Accepted, Listing},
+    },
 };
+use blind::Blind;
+use kept::Kept;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
     time::Duration,
 };
 
@@ -46,7 +57,7 @@ labels! {
     pub enum Promise {
         /// A name is deployed once.
         OneVmPerName = "one_vm_per_name",
-        /// Every VM of ours that was ever made has a durable intent.
+        /// Every VM of ours that was ever made or let go has a durable intent.
         IntentFirst = "intent_first",
         /// What is not ours is neither stopped nor deleted.
         NobodyElses = "nobody_elses",
@@ -66,6 +77,22 @@ labels! {
         Floor = "floor",
         /// No UTC day costs more than its budget.
         Budget = "budget",
+        /// What is there is given up only after the grace, and after two lists that lacked it and nothing else of ours.
+        GivenUp = "given_up",
+        /// Nothing is rented, and nothing is let go for the target's sake, while no list shows what is ours.
+        Blind = "blind",
+        /// What is deployed by bid was asked for at that very bid less than a minute ago.
+        Asked = "asked",
+        /// While VMs go for the target's sake enough others run.
+        Serving = "serving",
+        /// A protected VM goes only for money, for safety, or by the operator.
+        Protected = "protected",
+        /// An edit that would tear down too much waits for the operator.
+        EditHeld = "edit_held",
+        /// What turns up late is let go.
+        Reaped = "reaped",
+        /// What is billed more than was agreed is let go.
+        Overbilled = "overbilled",
         /// The simulated world itself is possible.
         World = "world",
         /// The daemon's own checker refuses none of its plans.
@@ -74,7 +101,7 @@ labels! {
         Pure = "pure",
         /// A fleet that has what it wants is left as it is.
         Rest = "rest",
-        /// Nothing is torn down because a list lacks something.
+        /// What runs is not let go because it is believed lost.
         Absence = "absence",
         /// The journal comes to what the daemon remembers, and read twice to the same.
         Replay = "replay",
@@ -125,6 +152,43 @@ pub struct Sighted {
     pub account: Option<AccountName>,
     /// Its story: of the VMs that are no more at least those that ended since the last look.
     pub truth: Truth,
+    /// Attempts to list its VMs, and what was told; the newest last.
+    pub lists: Vec<Arc<Listing>>,
+    /// Bids that were asked about and accepted; the newest last.
+    pub accepted: Vec<Arc<Accepted>>,
+    /// VMs that were made or deleted by requests that nobody waited for any more: not by what was known then.
+    pub came_late: Arc<BTreeSet<InstanceId>>,
+}
+
+/// What is on paper: what the journal has on disk, and what the settings say.
+pub struct Paper<'a> {
+    /// Whether a name has a durable intent.
+    pub is_intended: &'a dyn Fn(&VmName) -> bool,
+    /// Whether a VM was ever meant to go.
+    pub is_let_go: &'a dyn Fn(&Vm) -> bool,
+    /// Why a VM was meant to go, where that was first meant since the last look: a delete that was not answered is sent again
+    /// on whatever list there is.
+    pub let_go: &'a dyn Fn(&Vm) -> Option<Teardown>,
+    /// How long an unanswered deploy is looked for.
+    pub settle_grace: Duration,
+    /// When the present process began, in true time.
+    pub process_began: Timestamp,
+}
+
+impl fmt::Debug for Paper<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Paper").field("settle_grace", &self.settle_grace).finish_non_exhaustive()
+    }
+}
+
+/// All that there is to look at.
+#[derive(Clone, Copy, Debug)]
+struct Seen<'a> {
+    status: &'a Status,
+    sighted: &'a [Sighted],
+    /// VMs of which nothing is promised.
+    out_of_sight: &'a BTreeSet<InstanceId>,
+    paper: &'a Paper<'a>,
 }
 
 /// All VMs there ever were, in whichever world.
@@ -139,7 +203,7 @@ fn alive(sighted: &[Sighted]) -> impl Iterator<Item = &Vm> {
 /// What was paid for VMs of ours, by account.
 fn spent(sighted: &[Sighted]) -> BTreeMap<AccountName, Usd> {
     let mut spent: BTreeMap<AccountName, Usd> = BTreeMap::new();
-    for Sighted { account, truth, world: _, vendor: _ } in sighted {
+    for Sighted { account, truth, .. } in sighted {
         let Some(account) = account else { continue };
         let sum = spent.entry(account.clone()).or_default();
         *sum = sum.plus(truth.spent_on_api_vms);
@@ -183,6 +247,10 @@ pub struct Watch {
     pub balance_lag: Duration,
     /// VMs whose deploys were sent long before they arrived: whoever counts them now did not rent them now.
     pub belated: BTreeSet<(String, InstanceId)>,
+    /// Fleets whose operator had an edit applied since the last look.
+    pub applied: BTreeSet<FleetName>,
+    blind: Blind,
+    kept: Kept,
     /// All VMs there ever were.
     seen: BTreeSet<(String, InstanceId)>,
     /// Which of ours had a name first.
@@ -226,15 +294,8 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 }
 
 impl Watch {
-    /// Looks at the worlds after a tick. `intended` says whether a name has a durable intent, `why` for what reason, by the
-    /// journal, a VM was to be deleted, where that was first meant since the last look.
-    pub fn look(
-        &mut self,
-        status: &Status,
-        sighted: &[Sighted],
-        intended: impl Fn(&VmName) -> bool,
-        why: impl Fn(&Vm) -> Option<Teardown>,
-    ) -> Vec<Breach> {
+    /// Looks at the worlds after a tick.
+    pub fn look(&mut self, status: &Status, sighted: &[Sighted], paper: &Paper<'_>) -> Vec<Breach> {
         let mut found = Found::default();
         self.touch_nobody_else(&mut found, sighted);
         let new: Vec<Vec<&Vm>> = sighted
@@ -247,11 +308,9 @@ impl Watch {
             .collect();
         for vm in new.concat() {
             let first = self.names.entry(vm.name.clone()).or_insert_with(|| vm.id.clone());
-            found.unless(*first == vm.id, Promise::OneVmPerName, || {
-                format!("{} was deployed twice", vm.name)
-            });
+            found.unless(*first == vm.id, Promise::OneVmPerName, || format!("{} was deployed twice", vm.name));
             let of_ours = fleet_of(status, vm).is_some();
-            found.unless(!of_ours || intended(&vm.name), Promise::IntentFirst, || {
+            found.unless(!of_ours || (paper.is_intended)(&vm.name), Promise::IntentFirst, || {
                 format!("{} ({}) was made, and the journal knows no intent", vm.name, vm.id)
             });
         }
@@ -276,6 +335,11 @@ impl Watch {
             found.unless(all <= limit.max(self.rate), Promise::AllRates, || {
                 format!("all fleets cost {all}/h of {limit}/h")
             });
+            let committed = situation.global_rate();
+            let made = new.concat().into_iter().any(|vm| fleet_of(status, vm).is_some());
+            found.unless(!made || committed <= limit, Promise::AllRates, || {
+                format!("rented, with all fleets at {committed}/h of {limit}/h")
+            });
         }
         self.rate = all;
         for (one, new) in sighted.iter().zip(&new) {
@@ -285,8 +349,11 @@ impl Watch {
         }
         self.budgets(&mut found, situation, sighted);
         let excused = |id: &InstanceId| self.out_of_sight.contains(id) || self.away.contains(id);
-        found.0.extend(absence::deleted(status, sighted, &self.there, excused, why));
+        found.0.extend(absence::lost(sighted, &self.there, excused, paper));
         self.away = sighted.iter().flat_map(|one| one.truth.away.iter().cloned()).collect();
+        let seen = Seen { status, sighted, out_of_sight: &self.out_of_sight, paper };
+        self.blind.look(&mut found, &seen, &new);
+        self.kept.look(&mut found, &seen, &std::mem::take(&mut self.applied));
         self.looked_at = sighted.iter().map(|one| one.truth.at).max();
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
         self.there = sighted.iter().flat_map(|one| one.truth.alive().map(move |vm| key(one, vm))).collect();
@@ -443,7 +510,7 @@ fn floor(
     new: &[&Vm],
     blind_for: Duration,
 ) {
-    let Sighted { world, account, truth, vendor: _ } = sighted;
+    let Sighted { world, account, truth, .. } = sighted;
     let Some(account) = account else {
         return found.unless(new.is_empty(), Promise::NobodyElses, || {
             format!("{} VMs were made in {world}, where no marketplace leads", new.len())

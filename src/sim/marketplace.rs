@@ -12,6 +12,7 @@ use super::{
     memories::Memories,
     seed::Seed,
     storms::Storms,
+    told::{Accepted, Answers, Listing, Noted},
     truth::Truth,
     veil::{Appearances, Shown, Veil},
     world::World,
@@ -23,7 +24,12 @@ use crate::{
     settings::{Api, Vendor},
 };
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 /// What older versions of the API sent instead of JSON.
 const HTML: &str =
@@ -93,6 +99,7 @@ pub struct Market {
     sent: u64,
     handled: BTreeMap<(Api, Call, &'static str), u64>,
     twisted: BTreeMap<(Api, &'static str), u64>,
+    answers: Answers,
 }
 
 impl Market {
@@ -115,6 +122,7 @@ impl Market {
             sent: 0,
             handled: BTreeMap::new(),
             twisted: BTreeMap::new(),
+            answers: Answers::default(),
         }
     }
 
@@ -188,6 +196,21 @@ impl Market {
         self.handled.iter().filter(|((by, of, _), _)| *by == api && *of == call).map(|(_, count)| count).sum()
     }
 
+    /// The newest attempts to list a vendor's VMs, in order.
+    pub fn listings(&self, vendor: Vendor) -> Vec<Arc<Listing>> {
+        self.answers.lists(vendor)
+    }
+
+    /// The newest bids that a vendor was asked about and accepted, in order.
+    pub fn accepted(&self, vendor: Vendor) -> Vec<Arc<Accepted>> {
+        self.answers.bids(vendor)
+    }
+
+    /// A vendor's VMs that were made or deleted by requests that nobody waited for any more.
+    pub fn came_late(&self, vendor: Vendor) -> Arc<BTreeSet<InstanceId>> {
+        self.answers.late(vendor)
+    }
+
     /// Each vendor's whole story so far, by vendor.
     pub fn truths(&self) -> BTreeMap<Vendor, Truth> {
         let others = self.elsewhere.iter().map(|(vendor, world)| (*vendor, world.truth()));
@@ -210,6 +233,7 @@ impl Market {
         let world = self.elsewhere.get_mut(&api.vendor()).unwrap_or(&mut self.world);
         let mut veil = Veil::lifted(world, self.appearances.entry(api.vendor()).or_default());
         counter.fake.serve(&mut veil as &mut dyn Backend, request);
+        self.answers.came_late(api.vendor(), veil.noted.touched);
     }
 
     /// Keeps a VM out of the lists until a moment, as [`Fault::LateVm`] does with a new one. For tests of a VM whose deploy
@@ -323,6 +347,13 @@ impl Market {
                 answer
             }
         });
+        let Noted { listed, accepted, touched: _ } = veil.noted;
+        if call == Call::Instances {
+            self.answers.listed(api.vendor(), now, fault, listed);
+        }
+        if let Some(bid) = accepted {
+            self.answers.accepted(api.vendor(), now, bid);
+        }
         Reaction { call, fault, delay, answer }
     }
 }

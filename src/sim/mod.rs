@@ -46,6 +46,8 @@ pub mod knobs;
 pub mod lies;
 pub mod marketplace;
 mod memories;
+#[cfg(test)]
+mod mutation_tests;
 pub mod operator;
 pub mod plot;
 pub mod power;
@@ -57,6 +59,7 @@ pub mod stage;
 mod storms;
 pub mod strangers;
 pub mod suite;
+pub mod told;
 pub mod trace;
 pub mod truth;
 pub mod twist;

@@ -130,6 +130,12 @@ impl Disk {
         self.store.appended()
     }
 
+    /// A copy of what is on it now, on a disk and a supply of its own.
+    #[must_use]
+    pub fn copied(&self, power: Power) -> Self {
+        Self { store: self.store.copied(), power }
+    }
+
     /// The supply.
     pub const fn power(&self) -> &Power {
         &self.power

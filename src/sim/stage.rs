@@ -13,7 +13,7 @@
 //! plug in between. The stage judges nothing by itself: what it finds is returned.
 
 use super::{
-    check::{self, Breach, Promise, Sighted, WallClock, Watch},
+    check::{self, Breach, Paper, Promise, Sighted, WallClock, Watch},
     clock::VirtualClock,
     doors::{Doors, InProcess, Weather},
     folder::Folder,
@@ -40,7 +40,7 @@ use crate::{
         client::{Client, Pacer, Unobserved},
     },
     metrics::Metrics,
-    model::{AccountName, InstanceId, MarketplaceName, VmName, reason::Teardown},
+    model::{AccountName, InstanceId, MarketplaceName, Timestamp, VmName, reason::Teardown},
     settings::{self, MarketplaceSettings, Settings, Vendor},
 };
 use std::{
@@ -115,6 +115,7 @@ pub struct Stage {
     role: Role,
     seed: Seed,
     processes: u32,
+    process_began: Timestamp,
     ticks: u64,
     daemon: Daemon,
     /// What was found and not yet told.
@@ -182,7 +183,7 @@ impl Stage {
         };
         let daemon = making.daemon().await?;
         let watch = Watch::default();
-        let (processes, ticks, found) = (1, 0, Vec::new());
+        let (processes, process_began, ticks, found) = (1, clock.now(), 0, Vec::new());
         Ok(Self {
             clock,
             wall,
@@ -196,6 +197,7 @@ impl Stage {
             role,
             seed,
             processes,
+            process_began,
             ticks,
             daemon,
             found,
@@ -235,10 +237,19 @@ impl Stage {
         self.start_on(Disk::new(Power::default())).await
     }
 
+    /// The power goes and comes back, and the journal is another one: an older copy of it, say.
+    ///
+    /// # Errors
+    /// When the journal does not open.
+    pub async fn restore(&mut self, copy: Disk) -> Result<(), String> {
+        self.start_on(copy).await
+    }
+
     async fn start_on(&mut self, disk: Disk) -> Result<(), String> {
         self.disk = Arc::new(disk);
         self.looked = newest_sequence(&self.disk);
         self.processes = self.processes.saturating_add(1);
+        self.process_began = self.clock.now();
         let making = Making {
             settings: &self.settings,
             role: self.role,
@@ -306,12 +317,14 @@ impl Stage {
         let mut found = std::mem::take(&mut self.found);
         found.extend(self.worlds(check::impossible).into_values().flatten());
         let (disk, looked) = (Arc::clone(&self.disk), self.looked);
-        found.extend(self.watch.look(
-            &status,
-            &sighted,
-            |name| is_intended(&disk, name),
-            |vm| reason_of(&disk, vm, looked),
-        ));
+        let paper = Paper {
+            is_intended: &|name| is_intended(&disk, name),
+            is_let_go: &|vm| !meant_to_go(&disk, vm).is_empty(),
+            let_go: &|vm| let_go(&disk, vm, looked),
+            settle_grace: self.settings().settle_grace,
+            process_began: self.process_began,
+        };
+        found.extend(self.watch.look(&status, &sighted, &paper));
         self.looked = newest_sequence(&self.disk);
         let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
         found.extend(refused.map(|trouble| Breach { promise: Promise::OwnChecker, detail: trouble.clone() }));
@@ -390,6 +403,9 @@ impl Stage {
 
     /// A lever is pulled; the tick that follows is the caller's. `None` when the power went meanwhile.
     pub async fn pull(&mut self, lever: Lever) -> Option<Result<String, LeverError>> {
+        if let Lever::Apply(fleet) = &lever {
+            self.watch.applied.insert(fleet.clone());
+        }
         let power = self.disk.power().clone();
         let engine = &mut self.daemon.engine;
         let pulling = async {
@@ -446,8 +462,15 @@ impl Stage {
                 };
                 let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
                 let ended = ended.get(&(market_name.to_owned(), vendor)).copied().unwrap_or(0);
-                let (world_name, truth) = (format!("{market_name} {vendor:?}"), world.truth_since(ended));
-                sighted.push(Sighted { world: world_name, vendor, account, truth });
+                sighted.push(Sighted {
+                    world: format!("{market_name} {vendor:?}"),
+                    vendor,
+                    account,
+                    truth: world.truth_since(ended),
+                    lists: market.listings(vendor),
+                    accepted: market.accepted(vendor),
+                    came_late: market.came_late(vendor),
+                });
             }
         }
         sighted
@@ -468,21 +491,24 @@ fn newest_sequence(disk: &Disk) -> u64 {
     newest.first().map_or(0, |row| row.sequence)
 }
 
-/// For what reason the journal on disk says that a VM was to be deleted, if all its deletes were meant after a record.
-fn reason_of(disk: &Disk, vm: &Vm, after: u64) -> Option<Teardown> {
-    let query =
-        Query { kinds: vec!["delete_intended".to_owned()], subject: Some(vm.name.to_string()), ..Query::default() };
-    let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).ok()?;
-    let meant: Vec<(u64, Teardown)> = (rows.iter())
-        .filter_map(|row| match Record::decode(&row.body).ok()? {
-            Record::DeleteIntended { id, reason, .. } if id == vm.id => Some((row.sequence, reason)),
-            _ => None,
-        })
-        .collect();
-    if meant.iter().any(|(sequence, _)| *sequence <= after) {
-        return None;
-    }
-    meant.first().map(|(_, reason)| *reason)
+/// When and for what reasons the journal on disk says that a VM was to go, the newest first.
+fn meant_to_go(disk: &Disk, vm: &Vm) -> Vec<(u64, Teardown)> {
+    let kinds = vec!["delete_intended".to_owned(), "stray_delete_intended".to_owned()];
+    let query = Query { kinds, subject: Some(vm.name.to_string()), ..Query::default() };
+    let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).unwrap_or_default();
+    let meant = rows.iter().filter_map(|row| match Record::decode(&row.body).ok()? {
+        Record::DeleteIntended { id, reason, .. } if id == vm.id => Some((row.sequence, reason)),
+        Record::StrayDeleteIntended { id, .. } if id == vm.id => Some((row.sequence, Teardown::Operator)),
+        _ => None,
+    });
+    meant.collect()
+}
+
+/// For what reason, if all its deletes were meant after a record.
+fn let_go(disk: &Disk, vm: &Vm, after: u64) -> Option<Teardown> {
+    let meant = meant_to_go(disk, vm);
+    let all_after = meant.iter().all(|(sequence, _)| *sequence > after);
+    meant.first().filter(|_| all_after).map(|(_, reason)| *reason)
 }
 
 /// What a daemon is made of.

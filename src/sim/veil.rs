@@ -7,6 +7,7 @@
 
 use super::{
     lies::Fate,
+    told::Noted,
     twist::{Heard, Twist},
     world::World,
 };
@@ -67,11 +68,13 @@ pub(super) struct Veil<'a> {
     pub twists: &'a [Twist],
     /// How old a balance may be that is shown.
     pub balance_lag: Duration,
+    /// What whoever called was told, as far as it is worth remembering.
+    pub noted: Noted,
 }
 
 impl<'a> Veil<'a> {
     /// One that hides nothing.
-    pub const fn lifted(world: &'a mut World, appearances: &'a mut Appearances) -> Self {
+    pub fn lifted(world: &'a mut World, appearances: &'a mut Appearances) -> Self {
         Self {
             world,
             appearances,
@@ -80,6 +83,7 @@ impl<'a> Veil<'a> {
             delay: None,
             twists: &[],
             balance_lag: Duration::ZERO,
+            noted: Noted::default(),
         }
     }
 
@@ -91,6 +95,7 @@ impl<'a> Veil<'a> {
     ) -> Result<WorldVm, Refusal> {
         let vm = deploy(self.world, order)?;
         let (id, now) = (&vm.instance.id, self.world.now());
+        self.noted.touched.insert(id.clone());
         if let Some(delay) = self.delay {
             self.appearances.late.insert(id.clone(), time::after(now, delay));
         }
@@ -134,7 +139,9 @@ impl Backend for Veil<'_> {
             vms.extend(lingering.values().map(|(_, vm)| vm.clone()));
             vms.sort_by(|a, b| a.instance.id.cmp(&b.instance.id));
         }
-        self.shown.of(vms)
+        let vms = self.shown.of(vms);
+        self.noted.listed = Some(vms.iter().map(|vm| vm.instance.id.clone()).collect());
+        vms
     }
 
     fn vm(&mut self, id: &InstanceId) -> Option<WorldVm> {
@@ -157,6 +164,7 @@ impl Backend for Veil<'_> {
         let answer = self.world.validate(bid);
         let quotes = &mut self.appearances.quotes;
         if answer == BidAnswer::Accepted {
+            self.noted.accepted = Some(bid.clone());
             quotes.retain(|(other, _)| other.hostnode != bid.hostnode || other.shape != bid.shape);
             let brief = self.twists.iter().find_map(|twist| match twist {
                 Twist::BriefQuote(lasting) => Some(*lasting),
@@ -218,6 +226,7 @@ impl Backend for Veil<'_> {
     fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal> {
         let shown = self.world.vm(id);
         self.world.terminate(id)?;
+        self.noted.touched.insert(id.clone());
         for twist in self.twists {
             match twist {
                 Twist::Lingering(lasting) => {

@@ -13,6 +13,12 @@ pub(super) async fn settled() -> Stage {
     stage
 }
 
+/// A journal that has every intent, and these reasons.
+pub(super) fn paper<'a>(let_go: &'a dyn Fn(&Vm) -> Option<Teardown>) -> Paper<'a> {
+    let (settle_grace, process_began) = (Duration::ZERO, Timestamp::UNIX_EPOCH);
+    Paper { is_intended: &|_| true, is_let_go: &|_| true, let_go, settle_grace, process_began }
+}
+
 #[tokio::test]
 async fn memory_and_world_differ_where_a_vm_has_a_double() {
     let stage = settled().await;

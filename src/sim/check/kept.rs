@@ -1,0 +1,152 @@
+//! Whether what should stay stays, and what should go goes.
+
+use super::{Found, Promise, Seen, fleet_of};
+use crate::{
+    engine::Status,
+    ledger::{Member, Standing},
+    model::{FleetName, HourlyRate, InstanceId, Timestamp, VmName, reason::Teardown},
+    plan::{Force, Order, force},
+    policy::Policy,
+    sim::{Ended, Origin, Vm, VmState},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What should go goes within so many looks: a delete may be lost a few times.
+const LOOKS_TO_GO: u32 = 10;
+/// A bill above the agreed rate by more than this share of it ends a VM. Source: CONTRACT, "Billed more than agreed".
+const OVERBILLED_PPM: u64 = 100_000;
+
+/// What was known at the last look.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    looked_at: Option<Timestamp>,
+    running: BTreeSet<InstanceId>,
+    protected: BTreeSet<VmName>,
+    policies: BTreeMap<FleetName, (Policy, u32)>,
+    /// For so many looks nobody has tried to let them go.
+    late: BTreeMap<InstanceId, u32>,
+    overbilled: BTreeMap<InstanceId, u32>,
+}
+
+impl Kept {
+    /// `applied` are fleets whose operator had an edit applied since the last look.
+    pub(super) fn look(&mut self, found: &mut Found, seen: &Seen<'_>, applied: &BTreeSet<FleetName>) {
+        let Seen { status, sighted, .. } = *seen;
+        self.let_go(found, seen);
+        self.edits(found, seen, applied);
+        self.goes(found, seen);
+        let vms = || sighted.iter().flat_map(|one| one.truth.alive());
+        self.running = vms().filter(|vm| vm.state == VmState::Running).map(|vm| vm.id.clone()).collect();
+        // What is on its way out already is not kept by being protected.
+        let stays = |member: &&Member| member.protected && member.standing != Standing::Leaving;
+        self.protected = members(status).filter(stays).map(|member| member.name.clone()).collect();
+        self.looked_at = sighted.iter().map(|one| one.truth.at).max();
+    }
+
+    /// A VM that ran goes for the target's sake only if enough others run; a protected one never does.
+    fn let_go(&self, found: &mut Found, seen: &Seen<'_>) {
+        let Seen { status, sighted, paper, .. } = *seen;
+        let (Some(situation), Some(since)) = (&status.situation, self.looked_at) else { return };
+        let since = since.as_millisecond();
+        // What nobody waited for any more was decided earlier.
+        let came_late = |vm: &Vm| sighted.iter().any(|one| one.came_late.contains(&vm.id));
+        let deleted =
+            |vm: &&Vm| vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since) && !came_late(vm);
+        for vm in sighted.iter().flat_map(|one| &one.truth.vms).filter(|vm| vm.origin == Origin::Api).filter(deleted) {
+            let is_meant = fleet_of(status, vm).is_none() || (paper.is_let_go)(vm);
+            found.unless(is_meant, Promise::IntentFirst, || {
+                format!("{} ({}) was deleted, and the journal knows no reason", vm.name, vm.id)
+            });
+        }
+        for (name, state) in &situation.fleets {
+            let Order::Hold(target) = state.order else { continue };
+            let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
+            let vms = || sighted.iter().flat_map(|one| &one.truth.vms).filter(of_fleet);
+            let for_order = |vm: &&Vm| (paper.let_go)(vm).is_some_and(|reason| force(reason) == Force::Order);
+            // A protection may have ended since the last look.
+            let is_protected = |vm: &&Vm| {
+                let still = state.fleet.members.get(&vm.name).is_some_and(|member| member.protected);
+                still && self.protected.contains(&vm.name)
+            };
+            for vm in vms().filter(deleted).filter(for_order).filter(is_protected) {
+                found.unless(false, Promise::Protected, || format!("{} was protected, and let go", vm.name));
+            }
+            // What stopped running by itself meanwhile is not held against whoever let others go.
+            let ran = |vm: &&Vm| vm.state == VmState::Running || self.running.contains(&vm.id);
+            let left: u32 = vms().filter(|vm| vm.ended.is_none()).filter(ran).map(|vm| vm.shape.gpus).sum();
+            let least = target.saturating_sub(state.policy.disruption.max_unavailable.of(target));
+            let is_for_target = |vm: &&Vm| (paper.let_go)(vm) == Some(Teardown::Target);
+            let gone = vms().filter(deleted).filter(|vm| vm.state == VmState::Running).filter(is_for_target);
+            let gone: Vec<&VmName> = gone.map(|vm| &vm.name).collect();
+            found.unless(gone.is_empty() || left >= least, Promise::Serving, || {
+                format!("{gone:?} went for the target's sake, and {left} GPUs of at least {least} run in {name}")
+            });
+        }
+    }
+
+    /// An edit that would tear down too much comes into force only when the operator applies it.
+    fn edits(&mut self, found: &mut Found, seen: &Seen<'_>, applied: &BTreeSet<FleetName>) {
+        let Seen { status, sighted, .. } = *seen;
+        let Some(situation) = &status.situation else { return };
+        for (name, state) in &situation.fleets {
+            let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
+            let vms = sighted.iter().flat_map(|one| one.truth.alive()).filter(of_fleet);
+            let gpus: Vec<u32> = vms.map(|vm| vm.shape.gpus).collect();
+            let now = (state.policy.clone(), gpus.iter().sum());
+            let Some((old, had)) = self.policies.insert(name.clone(), now) else { continue };
+            // A VM goes only if the target stays met without it, so up to one of them may stay.
+            let largest = gpus.iter().copied().max().unwrap_or(0).max(old.instance.gpus.max);
+            let loss = had.min(old.target_gpus).saturating_sub(state.policy.target_gpus);
+            let most = old.disruption.max_scale_down.of(old.target_gpus).max(largest);
+            let is_modest = loss.saturating_sub(largest) < most.max(1);
+            found.unless(is_modest || applied.contains(name), Promise::EditHeld, || {
+                format!(
+                    "{name}'s target went from {} to {}, and nobody applied it",
+                    old.target_gpus, state.policy.target_gpus
+                )
+            });
+        }
+    }
+
+    /// What turned up late, or is billed more than was agreed, is let go.
+    fn goes(&mut self, found: &mut Found, seen: &Seen<'_>) {
+        let Seen { status, sighted, .. } = *seen;
+        let Some(situation) = &status.situation else { return };
+        let alive: BTreeMap<&InstanceId, &Vm> =
+            sighted.iter().flat_map(|one| one.truth.alive()).map(|vm| (&vm.id, vm)).collect();
+        let acting = || situation.fleets.values().filter(|state| !situation.is_observing(state));
+        let late = acting().flat_map(|state| &state.fleet.late).filter(|late| late.delete.is_none());
+        let late = late.filter(|late| alive.contains_key(&late.id)).map(|late| late.id.clone());
+        self.late = counted(&self.late, late);
+        let agreed = |member: &Member| -> HourlyRate {
+            member.agreed.total().max(member.bid.unwrap_or_default().plus(member.agreed.storage))
+        };
+        let members = acting().flat_map(|state| state.fleet.members.values());
+        let members = members.filter(|member| member.standing == Standing::Running && member.attempts.delete.is_none());
+        let overbilled = members.filter_map(|member| {
+            let vm = alive.get(member.id.as_ref()?)?;
+            let most = agreed(member).plus(agreed(member).share_ppm(OVERBILLED_PPM));
+            (vm.state == VmState::Running && vm.asked().total() > most).then(|| vm.id.clone())
+        });
+        self.overbilled = counted(&self.overbilled, overbilled);
+        for (looks, promise) in [(&self.late, Promise::Reaped), (&self.overbilled, Promise::Overbilled)] {
+            for (id, looks) in looks.iter().filter(|(_, looks)| **looks > LOOKS_TO_GO) {
+                found.unless(false, promise, || format!("{id} is there, and nobody let it go in {looks} looks"));
+            }
+        }
+    }
+}
+
+fn members(status: &Status) -> impl Iterator<Item = &Member> {
+    let fleets = status.situation.iter().flat_map(|situation| situation.fleets.values());
+    fleets.flat_map(|state| state.fleet.members.values())
+}
+
+/// One look more for each of these; the others begin anew.
+fn counted(before: &BTreeMap<InstanceId, u32>, now: impl Iterator<Item = InstanceId>) -> BTreeMap<InstanceId, u32> {
+    now.map(|id| {
+        let looks = before.get(&id).copied().unwrap_or(0).saturating_add(1);
+        (id, looks)
+    })
+    .collect()
+}

@@ -1,0 +1,79 @@
+//! Scenes about targets and the operator: how much is rented, what is let go, who says so.
+
+use super::play::{A6000, Play, SETTINGS, TRAIN, edited, free, machines, opening, world_of};
+use crate::{
+    engine::Lever,
+    sim::{Absence, Temper, World, WorldOptions},
+};
+use std::time::Duration;
+
+/// A fleet reaches its target.
+pub async fn a_target_is_reached() -> Play {
+    let mut play = Play::of(TRAIN).await;
+    play.ticks(3).await;
+    play
+}
+
+/// What was rented on demand goes back to bids, one after another.
+pub async fn fallbacks_are_replaced() -> Play {
+    let mut without_spot = free(0, 6);
+    without_spot.floor_ppm = 2_000_000;
+    let with_spot = free(1, 4);
+    let id = with_spot.id.clone();
+    let mut world = world_of("500", &[without_spot, with_spot]);
+    world.vanish(&id, Absence::Hidden, Duration::from_secs(360));
+    let fallback = "[on_demand]\nuse = \"fallback\"\nafter = \"1m\"\n";
+    let policy = edited(&[("target_gpus = 8", "target_gpus = 4")]) + fallback;
+    let mut play = Play::on(world, SETTINGS, &policy).await;
+    play.pass(540).await;
+    play
+}
+
+/// A fleet that only watches.
+pub async fn a_fleet_watches() -> Play {
+    let mut play = Play::of(&edited(&[("target_gpus = 8", "mode = \"observe\"\ntarget_gpus = 8")])).await;
+    play.ticks(2).await;
+    play
+}
+
+/// Half of a fleet runs, the other half is protected and still being made, and then there is too much of it.
+pub async fn the_ones_that_do_not_run_are_protected() -> Play {
+    let options = WorldOptions {
+        temper: Temper::Still,
+        provisioning_s: (240, 240),
+        ..WorldOptions::lifelike("500".parse().expect("a good literal"))
+    };
+    let world = World::with_machines(1, opening(), options, &machines(&[A6000, "v100-sxm2-16gb"]));
+    let mut play = Play::on(world, SETTINGS, &edited(&[("target_gpus = 8", "target_gpus = 4")])).await;
+    play.pass(330).await;
+    play.target(8).await;
+    play.tick().await;
+    for member in play.members().into_iter().skip(4) {
+        play.pull(Lever::Protect { instance: member.name.to_string(), lasting: None }).await;
+    }
+    play.target(4).await;
+    play.ticks(2).await;
+    play
+}
+
+/// The youngest, which would be the first to go, is protected.
+pub async fn the_youngest_is_protected() -> Play {
+    let mut play = Play::of(TRAIN).await;
+    play.ticks(6).await;
+    if let Some(youngest) = play.members().pop() {
+        play.pull(Lever::Protect { instance: youngest.name.to_string(), lasting: None }).await;
+    }
+    play.tick().await;
+    play.target(7).await;
+    play.ticks(2).await;
+    play
+}
+
+/// Somebody writes a target of 0 instead of 10.
+pub async fn a_slip_of_the_finger() -> Play {
+    let mut play = Play::of(TRAIN).await;
+    play.ticks(6).await;
+    play.write(&edited(&[("target_gpus = 8", "target_gpus = 0")])).await;
+    play.ticks(3).await;
+    play
+}

@@ -1,0 +1,99 @@
+//! Scenes about lists that lack what is there, and about VMs that are not ours.
+
+use super::play::{Play, SETTINGS, TRAIN, edited, one, settings, stranger, world};
+use crate::{
+    engine::Lever,
+    sim::{Call, Fault, check::Promise, faults::Effected},
+};
+
+async fn settled(policy: &str) -> Play {
+    let mut play = Play::of(policy).await;
+    play.ticks(6).await;
+    play
+}
+
+/// Lists show every second VM for a while, and nobody answers when the others are asked for by their ids.
+pub async fn lists_show_half() -> Play {
+    let mut play = settled(TRAIN).await;
+    play.break_lastingly(Call::Instances, Fault::PartialList);
+    play.break_lastingly(Call::Instance, Fault::LostRequest);
+    play.ticks(6).await;
+    play
+}
+
+/// Lists are empty for twenty minutes, and nobody answers when a VM is asked for by its id.
+pub async fn lists_are_empty() -> Play {
+    let mut play = settled(&one()).await;
+    play.break_lastingly(Call::Instances, Fault::EmptyList);
+    play.break_lastingly(Call::Instance, Fault::LostRequest);
+    play.pass(1_260).await;
+    play
+}
+
+/// More is wanted while VMs cannot be listed.
+pub async fn more_is_wanted_while_lists_fail() -> Play {
+    let mut play = settled(&edited(&[("target_gpus = 8", "target_gpus = 4")])).await;
+    play.break_lastingly(Call::Instances, Fault::ServerError(Effected::No));
+    play.target(6).await;
+    play.ticks(2).await;
+    play
+}
+
+/// More is wanted while lists show every second VM.
+pub async fn more_is_wanted_while_lists_show_half() -> Play {
+    let mut play = settled(&edited(&[("target_gpus = 8", "target_gpus = 4")])).await;
+    play.break_lastingly(Call::Instances, Fault::PartialList);
+    play.target(6).await;
+    play.ticks(2).await;
+    play
+}
+
+/// Less is wanted while lists show every second VM.
+pub async fn less_is_wanted_while_lists_show_half() -> Play {
+    let mut play = settled(TRAIN).await;
+    play.break_lastingly(Call::Instances, Fault::PartialList);
+    play.target(5).await;
+    play.ticks(2).await;
+    play
+}
+
+/// The operator wants somebody else's VM deleted whose name begins like ours.
+pub async fn the_operator_names_a_look_alike() -> Play {
+    let mut world = world("500");
+    let theirs = stranger(&mut world, "spotscale-trainer").expect("a stranger's VM");
+    let mut play = Play::on(world, SETTINGS, &one()).await;
+    play.ticks(3).await;
+    play.pull(Lever::Delete { instance: theirs.to_string() }).await;
+    play.ticks(2).await;
+    play
+}
+
+/// In another account somebody has a VM that is called as one of ours was.
+pub async fn a_namesake_in_another_account() -> Play {
+    let another = "[marketplaces.other]\napi = \"tensordock-v0\"\nkey = { env = \"KEY\" }\ntoken = { env = \"TOKEN\" }\n\
+                   requests_per_second = 100\n[marketplaces.tensordock]";
+    let two = settings("[marketplaces.tensordock]", another);
+    let policy = one().replace("balance_floor", "marketplaces = [\"tensordock\"]\nbalance_floor");
+    let mut play = Play::beside_another(world("500"), world("500"), &two, &policy).await;
+    play.ticks(5).await;
+    if let Some(member) = play.members().first() {
+        let name = member.name.to_string();
+        play.pull(Lever::Delete { instance: name.clone() }).await;
+        play.ticks(3).await;
+        let elsewhere = play.doors.elsewhere.values().next().expect("another market");
+        let mut elsewhere = elsewhere.lock().expect("nobody panicked");
+        stranger(&mut elsewhere.world, &name).expect("a stranger's VM");
+    }
+    play.ticks(3).await;
+    play
+}
+
+/// The journal is lost, and what it knew is there.
+pub async fn the_journal_is_lost() -> Play {
+    let mut play = settled(TRAIN).await;
+    // Nothing says any more that they are ours: they are strays.
+    play.lets_pass = Some(Promise::NothingLost);
+    play.lose_journal().await.expect("a journal");
+    play.ticks(3).await;
+    play
+}

@@ -46,8 +46,11 @@ fn held<'a>(seen: &Seen<'_>, sighted: &'a Sighted) -> Vec<&'a Vm> {
     let fleets = seen.status.situation.iter().flat_map(|situation| situation.fleets.values());
     let members = fleets.flat_map(|state| state.fleet.members.values());
     let members = members.filter(|member| member.standing != Standing::Leaving);
-    let ids: BTreeSet<&InstanceId> = members.filter_map(|member| member.id.as_ref()).collect();
-    sighted.truth.alive().filter(|vm| ids.contains(&vm.id) && !seen.out_of_sight.contains(&vm.id)).collect()
+    // Ids are unique only within one vendor's world.
+    let known: BTreeSet<(&VmName, &InstanceId)> =
+        members.filter_map(|member| Some((&member.name, member.id.as_ref()?))).collect();
+    let is_held = |vm: &&Vm| known.contains(&(&vm.name, &vm.id)) && !seen.out_of_sight.contains(&vm.id);
+    sighted.truth.alive().filter(is_held).collect()
 }
 
 /// Whether the list of some marketplace that shares this account is complete, by the daemon's own word.
@@ -57,17 +60,24 @@ fn is_complete_by_its_word(status: &Status, sighted: &Sighted) -> bool {
     here.peek().is_none() || here.any(|market| market.list_complete)
 }
 
-/// Whether a list shows all of these that were there for long enough when it was taken.
-fn shows_all(listing: &Listing, held: &[&Vm]) -> bool {
+/// Which of these a list lacks, of those that were there for long enough when it was taken; `None`: nobody could read it.
+fn lacking<'a>(listing: &Listing, held: &[&'a Vm]) -> Option<Vec<&'a VmName>> {
     match &listing.told {
-        Told::These(ids) => held
-            .iter()
-            .filter(|vm| time::elapsed(made_at(vm), listing.at) >= KNOWN_AFTER)
-            .filter(|vm| vm.ended.is_none_or(|(at, _)| at > listing.at.as_millisecond()))
-            .all(|vm| ids.contains(&vm.id)),
-        Told::Perhaps => true,
-        Told::Nothing => false,
+        Told::These(ids) => {
+            let is_due = |vm: &&&Vm| {
+                time::elapsed(made_at(vm), listing.at) >= KNOWN_AFTER
+                    && vm.ended.is_none_or(|(at, _)| at > listing.at.as_millisecond())
+            };
+            let lacked = held.iter().filter(is_due).filter(|vm| !ids.contains(&vm.id));
+            Some(lacked.map(|vm| &vm.name).collect())
+        }
+        Told::Perhaps => Some(Vec::new()),
+        Told::Nothing => None,
     }
+}
+
+fn shows_all(listing: &Listing, held: &[&Vm]) -> bool {
+    lacking(listing, held).is_some_and(|lacked| lacked.is_empty())
 }
 
 impl Blind {
@@ -122,15 +132,18 @@ fn by_lists(found: &mut Found, seen: &Seen<'_>, sighted: &Sighted, (new, held): 
     let hidden = |vm: &&Vm| !out_of_sight.contains(&vm.id);
     let held: Vec<&Vm> = held.iter().chain(gone.iter().filter(|vm| hidden(vm))).copied().collect();
     let lists = || sighted.lists.iter().filter(|listing| listing.at > since);
-    let showed = lists().next().is_none() || lists().any(|listing| shows_all(listing, &held));
+    let fullest = lists().filter_map(|listing| lacking(listing, &held)).min_by_key(Vec::len);
+    let showed = lists().next().is_none() || fullest.as_ref().is_some_and(Vec::is_empty);
+    let lacked =
+        || fullest.as_ref().map_or("no list was read".to_owned(), |lacked| format!("every list lacked {lacked:?}"));
     for vm in new.iter().filter(|vm| fleet_of(status, vm).is_some()) {
-        found.unless(showed, Promise::Blind, || format!("{} was made, and no list showed what is there", vm.name));
+        found.unless(showed, Promise::Blind, || format!("{} was made, and {}", vm.name, lacked()));
     }
     let is_complete = is_complete_by_its_word(status, sighted);
     for vm in gone {
         let may_go = (paper.let_go)(vm).is_none_or(|reason| force(reason) != Force::Order);
         found.unless(may_go || showed, Promise::Blind, || {
-            format!("{} ({}) was let go, and no list showed what is there", vm.name, vm.id)
+            format!("{} ({}) was let go, and {}", vm.name, vm.id, lacked())
         });
         found.unless(may_go || is_complete, Promise::Blind, || {
             format!("{} ({}) was let go while its list was not complete", vm.name, vm.id)

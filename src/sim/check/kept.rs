@@ -1,13 +1,16 @@
 //! Whether what should stay stays, and what should go goes.
 
-use super::{Found, Promise, Seen, fleet_of};
+use super::{Found, Promise, Seen, Sighted, fleet_of};
 use crate::{
     engine::Status,
     ledger::{Member, Standing},
     model::{FleetName, HourlyRate, InstanceId, Timestamp, VmName, reason::Teardown},
     plan::{Force, Order, force},
     policy::Policy,
-    sim::{Ended, Origin, Vm, VmState},
+    sim::{
+        Ended, Origin, Vm, VmState,
+        told::{Listing, Told},
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,16 +19,19 @@ const LOOKS_TO_GO: u32 = 10;
 /// A bill above the agreed rate by more than this share of it ends a VM. Source: CONTRACT, "Billed more than agreed".
 const OVERBILLED_PPM: u64 = 100_000;
 
+/// Ids are unique only within one vendor's world, and a marketplace may give a name to two.
+type Who = (VmName, InstanceId);
+
 /// What was known at the last look.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     looked_at: Option<Timestamp>,
-    running: BTreeSet<InstanceId>,
+    running: BTreeSet<Who>,
     protected: BTreeSet<VmName>,
     policies: BTreeMap<FleetName, (Policy, u32)>,
     /// For so many looks nobody has tried to let them go.
-    late: BTreeMap<InstanceId, u32>,
-    overbilled: BTreeMap<InstanceId, u32>,
+    late: BTreeMap<Who, u32>,
+    overbilled: BTreeMap<Who, u32>,
 }
 
 impl Kept {
@@ -36,7 +42,7 @@ impl Kept {
         self.edits(found, seen, applied);
         self.goes(found, seen);
         let vms = || sighted.iter().flat_map(|one| one.truth.alive());
-        self.running = vms().filter(|vm| vm.state == VmState::Running).map(|vm| vm.id.clone()).collect();
+        self.running = vms().filter(|vm| vm.state == VmState::Running).map(who).collect();
         // What is on its way out already is not kept by being protected.
         let stays = |member: &&Member| member.protected && member.standing != Standing::Leaving;
         self.protected = members(status).filter(stays).map(|member| member.name.clone()).collect();
@@ -49,9 +55,13 @@ impl Kept {
         let (Some(situation), Some(since)) = (&status.situation, self.looked_at) else { return };
         let since = since.as_millisecond();
         // What nobody waited for any more was decided earlier.
-        let came_late = |vm: &Vm| sighted.iter().any(|one| one.came_late.contains(&vm.id));
-        let deleted =
-            |vm: &&Vm| vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since) && !came_late(vm);
+        let late = |one: &Sighted| -> Vec<Who> {
+            one.truth.vms.iter().filter(|vm| one.came_late.contains(&vm.id)).map(who).collect()
+        };
+        let came_late: BTreeSet<Who> = sighted.iter().flat_map(late).collect();
+        let deleted = |vm: &&Vm| {
+            vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since) && !came_late.contains(&who(vm))
+        };
         for vm in sighted.iter().flat_map(|one| &one.truth.vms).filter(|vm| vm.origin == Origin::Api).filter(deleted) {
             let is_meant = fleet_of(status, vm).is_none() || (paper.is_let_go)(vm);
             found.unless(is_meant, Promise::IntentFirst, || {
@@ -72,7 +82,7 @@ impl Kept {
                 found.unless(false, Promise::Protected, || format!("{} was protected, and let go", vm.name));
             }
             // What stopped running by itself meanwhile is not held against whoever let others go.
-            let ran = |vm: &&Vm| vm.state == VmState::Running || self.running.contains(&vm.id);
+            let ran = |vm: &&Vm| vm.state == VmState::Running || self.running.contains(&who(vm));
             let left: u32 = vms().filter(|vm| vm.ended.is_none()).filter(ran).map(|vm| vm.shape.gpus).sum();
             let least = target.saturating_sub(state.policy.disruption.max_unavailable.of(target));
             let is_for_target = |vm: &&Vm| (paper.let_go)(vm) == Some(Teardown::Target);
@@ -108,15 +118,24 @@ impl Kept {
         }
     }
 
-    /// What turned up late, or is billed more than was agreed, is let go.
+    /// What turned up late, or is billed more than was agreed, is let go. Looks count at which a list showed it.
     fn goes(&mut self, found: &mut Found, seen: &Seen<'_>) {
         let Seen { status, sighted, .. } = *seen;
-        let Some(situation) = &status.situation else { return };
-        let alive: BTreeMap<&InstanceId, &Vm> =
-            sighted.iter().flat_map(|one| one.truth.alive()).map(|vm| (&vm.id, vm)).collect();
+        let (Some(situation), Some(since)) = (&status.situation, self.looked_at) else { return };
+        let shown = |one: &Sighted| -> Vec<(Who, Vm)> {
+            let is_shown = |vm: &&Vm| {
+                let shows = |listing: &Listing| match &listing.told {
+                    Told::These(ids) => listing.at > since && ids.contains(&vm.id),
+                    Told::Perhaps | Told::Nothing => false,
+                };
+                one.lists.iter().any(|listing| shows(listing))
+            };
+            one.truth.alive().filter(is_shown).map(|vm| (who(vm), vm.clone())).collect()
+        };
+        let shown: BTreeMap<Who, Vm> = sighted.iter().flat_map(shown).collect();
         let acting = || situation.fleets.values().filter(|state| !situation.is_observing(state));
         let late = acting().flat_map(|state| &state.fleet.late).filter(|late| late.delete.is_none());
-        let late = late.filter(|late| alive.contains_key(&late.id)).map(|late| late.id.clone());
+        let late = late.map(|late| (late.name.clone(), late.id.clone())).filter(|late| shown.contains_key(late));
         self.late = counted(&self.late, late);
         let agreed = |member: &Member| -> HourlyRate {
             member.agreed.total().max(member.bid.unwrap_or_default().plus(member.agreed.storage))
@@ -124,17 +143,22 @@ impl Kept {
         let members = acting().flat_map(|state| state.fleet.members.values());
         let members = members.filter(|member| member.standing == Standing::Running && member.attempts.delete.is_none());
         let overbilled = members.filter_map(|member| {
-            let vm = alive.get(member.id.as_ref()?)?;
+            let (key, vm) = shown.get_key_value(&(member.name.clone(), member.id.clone()?))?;
             let most = agreed(member).plus(agreed(member).share_ppm(OVERBILLED_PPM));
-            (vm.state == VmState::Running && vm.asked().total() > most).then(|| vm.id.clone())
+            (vm.state == VmState::Running && vm.asked().total() > most).then(|| key.clone())
         });
         self.overbilled = counted(&self.overbilled, overbilled);
         for (looks, promise) in [(&self.late, Promise::Reaped), (&self.overbilled, Promise::Overbilled)] {
-            for (id, looks) in looks.iter().filter(|(_, looks)| **looks > LOOKS_TO_GO) {
-                found.unless(false, promise, || format!("{id} is there, and nobody let it go in {looks} looks"));
+            for ((name, id), looks) in looks.iter().filter(|(_, looks)| **looks > LOOKS_TO_GO) {
+                let told = || format!("{name} ({id}) is there, and nobody let it go in {looks} looks");
+                found.unless(false, promise, told);
             }
         }
     }
+}
+
+fn who(vm: &Vm) -> Who {
+    (vm.name.clone(), vm.id.clone())
 }
 
 fn members(status: &Status) -> impl Iterator<Item = &Member> {
@@ -143,10 +167,10 @@ fn members(status: &Status) -> impl Iterator<Item = &Member> {
 }
 
 /// One look more for each of these; the others begin anew.
-fn counted(before: &BTreeMap<InstanceId, u32>, now: impl Iterator<Item = InstanceId>) -> BTreeMap<InstanceId, u32> {
-    now.map(|id| {
-        let looks = before.get(&id).copied().unwrap_or(0).saturating_add(1);
-        (id, looks)
+fn counted(before: &BTreeMap<Who, u32>, now: impl Iterator<Item = Who>) -> BTreeMap<Who, u32> {
+    now.map(|who| {
+        let looks = before.get(&who).copied().unwrap_or(0).saturating_add(1);
+        (who, looks)
     })
     .collect()
 }

@@ -171,8 +171,8 @@ pub struct Paper<'a> {
     pub let_go: &'a dyn Fn(&Vm) -> Option<Teardown>,
     /// How long an unanswered deploy is looked for.
     pub settle_grace: Duration,
-    /// When the present process began, in true time.
-    pub process_began: Timestamp,
+    /// When the process began, in true time, that gave a name up.
+    pub gave_up_began: &'a dyn Fn(&VmName) -> Timestamp,
 }
 
 impl fmt::Debug for Paper<'_> {

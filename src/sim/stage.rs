@@ -115,7 +115,8 @@ pub struct Stage {
     role: Role,
     seed: Seed,
     processes: u32,
-    process_began: Timestamp,
+    /// Of each process the journal's newest record when it began, and when that was, in true time.
+    began: Vec<(u64, Timestamp)>,
     ticks: u64,
     daemon: Daemon,
     /// What was found and not yet told.
@@ -183,7 +184,7 @@ impl Stage {
         };
         let daemon = making.daemon().await?;
         let watch = Watch::default();
-        let (processes, process_began, ticks, found) = (1, clock.now(), 0, Vec::new());
+        let (processes, began, ticks, found) = (1, vec![(0, clock.now())], 0, Vec::new());
         Ok(Self {
             clock,
             wall,
@@ -197,7 +198,7 @@ impl Stage {
             role,
             seed,
             processes,
-            process_began,
+            began,
             ticks,
             daemon,
             found,
@@ -249,7 +250,7 @@ impl Stage {
         self.disk = Arc::new(disk);
         self.looked = newest_sequence(&self.disk);
         self.processes = self.processes.saturating_add(1);
-        self.process_began = self.clock.now();
+        self.began.push((self.looked, self.clock.now()));
         let making = Making {
             settings: &self.settings,
             role: self.role,
@@ -316,13 +317,13 @@ impl Stage {
         self.watch.wall_clock = if off <= WALL_OFF_MAX { WallClock::Right } else { WallClock::Wrong };
         let mut found = std::mem::take(&mut self.found);
         found.extend(self.worlds(check::impossible).into_values().flatten());
-        let (disk, looked) = (Arc::clone(&self.disk), self.looked);
+        let (disk, looked, began) = (Arc::clone(&self.disk), self.looked, self.began.clone());
         let paper = Paper {
             is_intended: &|name| is_intended(&disk, name),
             is_let_go: &|vm| !meant_to_go(&disk, vm).is_empty(),
             let_go: &|vm| let_go(&disk, vm, looked),
             settle_grace: self.settings().settle_grace,
-            process_began: self.process_began,
+            gave_up_began: &|name| gave_up_began(&disk, name, &began),
         };
         found.extend(self.watch.look(&status, &sighted, &paper));
         self.looked = newest_sequence(&self.disk);
@@ -489,6 +490,15 @@ fn is_intended(disk: &Disk, name: &VmName) -> bool {
 fn newest_sequence(disk: &Disk) -> u64 {
     let newest = disk.reopened(Power::default()).search(&Query::default(), 1).unwrap_or_default();
     newest.first().map_or(0, |row| row.sequence)
+}
+
+/// When the process began that gave a name up, by the journal on disk; the newest, where none did.
+fn gave_up_began(disk: &Disk, name: &VmName, began: &[(u64, Timestamp)]) -> Timestamp {
+    let kinds = vec!["abandoned".to_owned()];
+    let query = Query { kinds, subject: Some(name.to_string()), ..Query::default() };
+    let rows = disk.reopened(Power::default()).search(&query, 1).unwrap_or_default();
+    let sequence = rows.first().map_or(u64::MAX, |row| row.sequence);
+    began.iter().rev().find(|(newest, _)| *newest < sequence).map_or(Timestamp::MIN, |(_, at)| *at)
 }
 
 /// When and for what reasons the journal on disk says that a VM was to go, the newest first.

@@ -96,8 +96,8 @@ impl Blind {
         self.given_up = fleets.flat_map(|state| given_up(&state.fleet).into_iter().cloned()).collect();
     }
 
-    /// A name that is there after all was given up only after the grace, and after lists of this process that lacked it and
-    /// showed all others.
+    /// A name that is there after all was given up only after the grace, and after lists of the process that gave it up, which
+    /// lacked it and showed all others.
     fn given_up(&self, found: &mut Found, seen: &Seen<'_>, sighted: &Sighted, held: &[&Vm]) {
         let fleets = seen.status.situation.iter().flat_map(|situation| situation.fleets.values());
         let reserved = fleets.flat_map(|state| state.fleet.reserved.iter().map(|reserved| &reserved.name));
@@ -108,7 +108,7 @@ impl Blind {
             found.unless(age >= seen.paper.settle_grace, Promise::GivenUp, || {
                 format!("{} is there, and was given up after {}", vm.name, time::show(age))
             });
-            let from = made_at(vm).max(seen.paper.process_began);
+            let from = made_at(vm).max((seen.paper.gave_up_began)(&vm.name));
             let lacks = |listing: &Listing| match &listing.told {
                 Told::These(ids) => !ids.contains(&vm.id) && shows_all(listing, held),
                 Told::Perhaps => true,

@@ -15,8 +15,14 @@ pub(super) async fn settled() -> Stage {
 
 /// A journal that has every intent, and these reasons.
 pub(super) fn paper<'a>(let_go: &'a dyn Fn(&Vm) -> Option<Teardown>) -> Paper<'a> {
-    let (settle_grace, process_began) = (Duration::ZERO, Timestamp::UNIX_EPOCH);
-    Paper { is_intended: &|_| true, is_let_go: &|_| true, let_go, settle_grace, process_began }
+    let settle_grace = Duration::ZERO;
+    Paper {
+        is_intended: &|_| true,
+        is_let_go: &|_| true,
+        let_go,
+        settle_grace,
+        gave_up_began: &|_| Timestamp::UNIX_EPOCH,
+    }
 }
 
 #[tokio::test]

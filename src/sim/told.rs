@@ -1,6 +1,6 @@
 //! What whoever asked a market was told, as far as it must be known to judge what he does then.
 //!
-//! [`super::memories`] keeps answers in order to show them again; here is kept what they said: which VMs a list showed, which
+//! `super::memories` keeps answers in order to show them again; here is kept what they said: which VMs a list showed, which
 //! bids were accepted, and what only came about after nobody waited for it any more. [`super::check`] judges by it, and not by
 //! what the daemon says that it was told.
 

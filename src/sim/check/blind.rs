@@ -7,8 +7,8 @@
 use super::{Found, Promise, Seen, Sighted, fleet_of, given_up};
 use crate::{
     engine::Status,
-    ledger::Standing,
-    model::{InstanceId, PriceType, Timestamp, VmName, time},
+    ledger::{Member, Standing},
+    model::{InstanceId, MarketplaceName, PriceType, Timestamp, VmName, time},
     plan::{Force, force},
     settings::Vendor,
     sim::{
@@ -41,16 +41,20 @@ fn made_at(vm: &Vm) -> Timestamp {
     Timestamp::from_millisecond(vm.made_at).unwrap_or_default()
 }
 
-/// Those of ours that every list must show: their ids are known, and they are neither on their way out nor out of sight.
-fn held<'a>(seen: &Seen<'_>, sighted: &'a Sighted) -> Vec<&'a Vm> {
-    let fleets = seen.status.situation.iter().flat_map(|situation| situation.fleets.values());
-    let members = fleets.flat_map(|state| state.fleet.members.values());
-    let members = members.filter(|member| member.standing != Standing::Leaving);
+/// Those of ours that every list must show, by the marketplace they were rented on: their ids are known, and they are neither
+/// on their way out nor out of sight.
+fn held<'a>(seen: &Seen<'a>, sighted: &'a Sighted) -> Vec<(&'a MarketplaceName, &'a Vm)> {
+    let there = members(seen.status).filter(|member| member.standing != Standing::Leaving);
     // Ids are unique only within one vendor's world.
-    let known: BTreeSet<(&VmName, &InstanceId)> =
-        members.filter_map(|member| Some((&member.name, member.id.as_ref()?))).collect();
-    let is_held = |vm: &&Vm| known.contains(&(&vm.name, &vm.id)) && !seen.out_of_sight.contains(&vm.id);
-    sighted.truth.alive().filter(is_held).collect()
+    let known: BTreeMap<(&VmName, &InstanceId), &MarketplaceName> =
+        there.filter_map(|member| Some(((&member.name, member.id.as_ref()?), &member.marketplace))).collect();
+    let of_it = |vm: &'a Vm| Some((*known.get(&(&vm.name, &vm.id))?, vm));
+    sighted.truth.alive().filter(|vm| !seen.out_of_sight.contains(&vm.id)).filter_map(of_it).collect()
+}
+
+fn members(status: &Status) -> impl Iterator<Item = &Member> {
+    let fleets = status.situation.iter().flat_map(|situation| situation.fleets.values());
+    fleets.flat_map(|state| state.fleet.members.values())
 }
 
 /// Whether the list of some marketplace that shares this account is complete, by the daemon's own word.
@@ -90,6 +94,7 @@ impl Blind {
                 by_lists(found, seen, one, (&new, &held), since);
             }
             asked(found, seen.status, one, &new);
+            let held: Vec<&Vm> = held.into_iter().map(|(_, vm)| vm).collect();
             self.given_up(found, seen, one, &held);
         }
         let fleets = seen.status.situation.iter().flat_map(|situation| situation.fleets.values());
@@ -122,30 +127,44 @@ impl Blind {
     }
 }
 
-/// Where every attempt of this tick to list the VMs failed, or lacked some of ours, nothing is rented, and nothing is let go but
-/// for safety, for money, or by the operator. Nor is anything while by the daemon's own word no list is complete.
-fn by_lists(found: &mut Found, seen: &Seen<'_>, sighted: &Sighted, (new, held): (&[&Vm], &[&Vm]), since: Timestamp) {
-    let Seen { status, out_of_sight, paper, .. } = *seen;
+/// Where every attempt of this tick to list the VMs failed, or lacked some of those of the marketplace, nothing is rented there,
+/// and nothing is let go but for safety, for money, or by the operator. Nor is anything while by the daemon's own word no list
+/// is complete.
+fn by_lists(
+    found: &mut Found,
+    seen: &Seen<'_>,
+    sighted: &Sighted,
+    (new, held): (&[&Vm], &[(&MarketplaceName, &Vm)]),
+    since: Timestamp,
+) {
+    let Seen { status, paper, .. } = *seen;
     let went = |vm: &&Vm| vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since.as_millisecond());
     let on_time = |vm: &&Vm| vm.origin == Origin::Api && !sighted.came_late.contains(&vm.id);
     let gone: Vec<&Vm> = sighted.truth.vms.iter().filter(on_time).filter(went).collect();
-    let hidden = |vm: &&Vm| !out_of_sight.contains(&vm.id);
-    let held: Vec<&Vm> = held.iter().chain(gone.iter().filter(|vm| hidden(vm))).copied().collect();
-    let lists = || sighted.lists.iter().filter(|listing| listing.at > since);
-    let fullest = lists().filter_map(|listing| lacking(listing, &held)).min_by_key(Vec::len);
-    let showed = lists().next().is_none() || fullest.as_ref().is_some_and(Vec::is_empty);
-    let lacked =
-        || fullest.as_ref().map_or("no list was read".to_owned(), |lacked| format!("every list lacked {lacked:?}"));
+    let lists: Vec<&Listing> = sighted.lists.iter().map(AsRef::as_ref).filter(|listing| listing.at > since).collect();
+    // What hinders from doing something about a VM: what the fullest list lacked. Where nobody knows any more on which
+    // marketplace it was rented, nothing is said.
+    let hindrance = |vm: &Vm| -> Option<String> {
+        let marketplace = &members(status).find(|member| member.name == vm.name)?.marketplace;
+        let here: Vec<&Vm> = held.iter().filter(|(of, _)| *of == marketplace).map(|(_, vm)| *vm).collect();
+        let fullest = lists.iter().filter_map(|listing| lacking(listing, &here)).min_by_key(Vec::len);
+        match fullest {
+            _ if lists.is_empty() => None,
+            None => Some("no list could be read".to_owned()),
+            Some(lacked) => (!lacked.is_empty()).then(|| format!("every list lacked {lacked:?}")),
+        }
+    };
     for vm in new.iter().filter(|vm| fleet_of(status, vm).is_some()) {
-        found.unless(showed, Promise::Blind, || format!("{} was made, and {}", vm.name, lacked()));
+        if let Some(told) = hindrance(vm) {
+            found.unless(false, Promise::Blind, || format!("{} was made, and {told}", vm.name));
+        }
     }
     let is_complete = is_complete_by_its_word(status, sighted);
-    for vm in gone {
-        let may_go = (paper.let_go)(vm).is_none_or(|reason| force(reason) != Force::Order);
-        found.unless(may_go || showed, Promise::Blind, || {
-            format!("{} ({}) was let go, and {}", vm.name, vm.id, lacked())
-        });
-        found.unless(may_go || is_complete, Promise::Blind, || {
+    for vm in gone.iter().filter(|vm| (paper.let_go)(vm).is_some_and(|reason| force(reason) == Force::Order)) {
+        if let Some(told) = hindrance(vm) {
+            found.unless(false, Promise::Blind, || format!("{} ({}) was let go, and {told}", vm.name, vm.id));
+        }
+        found.unless(is_complete, Promise::Blind, || {
             format!("{} ({}) was let go while its list was not complete", vm.name, vm.id)
         });
     }

@@ -7,7 +7,10 @@ use super::{
 use crate::{
     engine::{Lever, LeverError, Role},
     io::store::{Query, Store},
-    ledger::Standing,
+    ledger::{
+        Standing,
+        fleet::{DeleteAnswer, Late},
+    },
     market::Call,
     model::VmName,
     sim::{
@@ -286,17 +289,19 @@ impl<'a> Play<'a> {
         check::disagreement(&self.stage.status(), &sighted)
     }
 
-    /// What was given up, and is listed now, is gone at the end of the tick that saw it.
+    /// What was given up, and is listed now, is gone at the end of the tick that saw it, unless its delete was lost on the way:
+    /// then it is sent again.
     fn reaped(&self) -> Result<(), String> {
         let status = self.stage.status();
         let Some(situation) = &status.situation else { return Ok(()) };
-        let fleets = situation.fleets.values().map(|state| &state.fleet);
-        let given_up: BTreeSet<&VmName> = fleets
-            .flat_map(|fleet| {
-                let reserved = fleet.reserved.iter().map(|reserved| &reserved.name);
-                reserved.chain(fleet.late.iter().map(|late| &late.name))
-            })
-            .collect();
+        let mut given_up: BTreeSet<&VmName> = BTreeSet::new();
+        for state in situation.fleets.values() {
+            let is_lost = |late: &&Late| late.delete.is_some_and(|sent| sent.answer == DeleteAnswer::InDoubt);
+            let (lost, late): (Vec<&Late>, Vec<&Late>) = state.fleet.late.iter().partition(is_lost);
+            given_up.extend(state.fleet.reserved.iter().map(|reserved| &reserved.name));
+            given_up.extend(late.into_iter().map(|late| &late.name));
+            given_up.retain(|name| !lost.iter().any(|late| late.name == **name));
+        }
         let is_late = |vm: &VmName| given_up.contains(vm);
         let market = self.stage.market();
         let truths = market.truths();

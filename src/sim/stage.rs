@@ -247,6 +247,9 @@ impl Stage {
     }
 
     async fn start_on(&mut self, disk: Disk) -> Result<(), String> {
+        // What the last process rented and nobody has looked at yet is not judged by what the next one sees.
+        let there = self.there();
+        self.watch.belated.extend(there);
         self.disk = Arc::new(disk);
         self.looked = newest_sequence(&self.disk);
         self.processes = self.processes.saturating_add(1);
@@ -292,20 +295,21 @@ impl Stage {
         if power.is_off() { Ticked::PowerCut } else { ticked }
     }
 
+    /// Every VM that is, or was, in any world.
+    fn there(&self) -> BTreeSet<(String, InstanceId)> {
+        let sighted = self.sighted().into_iter();
+        sighted.flat_map(|one| one.truth.vms.into_iter().map(move |vm| (one.world.clone(), vm.id))).collect()
+    }
+
     /// What was under way without its sender arrives.
     fn deliver(&mut self) {
         let now = self.clock.monotonic();
         if !self.doors.is_due(now) {
             return;
         }
-        let there = |stage: &Self| -> BTreeSet<(String, InstanceId)> {
-            let sighted = stage.sighted().into_iter();
-            let ids = sighted.flat_map(|one| one.truth.vms.into_iter().map(move |vm| (one.world.clone(), vm.id)));
-            ids.collect()
-        };
-        let before = there(self);
+        let before = self.there();
         self.doors.deliver(now);
-        let after = there(self);
+        let after = self.there();
         self.watch.belated.extend(after.difference(&before).cloned());
     }
 

@@ -180,12 +180,14 @@ fn asked(found: &mut Found, status: &Status, sighted: &Sighted, new: &[&Vm]) {
     let bids = new.iter().filter(|vm| vm.price_type == PriceType::Spot && fleet_of(status, vm).is_some());
     for vm in bids {
         let made_at = made_at(vm);
+        // Whose bid was beaten may have a higher one by now.
+        let is_agreed = |price| price == vm.agreed.compute || (vm.outbids > 0 && price < vm.agreed.compute);
         let is_it = |Accepted { at, bid }: &Accepted| {
             *at <= made_at
                 && time::elapsed(*at, made_at) < ACCEPTED_WITHIN
                 && bid.hostnode == vm.hostnode
                 && bid.shape == vm.shape
-                && bid.price == vm.agreed.compute
+                && is_agreed(bid.price)
         };
         found.unless(sighted.accepted.iter().any(|accepted| is_it(accepted)), Promise::Asked, || {
             format!("{} was deployed at {}/h, which was not asked for a moment ago", vm.name, vm.agreed.compute)

@@ -104,6 +104,10 @@ impl Kept {
             let gpus: Vec<u32> = vms.map(|vm| vm.shape.gpus).collect();
             let now = (state.policy.clone(), gpus.iter().sum());
             let Some((old, had)) = self.policies.insert(name.clone(), now) else { continue };
+            // Where the operator's own target is in force, a text's takes nothing away.
+            if status.fleets.get(name).is_some_and(|fleet| fleet.levers.target.is_some()) {
+                continue;
+            }
             // A VM goes only if the target stays met without it, so up to one of them may stay.
             let largest = gpus.iter().copied().max().unwrap_or(0).max(old.instance.gpus.max);
             let loss = had.min(old.target_gpus).saturating_sub(state.policy.target_gpus);

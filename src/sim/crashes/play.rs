@@ -161,10 +161,6 @@ impl<'a> Play<'a> {
         self.note(|play| play.line(ticked));
         let troubles = self.stage.status().troubles.clone();
         if ticked == Ticked::PowerCut {
-            // What this tick rented is not judged by what only the next one can see.
-            let sighted = self.stage.sighted().into_iter();
-            let there = sighted.flat_map(|one| one.truth.vms.into_iter().map(move |vm| (one.world.clone(), vm.id)));
-            self.stage.watch.belated.extend(there);
             self.restart().await?;
         } else if !met && !troubles.is_empty() {
             return Err(self.placed(&troubles.join("; ")));

@@ -254,7 +254,8 @@ fn summarize(context: &Context, status: &Status, truths: &BTreeMap<Vendor, Truth
     }
     say!("\n{}", context.terminal.table(&columns, rows));
     say!("\n{}\n", marketplaces(context, status));
-    for (vendor, truth) in truths {
+    // Of a vendor on whose market nothing was ever rented there is nothing to tell.
+    for (vendor, truth) in truths.iter().filter(|(_, truth)| !truth.vms.is_empty()) {
         let vms = truth.vms.iter().filter(|vm| vm.origin == Origin::Api);
         let (made, ended) = vms.fold((0, 0), |(made, ended), vm| (made + 1, ended + u32::from(vm.ended.is_some())));
         let gpu_hours = truth.gpu_seconds as f64 / 3_600.0;

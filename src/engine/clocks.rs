@@ -2,8 +2,8 @@
 //!
 //! Everything that was seen is dated by the wall clock: answers about bids, balances, lists. When that clock is set back,
 //! what is old looks fresh until the clock has caught up, and money would be spent on it. So a tick compares the wall clock
-//! with the monotonic one, and after a step begins with nothing seen. What the journal says is left alone: there, a clock
-//! that was set back only makes us wait longer before anything is believed gone.
+//! with the monotonic one, and after a step begins with nothing seen, once the journal says that the clock was set: what it
+//! remembers moves with the clock (`ledger::moved`).
 
 use crate::model::{Guard, Timestamp, time};
 use std::time::Duration;
@@ -31,6 +31,12 @@ impl Clocks {
         let backwards = time::elapsed(self.wall, earlier.wall);
         let off = forwards.abs_diff(passed).saturating_add(backwards);
         !Guard::ClockStep.holds(off <= SLACK.max(passed / SLACK_SHARE))
+    }
+
+    /// By how much more the wall clock advanced since an earlier reading than time went by; zero where it was set back.
+    pub fn set_forwards_since(self, earlier: Self) -> Duration {
+        let passed = self.monotonic.saturating_sub(earlier.monotonic);
+        time::elapsed(earlier.wall, self.wall).saturating_sub(passed)
     }
 }
 

@@ -201,6 +201,14 @@ impl Evidence {
         self.watches.clear();
     }
 
+    /// Begins every row of lists anew: the clock by which they were dated was set.
+    pub fn forget_moments(&mut self) {
+        let Self { newest, absences, listed: _, watches } = self;
+        newest.clear();
+        absences.clear();
+        watches.clear();
+    }
+
     /// Keeps nothing about what the ledger no longer follows.
     fn forget(&mut self, ledger: &Ledger) {
         let held = ledger

@@ -9,7 +9,11 @@ use super::{
 };
 use crate::{
     io::store::{MemoryStore, NewRow, SqliteStore, Store, memory::Mishap},
-    model::{InstanceStatus, Timestamp, VmName, reason::Teardown, time::after},
+    model::{
+        InstanceStatus, Timestamp, VmName,
+        reason::Teardown,
+        time::{self, after},
+    },
 };
 use proptest::prelude::*;
 use std::{sync::Arc, time::Duration};
@@ -132,11 +136,11 @@ fn a_full_disk_folds_nothing_in() {
 fn the_same_records_come_to_the_same_ledger_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    let open = || {
+    let open = |now| {
         let store = Arc::new(SqliteStore::open(&path).unwrap());
-        Journal::open(store, of(START), &NoEntropy(0), "spotscale").unwrap()
+        Journal::open(store, now, &NoEntropy(0), "spotscale").unwrap()
     };
-    let mut journal = open();
+    let mut journal = open(of(START));
     // More than a page of rows, and a moment finer than a millisecond.
     for number in 2..1_100u64 {
         let name = of(&format!("spotscale-train-aaaaaa-{number}"));
@@ -147,7 +151,8 @@ fn the_same_records_come_to_the_same_ledger_in_a_file() {
     assert_eq!(lived.holdings().len(), 1_098);
     assert_eq!(replay(&SqliteStore::open_read_only(&path).unwrap(), "spotscale").unwrap(), lived);
     drop(journal);
-    assert_eq!(*open().ledger(), lived);
+    let later = after(of(START), Duration::from_secs(3_600));
+    assert_eq!(*open(later).ledger(), lived);
 }
 
 #[test]
@@ -338,4 +343,35 @@ proptest! {
             }
         }
     }
+}
+
+fn intended_at(stage: &Stage, name: &VmName) -> Timestamp {
+    stage.ledger().holdings()[name].intended_at
+}
+
+#[test]
+fn what_is_waited_for_moves_with_a_clock_that_was_set() {
+    let mut stage = Stage::new();
+    let (name, began) = (stage.intend(), stage.now);
+    stage.pass(60);
+    stage.now = after(stage.now, Duration::from_secs(7_200));
+    stage.write(Record::ClockSet { forwards_ms: 7_200_000 });
+    assert_eq!(intended_at(&stage, &name), after(began, Duration::from_secs(7_200)), "it waits for as long as before");
+    stage.now = began;
+    stage.write(Record::ClockSet { forwards_ms: 0 });
+    assert!(intended_at(&stage, &name) < began, "nothing lies in the future, nor is it older than a moment");
+    assert_eq!(time::elapsed(intended_at(&stage, &name), began), Duration::from_millis(1));
+    assert_eq!(stage.restarted().ledger().holdings(), stage.ledger().holdings());
+}
+
+#[test]
+fn a_journal_that_was_written_in_the_future_says_so_once() {
+    let mut stage = Stage::new();
+    let name = stage.intend();
+    stage.now = time::before(stage.now, Duration::from_secs(7_200));
+    let next = stage.restarted();
+    assert!(intended_at(&next, &name) < next.now);
+    let sequence = next.ledger().sequence();
+    assert_eq!(sequence, stage.ledger().sequence() + 1);
+    assert_eq!(next.restarted().ledger().sequence(), sequence);
 }

@@ -4,6 +4,7 @@
 //! quarantine: nothing is rented there for a day, and then a single further failure quarantines it again. A deploy that was
 //! answered well proves nothing yet: a VM that never comes to run is a failure too, and one that runs makes all forgotten.
 
+use super::moved::Moved;
 use crate::model::{AccountName, HostnodeId, Timestamp, time};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -54,6 +55,10 @@ impl Hosts {
         host.failed_at = Some(at);
         let doublings = host.failures.saturating_sub(1).min(30);
         host.cooldown = cooldown.saturating_mul(1 << doublings).min(COOLDOWN_MAX);
+    }
+
+    pub(super) fn move_with_clock(&mut self, moved: Moved) {
+        self.hosts.values_mut().filter_map(|host| host.failed_at.as_mut()).for_each(|at| moved.shift(at));
     }
 
     pub(super) fn served(&mut self, key: HostKey) {

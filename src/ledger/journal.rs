@@ -115,7 +115,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Replays the journal; draws its epoch if it is new, and notes a prefix that changed.
+    /// Replays the journal; draws its epoch if it is new, notes a prefix that changed, and that the clock was set back to
+    /// before its newest record.
     ///
     /// # Errors
     /// When it cannot be read or written, or is damaged.
@@ -128,11 +129,15 @@ impl Journal {
         let mut ledger = Ledger::empty();
         catch_up(&*store, &mut ledger)?;
         let is_new = ledger.epoch.is_empty();
+        let was_ahead = ledger.newest_at().is_some_and(|newest| newest > now);
         let mut journal = Self { store, ledger };
         if is_new || journal.ledger.prefix != prefix {
             let epoch =
                 if is_new { entropy::text(entropy, EPOCH_LETTERS, EPOCH_LENGTH) } else { journal.ledger.epoch.clone() };
             journal.append(now, vec![Record::Created { prefix: prefix.to_owned(), epoch }])?;
+        }
+        if was_ahead {
+            journal.append(now, vec![Record::ClockSet { forwards_ms: 0 }])?;
         }
         Ok(journal)
     }

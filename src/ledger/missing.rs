@@ -5,6 +5,7 @@
 //! that waited longest; what else comes (a bid that was accepted, an outbid VM that is back, a lower target) makes up for the
 //! newest, so that what keeps failing keeps its age.
 
+use super::moved::Moved;
 use crate::model::Timestamp;
 use std::collections::VecDeque;
 
@@ -47,6 +48,10 @@ impl Missing {
     /// Whether there is nothing new to note: what is on demand only matters while something is missing.
     pub fn is_noted(&self, gpus: u32, on_demand: u32) -> bool {
         self.gpus() == gpus && (gpus == 0 || self.on_demand == on_demand)
+    }
+
+    pub(super) fn move_with_clock(&mut self, moved: Moved) {
+        self.spans.iter_mut().for_each(|(_, since)| moved.shift(since));
     }
 
     /// So many are missing now, and so many serve on demand.

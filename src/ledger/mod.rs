@@ -23,6 +23,7 @@ pub mod join;
 pub mod journal;
 pub mod levers;
 pub mod missing;
+mod moved;
 pub mod record;
 pub mod settle;
 mod sights;
@@ -68,6 +69,7 @@ use crate::{
 use holding::{Delete, Protection, Refused};
 use hosts::{HostKey, Hosts};
 use levers::TargetLever;
+use moved::Moved;
 use record::{Answer, Ending};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -117,6 +119,7 @@ pub struct LimitsText {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
     sequence: u64,
+    newest_at: Option<Timestamp>,
     prefix: String,
     epoch: String,
     names_given: u64,
@@ -142,6 +145,7 @@ impl Ledger {
     pub(crate) fn empty() -> Self {
         Self {
             sequence: 0,
+            newest_at: None,
             prefix: String::new(),
             epoch: String::new(),
             names_given: 0,
@@ -165,6 +169,11 @@ impl Ledger {
     /// The sequence number of the newest record that is folded in.
     pub const fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// When the newest record that is folded in was made, by the clock of then.
+    pub const fn newest_at(&self) -> Option<Timestamp> {
+        self.newest_at
     }
 
     /// What makes the next VM names. Without a journal's `Created` the epoch is empty.
@@ -268,6 +277,7 @@ impl Ledger {
             return;
         }
         self.sequence = sequence;
+        self.newest_at = Some(at);
         match record {
             Record::Created { prefix, epoch } => {
                 self.prefix = prefix;
@@ -386,12 +396,32 @@ impl Ledger {
             Record::HostFailed { account, hostnode, refusal: _, cooldown_ms } => {
                 self.hosts.failed((account, hostnode), Duration::from_millis(cooldown_ms), at);
             }
+            Record::ClockSet { forwards_ms } => self.move_with_clock(Duration::from_millis(forwards_ms), at),
             Record::Missing { fleet, gpus, on_demand } => {
                 self.missing.entry(fleet).or_default().note(gpus, on_demand, at);
             }
             Record::Accrued { until, fleets, accounts } => self.spend.fold(until, fleets, accounts),
             Record::Decision { .. } | Record::Event { .. } => {}
         }
+    }
+
+    /// What is not over moves with the clock.
+    fn move_with_clock(&mut self, forwards: Duration, now: Timestamp) {
+        if !Guard::MomentsMove.is_kept() {
+            return;
+        }
+        let moved = Moved::new(forwards, now);
+        self.holdings.values_mut().for_each(|holding| moved.shift_holding(holding));
+        self.past.values_mut().for_each(|past| moved.shift_past(past));
+        self.closed = self.past.iter().map(|(name, past)| (past.at, name.clone())).collect();
+        self.late.values_mut().for_each(|late| moved.shift_late(late));
+        self.hosts.move_with_clock(moved);
+        self.spend.move_with_clock(moved);
+        self.missing.values_mut().for_each(|missing| missing.move_with_clock(moved));
+        let gone = self.policies.values_mut().filter_map(|policy| policy.gone_since.as_mut());
+        let benched = self.overbilled.values_mut().flatten();
+        let scaled = self.scaled_down_at.values_mut();
+        gone.chain(benched).chain(scaled).for_each(|moment| moved.shift(moment));
     }
 
     fn knows(&self, name: &VmName) -> bool {

@@ -584,6 +584,12 @@ pub enum Record {
         cooldown_ms: u64,
     },
 
+    /// Somebody set the machine's clock. What was remembered by it moves with it; see `ledger::moved`.
+    ClockSet {
+        /// Milliseconds that it was set forwards; 0: it was set back, and nothing remembered lies in the future any more.
+        forwards_ms: u64,
+    },
+
     /// More or fewer GPUs than before are missing from a fleet's target.
     Missing {
         /// Whose.

@@ -11,6 +11,7 @@ use super::{
     Ledger, Record,
     fleet::{Fleet, Standing},
     holding::{Holding, Phase},
+    moved::Moved,
     text::{Decimal, Text},
 };
 use crate::model::{
@@ -235,6 +236,10 @@ impl Spend {
     pub fn of_account(&self, at: Timestamp, account: &AccountName) -> Spent {
         let day = day_of(at);
         Spent { day: self.accounts.on(day, account), month: self.accounts.in_month(day, account), until: self.until }
+    }
+
+    pub(super) fn move_with_clock(&mut self, moved: Moved) {
+        self.until = self.until.map(|until| moved.moved(until));
     }
 
     pub(super) fn fold(

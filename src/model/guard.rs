@@ -112,6 +112,8 @@ labels! {
         EditHeld = "edit_held",
         /// Money that is spent on what looks fresh because the clock was set back.
         ClockStep = "clock_step",
+        /// Too short a wait, or one without end, because the clock by which it began was set since.
+        MomentsMove = "moments_move",
         /// Whatever a planner's mistake would do.
         Verified = "verified",
     }

@@ -67,6 +67,7 @@ fn scene(guard: Guard) -> Played {
         Guard::BalanceRead => Box::pin(money::nobody_can_read_the_balance()),
         Guard::BalanceAge => Box::pin(money::the_balance_goes_unseen()),
         Guard::ClockStep => Box::pin(money::the_balance_goes_unseen_and_the_clock_is_set_back()),
+        Guard::MomentsMove => Box::pin(doubt::it_is_shown_within_the_grace_and_the_clock_is_set()),
         Guard::DayBudget | Guard::BudgetShed => Box::pin(money::a_small_budget()),
         Guard::QuoteAge => Box::pin(money::more_is_wanted_a_while_later()),
         Guard::QuoteAtSend => Box::pin(money::turns_come_late()),
@@ -162,6 +163,7 @@ fn trials(guard: Guard) -> &'static [Trial] {
         Protected => &[(&[Protected], Some(P::OwnChecker)), (&[Protected, Verified], Some(P::Protected))],
         EditHeld => &[(&[EditHeld], Some(P::EditHeld))],
         ClockStep => &[(&[ClockStep], Some(P::Floor))],
+        MomentsMove => &[(&[MomentsMove], Some(P::GivenUp))],
         Verified => &[(&[Verified], None), (&[Verified, FleetCeiling], Some(P::FleetRate))],
     }
 }

@@ -121,7 +121,7 @@ async fn a_vm_that_is_answered_and_listed_late_is_neither_doubled_nor_deleted() 
 }
 
 /// A fleet of one VM whose deploy was not answered, and that the lists do not show for so long.
-async fn unanswered_and_hidden(seconds: u64) -> Stage {
+pub async fn unanswered_and_hidden(seconds: u64) -> Stage {
     let one = TRAIN.replace("target_gpus = 8", "target_gpus = 2") + "gpus = { min = 2, max = 2 }\n";
     let mut stage = Stage::new(&[("train", &one)]).await;
     stage.story = format!("hidden for {seconds} s");

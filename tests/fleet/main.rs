@@ -4,6 +4,7 @@
 
 mod benched;
 mod budget;
+mod clock;
 mod faults;
 mod levers;
 mod market;

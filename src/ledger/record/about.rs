@@ -8,7 +8,7 @@ use crate::{
 
 impl Record {
     /// Every kind's word.
-    pub const KINDS: [&'static str; 43] = [
+    pub const KINDS: [&'static str; 44] = [
         "created",
         "deploy_intended",
         "deployed",
@@ -48,6 +48,7 @@ impl Record {
         "policy_gone",
         "limits_in_force",
         "host_failed",
+        "clock_set",
         "missing",
         "accrued",
         "decision",
@@ -99,6 +100,7 @@ impl Record {
             Self::PolicyGone { .. } => "policy_gone",
             Self::LimitsInForce { .. } => "limits_in_force",
             Self::HostFailed { .. } => "host_failed",
+            Self::ClockSet { .. } => "clock_set",
             Self::Missing { .. } => "missing",
             Self::Accrued { .. } => "accrued",
             Self::Decision { .. } => "decision",
@@ -148,6 +150,7 @@ impl Record {
             | Self::PolicyGone { .. }
             | Self::LimitsInForce { .. }
             | Self::HostFailed { .. }
+            | Self::ClockSet { .. }
             | Self::Missing { .. }
             | Self::Accrued { .. }
             | Self::Decision { .. }
@@ -177,6 +180,7 @@ impl Record {
             },
             Self::Decision { fleet, .. } | Self::Event { fleet, .. } => fleet.as_ref(),
             Self::Created { .. }
+            | Self::ClockSet { .. }
             | Self::Deployed { .. }
             | Self::DeployRefused { .. }
             | Self::DeployInDoubt { .. }

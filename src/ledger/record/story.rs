@@ -121,6 +121,13 @@ impl Record {
                 let wait = time::show(Duration::from_millis(*cooldown_ms));
                 format!("a deploy on {hostnode} failed ({refusal}): it cools down for {wait}, twice as long each time")
             }
+            Self::ClockSet { forwards_ms: 0 } => {
+                "the machine's clock was set back: what was remembered by it counts as of now".to_owned()
+            }
+            Self::ClockSet { forwards_ms } => {
+                let by = time::show(Duration::from_millis(*forwards_ms));
+                format!("the machine's clock was set forwards by {by}: what was remembered by it moves with it")
+            }
             Self::Created { .. }
             | Self::TargetSet { .. }
             | Self::TargetCleared { .. }

@@ -5,6 +5,7 @@ use crate::{
     engine::Lever,
     sim::{Call, Fault, check::Promise, power::Power},
 };
+use jiff::SignedDuration;
 use std::time::Duration;
 
 /// A VM is rented.
@@ -59,6 +60,14 @@ async fn unanswered_and_hidden(seconds: u64) -> Play {
 /// What was not answered is shown before it is given up.
 pub async fn it_is_shown_within_the_grace() -> Play {
     let mut play = unanswered_and_hidden(270).await;
+    play.pass(360).await;
+    play
+}
+
+/// Likewise, and meanwhile somebody sets the clock forwards.
+pub async fn it_is_shown_within_the_grace_and_the_clock_is_set() -> Play {
+    let mut play = unanswered_and_hidden(270).await;
+    play.wall.step(SignedDuration::from_secs(7_200));
     play.pass(360).await;
     play
 }

@@ -14,24 +14,23 @@ mod absence;
 mod blind;
 mod kept;
 mod mind;
+mod paper;
 mod replays;
 #[cfg(test)]
 mod tests;
 
 pub use mind::think_again;
+pub use paper::Paper;
 pub use replays::replays;
 
 use crate::{
     engine::Status,
     ledger::{Period, fleet::Fleet},
     model::{
-        AccountName, FleetName, HourlyRate, InstanceId, Timestamp, Usd, VmName,
-        name::{Namer, sequence_in},
-        reason::Teardown,
-        time,
+        AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName, time,
     },
     plan::{FleetState, Order, Situation},
-    settings::{BalanceRule, Vendor},
+    settings::{Api, BalanceRule, Vendor},
     sim::{
         Ended, Hiding, Origin, Truth, Vm, VmState, World,
         told::{Accepted, Listing},
@@ -150,35 +149,16 @@ pub struct Sighted {
     pub vendor: Vendor,
     /// Who pays there; `None` where no marketplace of the settings leads.
     pub account: Option<AccountName>,
+    /// The marketplaces that lead there, and what each speaks: what a list of one lacks says nothing of another.
+    pub marketplaces: BTreeMap<MarketplaceName, Api>,
     /// Its story: of the VMs that are no more at least those that ended since the last look.
     pub truth: Truth,
     /// Attempts to list its VMs, and what was told; the newest last.
     pub lists: Vec<Arc<Listing>>,
     /// Bids that were asked about and accepted; the newest last.
     pub accepted: Vec<Arc<Accepted>>,
-    /// VMs that were made or deleted by requests that nobody waited for any more: not by what was known then.
+    /// VMs that were made by requests that nobody waited for any more: not by what was known then.
     pub came_late: Arc<BTreeSet<InstanceId>>,
-}
-
-/// What is on paper: what the journal has on disk, and what the settings say.
-pub struct Paper<'a> {
-    /// Whether a name has a durable intent.
-    pub is_intended: &'a dyn Fn(&VmName) -> bool,
-    /// Whether a VM was ever meant to go.
-    pub is_let_go: &'a dyn Fn(&Vm) -> bool,
-    /// Why a VM was meant to go, where that was first meant since the last look: a delete that was not answered is sent again
-    /// on whatever list there is.
-    pub let_go: &'a dyn Fn(&Vm) -> Option<Teardown>,
-    /// How long an unanswered deploy is looked for.
-    pub settle_grace: Duration,
-    /// When the process began, in true time, that gave a name up.
-    pub gave_up_began: &'a dyn Fn(&VmName) -> Timestamp,
-}
-
-impl fmt::Debug for Paper<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Paper").field("settle_grace", &self.settle_grace).finish_non_exhaustive()
-    }
 }
 
 /// All that there is to look at.
@@ -188,7 +168,7 @@ struct Seen<'a> {
     sighted: &'a [Sighted],
     /// VMs of which nothing is promised.
     out_of_sight: &'a BTreeSet<InstanceId>,
-    paper: &'a Paper<'a>,
+    paper: &'a Paper,
 }
 
 /// All VMs there ever were, in whichever world.
@@ -245,7 +225,7 @@ pub struct Watch {
     pub wall_clock: WallClock,
     /// How old the balances may be that marketplaces show.
     pub balance_lag: Duration,
-    /// VMs whose deploys were sent long before they arrived: whoever counts them now did not rent them now.
+    /// VMs whose deploys were sent long before they arrived: what was asked about a moment before is not known.
     pub belated: BTreeSet<(String, InstanceId)>,
     /// Fleets whose operator had an edit applied since the last look.
     pub applied: BTreeSet<FleetName>,
@@ -263,8 +243,6 @@ pub struct Watch {
     rates: BTreeMap<String, HourlyRate>,
     rate: HourlyRate,
     gpus: BTreeMap<String, u32>,
-    /// As it was at the last look: what has a lower number was sent before.
-    namer: Option<Namer>,
     /// What each world's account was given, and when somebody else last took of it.
     given: BTreeMap<String, (Usd, Option<Timestamp>)>,
     looked_at: Option<Timestamp>,
@@ -295,7 +273,7 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 
 impl Watch {
     /// Looks at the worlds after a tick.
-    pub fn look(&mut self, status: &Status, sighted: &[Sighted], paper: &Paper<'_>) -> Vec<Breach> {
+    pub fn look(&mut self, status: &Status, sighted: &[Sighted], paper: &Paper) -> Vec<Breach> {
         let mut found = Found::default();
         self.touch_nobody_else(&mut found, sighted);
         let new: Vec<Vec<&Vm>> = sighted
@@ -310,25 +288,24 @@ impl Watch {
             let first = self.names.entry(vm.name.clone()).or_insert_with(|| vm.id.clone());
             found.unless(*first == vm.id, Promise::OneVmPerName, || format!("{} was deployed twice", vm.name));
             let of_ours = fleet_of(status, vm).is_some();
-            found.unless(!of_ours || (paper.is_intended)(&vm.name), Promise::IntentFirst, || {
+            found.unless(!of_ours || paper.is_intended(&vm.name), Promise::IntentFirst, || {
                 format!("{} ({}) was made, and the journal knows no intent", vm.name, vm.id)
             });
         }
         self.excuse(sighted);
         let Some(situation) = &status.situation else { return found.0 };
-        // What was sent before and has its effect only now is not rented now.
-        let sent_before = |vm: &Vm| {
-            let Some(Namer { epoch, next_sequence, .. }) = &self.namer else { return false };
-            sequence_in(epoch, &vm.name).is_some_and(|sequence| sequence < *next_sequence)
-        };
-        let is_belated = |one: &Sighted, vm: &Vm| self.belated.contains(&(one.world.clone(), vm.id.clone()));
-        let new: Vec<Vec<&Vm>> = sighted
-            .iter()
-            .zip(new)
-            .map(|(one, new)| new.into_iter().filter(|vm| !sent_before(vm) && !is_belated(one, vm)).collect())
+        // What was meant before and has its effect only now is not rented now.
+        let meant: BTreeSet<&VmName> = paper.rented().map(|(_, intent)| &intent.name).collect();
+        let new: Vec<Vec<&Vm>> =
+            new.into_iter().map(|new| new.into_iter().filter(|vm| meant.contains(&vm.name)).collect()).collect();
+        // What the last process rented was not rented by the counts of this one.
+        let living: BTreeSet<&VmName> = paper
+            .rented()
+            .filter(|(decided, _)| paper.is_of_the_living(decided))
+            .map(|(_, intent)| &intent.name)
             .collect();
-        self.namer = Some(situation.namer.clone());
-        self.fleets(&mut found, status, situation, sighted, &new.concat());
+        let made: Vec<&Vm> = new.concat().into_iter().filter(|vm| living.contains(&vm.name)).collect();
+        self.fleets(&mut found, status, situation, sighted, &made);
         let ours = alive(sighted).filter(|vm| vm.origin == Origin::Api && fleet_of(status, vm).is_some());
         let all: HourlyRate = ours.map(rate).sum();
         if let Some(limit) = situation.limits.max_hourly_rate {
@@ -336,8 +313,8 @@ impl Watch {
                 format!("all fleets cost {all}/h of {limit}/h")
             });
             let committed = situation.global_rate();
-            let made = new.concat().into_iter().any(|vm| fleet_of(status, vm).is_some());
-            found.unless(!made || committed <= limit, Promise::AllRates, || {
+            let rented = made.iter().any(|vm| fleet_of(status, vm).is_some());
+            found.unless(!rented || committed <= limit, Promise::AllRates, || {
                 format!("rented, with all fleets at {committed}/h of {limit}/h")
             });
         }
@@ -348,11 +325,17 @@ impl Watch {
             }
         }
         self.budgets(&mut found, situation, sighted);
-        let excused = |id: &InstanceId| self.out_of_sight.contains(id) || self.away.contains(id);
+        let away: BTreeSet<InstanceId> = sighted.iter().flat_map(|one| one.truth.away.iter().cloned()).collect();
+        let excused = |id: &InstanceId| self.out_of_sight.contains(id) || self.away.contains(id) || away.contains(id);
         found.0.extend(absence::lost(sighted, &self.there, excused, paper));
-        self.away = sighted.iter().flat_map(|one| one.truth.away.iter().cloned()).collect();
+        self.away = away;
         let seen = Seen { status, sighted, out_of_sight: &self.out_of_sight, paper };
-        self.blind.look(&mut found, &seen, &new);
+        let on_time = |one: &Sighted, vm: &Vm| {
+            !one.came_late.contains(&vm.id) && !self.belated.contains(&(one.world.clone(), vm.id.clone()))
+        };
+        let on_time: Vec<Vec<&Vm>> =
+            sighted.iter().zip(&new).map(|(one, new)| new.iter().copied().filter(|vm| on_time(one, vm)).collect()).collect();
+        self.blind.look(&mut found, &seen, &on_time);
         self.kept.look(&mut found, &seen, &std::mem::take(&mut self.applied));
         self.looked_at = sighted.iter().map(|one| one.truth.at).max();
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());

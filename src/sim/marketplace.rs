@@ -206,7 +206,7 @@ impl Market {
         self.answers.bids(vendor)
     }
 
-    /// A vendor's VMs that were made or deleted by requests that nobody waited for any more.
+    /// A vendor's VMs that were made by requests that nobody waited for any more.
     pub fn came_late(&self, vendor: Vendor) -> Arc<BTreeSet<InstanceId>> {
         self.answers.late(vendor)
     }
@@ -233,7 +233,7 @@ impl Market {
         let world = self.elsewhere.get_mut(&api.vendor()).unwrap_or(&mut self.world);
         let mut veil = Veil::lifted(world, self.appearances.entry(api.vendor()).or_default());
         counter.fake.serve(&mut veil as &mut dyn Backend, request);
-        self.answers.came_late(api.vendor(), veil.noted.touched);
+        self.answers.came_late(api.vendor(), veil.noted.made);
     }
 
     /// Keeps a VM out of the lists until a moment, as [`Fault::LateVm`] does with a new one. For tests of a VM whose deploy
@@ -347,9 +347,9 @@ impl Market {
                 answer
             }
         });
-        let Noted { listed, accepted, touched: _ } = veil.noted;
+        let Noted { listed, accepted, made: _ } = veil.noted;
         if call == Call::Instances {
-            self.answers.listed(api.vendor(), now, fault, listed);
+            self.answers.listed(api, now, fault, listed);
         }
         if let Some(bid) = accepted {
             self.answers.accepted(api.vendor(), now, bid);

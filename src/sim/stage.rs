@@ -20,7 +20,6 @@ use super::{
     marketplace::Market,
     power::{Disk, Power, SeededEntropy},
     seed::Seed,
-    vm::Vm,
     wall::Wall,
     world::World,
 };
@@ -34,13 +33,13 @@ use crate::{
         files::Files,
         store::{Query, Store},
     },
-    ledger::{Journal, Period, Record},
+    ledger::{Journal, Period},
     market::{
         self,
         client::{Client, Pacer, Unobserved},
     },
     metrics::Metrics,
-    model::{AccountName, InstanceId, MarketplaceName, Timestamp, VmName, reason::Teardown},
+    model::{AccountName, InstanceId, MarketplaceName},
     settings::{self, MarketplaceSettings, Settings, Vendor},
 };
 use std::{
@@ -53,9 +52,6 @@ use tokio::sync::mpsc::Receiver;
 
 /// A wall clock that is off by no more is right, as far as days are concerned.
 const WALL_OFF_MAX: Duration = Duration::from_secs(60);
-
-/// Deletes of one name that are looked at, the newest.
-const DELETES_MAX: usize = 20;
 
 /// What a stage is set with.
 #[derive(Debug)]
@@ -115,16 +111,14 @@ pub struct Stage {
     role: Role,
     seed: Seed,
     processes: u32,
-    /// Of each process the journal's newest record when it began, and when that was, in true time.
-    began: Vec<(u64, Timestamp)>,
+    /// What the journal on disk says.
+    paper: Paper,
     ticks: u64,
     daemon: Daemon,
     /// What was found and not yet told.
     found: Vec<Breach>,
     /// How many VMs of each world had ended at the last look.
     ended: BTreeMap<(String, Vendor), usize>,
-    /// The journal's newest record then, or when the present process began.
-    looked: u64,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -184,7 +178,8 @@ impl Stage {
         };
         let daemon = making.daemon().await?;
         let watch = Watch::default();
-        let (processes, began, ticks, found) = (1, vec![(0, clock.now())], 0, Vec::new());
+        let (processes, ticks, found) = (1, 0, Vec::new());
+        let paper = Paper::of(&disk.reopened(Power::default()), clock.now());
         Ok(Self {
             clock,
             wall,
@@ -198,12 +193,11 @@ impl Stage {
             role,
             seed,
             processes,
-            began,
+            paper,
             ticks,
             daemon,
             found,
             ended: BTreeMap::new(),
-            looked: 0,
         })
     }
 
@@ -218,6 +212,7 @@ impl Stage {
     /// # Errors
     /// When the journal does not open.
     pub async fn restart(&mut self) -> Result<(), String> {
+        self.paper.begin(&self.disk.reopened(Power::default()), self.clock.now());
         self.start_on(self.disk.reopened(Power::default())).await
     }
 
@@ -235,7 +230,9 @@ impl Stage {
     /// # Errors
     /// When no journal can be begun.
     pub async fn lose_journal(&mut self) -> Result<(), String> {
-        self.start_on(Disk::new(Power::default())).await
+        let disk = Disk::new(Power::default());
+        self.paper = Paper::of(&disk, self.clock.now());
+        self.start_on(disk).await
     }
 
     /// The power goes and comes back, and the journal is another one: an older copy of it, say.
@@ -243,17 +240,13 @@ impl Stage {
     /// # Errors
     /// When the journal does not open.
     pub async fn restore(&mut self, copy: Disk) -> Result<(), String> {
+        self.paper = Paper::of(&copy, self.clock.now());
         self.start_on(copy).await
     }
 
     async fn start_on(&mut self, disk: Disk) -> Result<(), String> {
-        // What the last process rented and nobody has looked at yet is not judged by what the next one sees.
-        let there = self.there();
-        self.watch.belated.extend(there);
         self.disk = Arc::new(disk);
-        self.looked = newest_sequence(&self.disk);
         self.processes = self.processes.saturating_add(1);
-        self.began.push((self.looked, self.clock.now()));
         let making = Making {
             settings: &self.settings,
             role: self.role,
@@ -316,21 +309,20 @@ impl Stage {
     /// What does not hold now, by the worlds' own truth, and what was found since it was last asked.
     pub fn breaches(&mut self) -> Vec<Breach> {
         let (status, sighted) = (self.status(), self.sighted_since(&self.ended));
-        self.ended = self.worlds(|world| world.ended());
         let off = self.wall.off_by().unsigned_abs();
         self.watch.wall_clock = if off <= WALL_OFF_MAX { WallClock::Right } else { WallClock::Wrong };
         let mut found = std::mem::take(&mut self.found);
         found.extend(self.worlds(check::impossible).into_values().flatten());
-        let (disk, looked, began) = (Arc::clone(&self.disk), self.looked, self.began.clone());
-        let paper = Paper {
-            is_intended: &|name| is_intended(&disk, name),
-            is_let_go: &|vm| !meant_to_go(&disk, vm).is_empty(),
-            let_go: &|vm| let_go(&disk, vm, looked),
-            settle_grace: self.settings().settle_grace,
-            gave_up_began: &|name| gave_up_began(&disk, name, &began),
-        };
-        found.extend(self.watch.look(&status, &sighted, &paper));
-        self.looked = newest_sequence(&self.disk);
+        let settle_grace = self.settings().settle_grace;
+        self.paper.settle_grace = settle_grace;
+        // A disk whose power went does not answer; what is on it does.
+        self.paper.read_on(&self.disk.reopened(Power::default()));
+        found.extend(self.watch.look(&status, &sighted, &self.paper));
+        // Before a process has seen anything there is nothing to hold its deeds against: they wait for the next look.
+        if status.situation.is_some() {
+            self.ended = self.worlds(|world| world.ended());
+            self.paper.looked();
+        }
         let refused = status.troubles.iter().filter(|trouble| trouble.starts_with("refused a planned action"));
         found.extend(refused.map(|trouble| Breach { promise: Promise::OwnChecker, detail: trouble.clone() }));
         found
@@ -465,12 +457,15 @@ impl Stage {
                     let behind = self.doors.elsewhere.get_key_value(*name).map_or("", |(name, _)| name.as_str());
                     marketplace.api.vendor() == vendor && behind == market_name
                 };
-                let account = settings.marketplaces.iter().find(leads_here).map(|(_, found)| found.account.clone());
+                let here = || settings.marketplaces.iter().filter(leads_here);
+                let account = here().next().map(|(_, found)| found.account.clone());
+                let marketplaces = here().map(|(name, found)| (name.clone(), found.api)).collect();
                 let ended = ended.get(&(market_name.to_owned(), vendor)).copied().unwrap_or(0);
                 sighted.push(Sighted {
                     world: format!("{market_name} {vendor:?}"),
                     vendor,
                     account,
+                    marketplaces,
                     truth: world.truth_since(ended),
                     lists: market.listings(vendor),
                     accepted: market.accepted(vendor),
@@ -480,49 +475,6 @@ impl Stage {
         }
         sighted
     }
-}
-
-/// Whether the journal on disk has an intent of that name.
-fn is_intended(disk: &Disk, name: &VmName) -> bool {
-    let kinds = vec!["deploy_intended".to_owned()];
-    let query = Query { kinds, subject: Some(name.to_string()), ..Query::default() };
-    // A disk whose power went does not answer; what is on it does.
-    disk.reopened(Power::default()).search(&query, 1).is_ok_and(|rows| !rows.is_empty())
-}
-
-/// The newest record of a journal on disk.
-fn newest_sequence(disk: &Disk) -> u64 {
-    let newest = disk.reopened(Power::default()).search(&Query::default(), 1).unwrap_or_default();
-    newest.first().map_or(0, |row| row.sequence)
-}
-
-/// When the process began that gave a name up, by the journal on disk; the newest, where none did.
-fn gave_up_began(disk: &Disk, name: &VmName, began: &[(u64, Timestamp)]) -> Timestamp {
-    let kinds = vec!["abandoned".to_owned()];
-    let query = Query { kinds, subject: Some(name.to_string()), ..Query::default() };
-    let rows = disk.reopened(Power::default()).search(&query, 1).unwrap_or_default();
-    let sequence = rows.first().map_or(u64::MAX, |row| row.sequence);
-    began.iter().rev().find(|(newest, _)| *newest < sequence).map_or(Timestamp::MIN, |(_, at)| *at)
-}
-
-/// When and for what reasons the journal on disk says that a VM was to go, the newest first.
-fn meant_to_go(disk: &Disk, vm: &Vm) -> Vec<(u64, Teardown)> {
-    let kinds = vec!["delete_intended".to_owned(), "stray_delete_intended".to_owned()];
-    let query = Query { kinds, subject: Some(vm.name.to_string()), ..Query::default() };
-    let rows = disk.reopened(Power::default()).search(&query, DELETES_MAX).unwrap_or_default();
-    let meant = rows.iter().filter_map(|row| match Record::decode(&row.body).ok()? {
-        Record::DeleteIntended { id, reason, .. } if id == vm.id => Some((row.sequence, reason)),
-        Record::StrayDeleteIntended { id, .. } if id == vm.id => Some((row.sequence, Teardown::Operator)),
-        _ => None,
-    });
-    meant.collect()
-}
-
-/// For what reason, if all its deletes were meant after a record.
-fn let_go(disk: &Disk, vm: &Vm, after: u64) -> Option<Teardown> {
-    let meant = meant_to_go(disk, vm);
-    let all_after = meant.iter().all(|(sequence, _)| *sequence > after);
-    meant.first().filter(|_| all_after).map(|(_, reason)| *reason)
 }
 
 /// What a daemon is made of.

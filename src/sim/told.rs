@@ -7,7 +7,7 @@
 use super::faults::Fault;
 use crate::{
     model::{InstanceId, Timestamp, offer::Bid},
-    settings::Vendor,
+    settings::{Api, Vendor},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -33,6 +33,8 @@ pub enum Told {
 /// An attempt to list the VMs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
+    /// In which API: what one cannot be asked another may show, and each marketplace speaks one.
+    pub api: Api,
     /// When.
     pub at: Timestamp,
     /// What came of it.
@@ -55,8 +57,8 @@ pub(super) struct Noted {
     pub listed: Option<BTreeSet<InstanceId>>,
     /// The bid that was asked about and accepted.
     pub accepted: Option<Bid>,
-    /// VMs that were made or deleted.
-    pub touched: BTreeSet<InstanceId>,
+    /// VMs that were made.
+    pub made: BTreeSet<InstanceId>,
 }
 
 impl Told {
@@ -102,9 +104,9 @@ fn keep<T>(queue: &mut VecDeque<T>, one: T, most: usize) {
 
 impl Answers {
     /// Somebody asked for the list of VMs, and this befell the answer.
-    pub fn listed(&mut self, vendor: Vendor, at: Timestamp, fault: Fault, shown: Option<BTreeSet<InstanceId>>) {
-        let listing = Arc::new(Listing { at, told: Told::of(fault, shown) });
-        keep(&mut self.0.entry(vendor).or_default().lists, listing, LISTINGS_KEPT);
+    pub fn listed(&mut self, api: Api, at: Timestamp, fault: Fault, shown: Option<BTreeSet<InstanceId>>) {
+        let listing = Arc::new(Listing { api, at, told: Told::of(fault, shown) });
+        keep(&mut self.0.entry(api.vendor()).or_default().lists, listing, LISTINGS_KEPT);
     }
 
     /// Somebody asked about a bid, and it was accepted.
@@ -112,10 +114,10 @@ impl Answers {
         keep(&mut self.0.entry(vendor).or_default().accepted, Arc::new(Accepted { at, bid }), ACCEPTED_KEPT);
     }
 
-    /// These were made or deleted by a request that nobody waited for any more.
-    pub fn came_late(&mut self, vendor: Vendor, touched: BTreeSet<InstanceId>) {
-        if !touched.is_empty() {
-            Arc::make_mut(&mut self.0.entry(vendor).or_default().came_late).extend(touched);
+    /// These were made by a request that nobody waited for any more.
+    pub fn came_late(&mut self, vendor: Vendor, made: BTreeSet<InstanceId>) {
+        if !made.is_empty() {
+            Arc::make_mut(&mut self.0.entry(vendor).or_default().came_late).extend(made);
         }
     }
 
@@ -129,7 +131,7 @@ impl Answers {
         self.0.get(&vendor).iter().flat_map(|answered| answered.accepted.iter().cloned()).collect()
     }
 
-    /// VMs that were made or deleted by requests that nobody waited for any more.
+    /// VMs that were made by requests that nobody waited for any more.
     pub fn late(&self, vendor: Vendor) -> Arc<BTreeSet<InstanceId>> {
         self.0.get(&vendor).map(|answered| Arc::clone(&answered.came_late)).unwrap_or_default()
     }
@@ -162,7 +164,7 @@ mod tests {
         let mut answers = Answers::default();
         for second in 0..100 {
             let at = Timestamp::from_second(second).unwrap();
-            answers.listed(Vendor::Tensordock, at, Fault::None, Some(BTreeSet::new()));
+            answers.listed(Api::TensordockV0, at, Fault::None, Some(BTreeSet::new()));
         }
         let lists = answers.lists(Vendor::Tensordock);
         assert_eq!(lists.len(), LISTINGS_KEPT);

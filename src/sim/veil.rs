@@ -95,7 +95,7 @@ impl<'a> Veil<'a> {
     ) -> Result<WorldVm, Refusal> {
         let vm = deploy(self.world, order)?;
         let (id, now) = (&vm.instance.id, self.world.now());
-        self.noted.touched.insert(id.clone());
+        self.noted.made.insert(id.clone());
         if let Some(delay) = self.delay {
             self.appearances.late.insert(id.clone(), time::after(now, delay));
         }
@@ -226,7 +226,6 @@ impl Backend for Veil<'_> {
     fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal> {
         let shown = self.world.vm(id);
         self.world.terminate(id)?;
-        self.noted.touched.insert(id.clone());
         for twist in self.twists {
             match twist {
                 Twist::Lingering(lasting) => {

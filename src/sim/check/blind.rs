@@ -4,7 +4,7 @@
 //! It judges by what the markets themselves remember of having told, and not by what the daemon says that it was told. Where
 //! nobody can know what arrived (an answer that may have come too late), it says nothing.
 
-use super::{Found, Promise, Seen, Sighted, fleet_of, given_up};
+use super::{Found, Promise, Seen, Sighted, fleet_of, given_up, paper::Decided};
 use crate::{
     engine::Status,
     ledger::{Member, Standing},
@@ -12,7 +12,7 @@ use crate::{
     plan::{Force, force},
     settings::Vendor,
     sim::{
-        Ended, Origin, Vm,
+        Origin, Vm,
         told::{Accepted, Listing, Told},
     },
 };
@@ -35,6 +35,8 @@ pub(super) struct Blind {
     looked_at: BTreeMap<String, Timestamp>,
     /// Names that were given up.
     given_up: BTreeSet<VmName>,
+    /// VMs whose ids were known.
+    held: BTreeSet<(VmName, InstanceId)>,
 }
 
 fn made_at(vm: &Vm) -> Timestamp {
@@ -57,11 +59,10 @@ fn members(status: &Status) -> impl Iterator<Item = &Member> {
     fleets.flat_map(|state| state.fleet.members.values())
 }
 
-/// Whether the list of some marketplace that shares this account is complete, by the daemon's own word.
-fn is_complete_by_its_word(status: &Status, sighted: &Sighted) -> bool {
-    let markets = status.situation.iter().flat_map(|situation| situation.markets.values());
-    let mut here = markets.filter(|market| Some(&market.account) == sighted.account.as_ref()).peekable();
-    here.peek().is_none() || here.any(|market| market.list_complete)
+/// Whether a marketplace's list is complete, by the daemon's own word.
+fn is_complete_by_its_word(status: &Status, marketplace: &MarketplaceName) -> bool {
+    let mut markets = status.situation.iter().filter_map(|situation| situation.markets.get(marketplace));
+    markets.all(|market| market.list_complete)
 }
 
 /// Which of these a list lacks, of those that were there for long enough when it was taken; `None`: nobody could read it.
@@ -85,16 +86,17 @@ fn shows_all(listing: &Listing, held: &[&Vm]) -> bool {
 }
 
 impl Blind {
-    pub(super) fn look(&mut self, found: &mut Found, seen: &Seen<'_>, new: &[Vec<&Vm>]) {
-        for (one, new) in seen.sighted.iter().zip(new) {
-            // What came about later than anybody waited for it was not decided by what was known then.
-            let new: Vec<&Vm> = new.iter().copied().filter(|vm| !one.came_late.contains(&vm.id)).collect();
+    /// `on_time` are VMs that were made since the last look, by what was asked about a moment before.
+    pub(super) fn look(&mut self, found: &mut Found, seen: &Seen<'_>, on_time: &[Vec<&Vm>]) {
+        let known = std::mem::take(&mut self.held);
+        for (one, new) in seen.sighted.iter().zip(on_time) {
             let held = held(seen, one);
             if let Some(since) = self.looked_at.insert(one.world.clone(), one.truth.at) {
-                by_lists(found, seen, one, (&new, &held), since);
+                let hindrances = Hindrances { seen, sighted: one, held: &held, known: &known, since };
+                hindrances.look(found);
             }
-            asked(found, seen.status, one, &new);
-            let held: Vec<&Vm> = held.into_iter().map(|(_, vm)| vm).collect();
+            asked(found, seen.status, one, new);
+            self.held.extend(held.iter().map(|(_, vm)| (vm.name.clone(), vm.id.clone())));
             self.given_up(found, seen, one, &held);
         }
         let fleets = seen.status.situation.iter().flat_map(|situation| situation.fleets.values());
@@ -102,8 +104,15 @@ impl Blind {
     }
 
     /// A name that is there after all was given up only after the grace, and after lists of the process that gave it up, which
-    /// lacked it and showed all others.
-    fn given_up(&self, found: &mut Found, seen: &Seen<'_>, sighted: &Sighted, held: &[&Vm]) {
+    /// lacked it and showed all others. Only its own marketplace's lists count, and those show what was rented there: what
+    /// another API of the same account shows or lacks proves nothing, for their ids need not agree.
+    fn given_up(
+        &self,
+        found: &mut Found,
+        seen: &Seen<'_>,
+        sighted: &Sighted,
+        held: &[(&MarketplaceName, &Vm)],
+    ) {
         let fleets = seen.status.situation.iter().flat_map(|situation| situation.fleets.values());
         let reserved = fleets.flat_map(|state| state.fleet.reserved.iter().map(|reserved| &reserved.name));
         let newly: BTreeSet<&VmName> = reserved.filter(|name| !self.given_up.contains(*name)).collect();
@@ -113,13 +122,21 @@ impl Blind {
             found.unless(age >= seen.paper.settle_grace, Promise::GivenUp, || {
                 format!("{} is there, and was given up after {}", vm.name, time::show(age))
             });
-            let from = made_at(vm).max((seen.paper.gave_up_began)(&vm.name));
+            let marketplace = seen.paper.marketplace(&vm.name);
+            let Some((marketplace, api)) = marketplace.and_then(|name| sighted.marketplaces.get_key_value(name)) else {
+                found.unless(false, Promise::GivenUp, || format!("{} was given up, and nobody knows where", vm.name));
+                continue;
+            };
+            let here = of(held, marketplace);
+            let (began, ended) = seen.paper.gave_up(&vm.name).unwrap_or((Timestamp::MIN, Timestamp::MAX));
+            let from = made_at(vm).max(began);
             let lacks = |listing: &Listing| match &listing.told {
-                Told::These(ids) => !ids.contains(&vm.id) && shows_all(listing, held),
+                Told::These(ids) => !ids.contains(&vm.id) && shows_all(listing, &here),
                 Told::Perhaps => true,
                 Told::Nothing => false,
             };
-            let lists = sighted.lists.iter().filter(|listing| listing.at > from && lacks(listing)).count();
+            let lists = sighted.lists.iter().filter(|listing| listing.api == *api);
+            let lists = lists.filter(|listing| listing.at > from && listing.at <= ended && lacks(listing)).count();
             found.unless(lists >= LISTS_BEFORE_GIVEN_UP, Promise::GivenUp, || {
                 format!("{} is there, and was given up after {lists} lists that lacked nothing else", vm.name)
             });
@@ -127,46 +144,66 @@ impl Blind {
     }
 }
 
-/// Where every attempt of this tick to list the VMs failed, or lacked some of those of the marketplace, nothing is rented there,
-/// and nothing is let go but for safety, for money, or by the operator. Nor is anything while by the daemon's own word no list
-/// is complete.
-fn by_lists(
-    found: &mut Found,
-    seen: &Seen<'_>,
-    sighted: &Sighted,
-    (new, held): (&[&Vm], &[(&MarketplaceName, &Vm)]),
+/// Those that were rented on a marketplace.
+fn of<'a>(held: &[(&MarketplaceName, &'a Vm)], marketplace: &MarketplaceName) -> Vec<&'a Vm> {
+    held.iter().filter(|(of, _)| *of == marketplace).map(|(_, vm)| *vm).collect()
+}
+
+/// What hindered from renting, or letting go, in a world since the last look.
+struct Hindrances<'a, 's> {
+    seen: &'a Seen<'s>,
+    sighted: &'a Sighted,
+    held: &'a [(&'a MarketplaceName, &'a Vm)],
+    /// VMs whose ids were known at the last look.
+    known: &'a BTreeSet<(VmName, InstanceId)>,
     since: Timestamp,
-) {
-    let Seen { status, paper, .. } = *seen;
-    let went = |vm: &&Vm| vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since.as_millisecond());
-    let on_time = |vm: &&Vm| vm.origin == Origin::Api && !sighted.came_late.contains(&vm.id);
-    let gone: Vec<&Vm> = sighted.truth.vms.iter().filter(on_time).filter(went).collect();
-    let lists: Vec<&Listing> = sighted.lists.iter().map(AsRef::as_ref).filter(|listing| listing.at > since).collect();
-    // What hinders from doing something about a VM: what the fullest list lacked. Where nobody knows any more on which
-    // marketplace it was rented, nothing is said.
-    let hindrance = |vm: &Vm| -> Option<String> {
-        let marketplace = &members(status).find(|member| member.name == vm.name)?.marketplace;
-        let here: Vec<&Vm> = held.iter().filter(|(of, _)| *of == marketplace).map(|(_, vm)| *vm).collect();
-        let fullest = lists.iter().filter_map(|listing| lacking(listing, &here)).min_by_key(Vec::len);
-        match fullest {
-            _ if lists.is_empty() => None,
+}
+
+impl Hindrances<'_, '_> {
+    /// Where every attempt of a tick to list the VMs failed, or lacked some of those of the marketplace, nothing is to be rented
+    /// there, and nothing to be let go but for safety, for money, or by the operator. Nor is anything while by the daemon's own
+    /// word the list is not complete. What counts is what was decided, whatever came of it.
+    fn look(&self, found: &mut Found) {
+        let Self { seen: Seen { status, paper, .. }, sighted, .. } = *self;
+        for (decided, intent) in paper.rented() {
+            if let Some(told) = self.told(decided, &intent.marketplace) {
+                found.unless(false, Promise::Blind, || format!("{} was rented, and {told}", intent.name));
+            }
+        }
+        for (decided, name, id, reason) in paper.let_go().filter(|(.., reason)| force(*reason) == Force::Order) {
+            let Some(marketplace) = paper.marketplace(name) else { continue };
+            if !sighted.marketplaces.contains_key(marketplace) {
+                continue;
+            }
+            let id = id.map(ToString::to_string).unwrap_or_default();
+            if let Some(told) = self.told(decided, marketplace) {
+                found.unless(false, Promise::Blind, || format!("{name} ({id}) was let go ({reason}), and {told}"));
+            }
+            let is_complete = !paper.is_of_the_living(decided) || is_complete_by_its_word(status, marketplace);
+            found.unless(is_complete, Promise::Blind, || {
+                format!("{name} ({id}) was let go ({reason}) while its list was not complete")
+            });
+        }
+    }
+
+    /// What hindered from a decision about a marketplace: what the fullest of the lists lacked that were asked for in its
+    /// tick. Where nobody asked in that tick, the newest of its process counts.
+    fn told(&self, decided: &Decided, marketplace: &MarketplaceName) -> Option<String> {
+        let Self { seen: Seen { paper, .. }, sighted, held, known, since } = *self;
+        let api = sighted.marketplaces.get(marketplace)?;
+        let (began, ended) = paper.lifetime(decided.sequence);
+        let is_its = |listing: &&Listing| listing.api == *api && listing.at > began && listing.at <= ended;
+        let all: Vec<&Listing> = sighted.lists.iter().map(AsRef::as_ref).filter(is_its).collect();
+        let of_tick: Vec<&Listing> = all.iter().copied().filter(|listing| listing.at > since).collect();
+        let lists = if of_tick.is_empty() { all.last().copied().into_iter().collect() } else { of_tick };
+        // What a process knew that has died since is told by what was known before and is known now.
+        let is_known =
+            |vm: &&Vm| paper.is_of_the_living(decided) || known.contains(&(vm.name.clone(), vm.id.clone()));
+        let here: Vec<&Vm> = of(held, marketplace).into_iter().filter(is_known).collect();
+        match lists.iter().filter_map(|listing| lacking(listing, &here)).min_by_key(Vec::len) {
             None => Some("no list could be read".to_owned()),
             Some(lacked) => (!lacked.is_empty()).then(|| format!("every list lacked {lacked:?}")),
         }
-    };
-    for vm in new.iter().filter(|vm| fleet_of(status, vm).is_some()) {
-        if let Some(told) = hindrance(vm) {
-            found.unless(false, Promise::Blind, || format!("{} was made, and {told}", vm.name));
-        }
-    }
-    let is_complete = is_complete_by_its_word(status, sighted);
-    for vm in gone.iter().filter(|vm| (paper.let_go)(vm).is_some_and(|reason| force(reason) == Force::Order)) {
-        if let Some(told) = hindrance(vm) {
-            found.unless(false, Promise::Blind, || format!("{} ({}) was let go, and {told}", vm.name, vm.id));
-        }
-        found.unless(is_complete, Promise::Blind, || {
-            format!("{} ({}) was let go while its list was not complete", vm.name, vm.id)
-        });
     }
 }
 

@@ -54,39 +54,44 @@ impl Kept {
         let Seen { status, sighted, paper, .. } = *seen;
         let (Some(situation), Some(since)) = (&status.situation, self.looked_at) else { return };
         let since = since.as_millisecond();
-        // What nobody waited for any more was decided earlier.
-        let late = |one: &Sighted| -> Vec<Who> {
-            one.truth.vms.iter().filter(|vm| one.came_late.contains(&vm.id)).map(who).collect()
-        };
-        let came_late: BTreeSet<Who> = sighted.iter().flat_map(late).collect();
-        let deleted = |vm: &&Vm| {
-            vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since) && !came_late.contains(&who(vm))
-        };
+        let deleted = |vm: &&Vm| vm.ended.is_some_and(|(at, why)| why == Ended::Deleted && at > since);
         for vm in sighted.iter().flat_map(|one| &one.truth.vms).filter(|vm| vm.origin == Origin::Api).filter(deleted) {
-            let is_meant = fleet_of(status, vm).is_none() || (paper.is_let_go)(vm);
+            let is_meant = fleet_of(status, vm).is_none() || paper.is_let_go(&vm.name, &vm.id);
             found.unless(is_meant, Promise::IntentFirst, || {
                 format!("{} ({}) was deleted, and the journal knows no reason", vm.name, vm.id)
             });
         }
+        // What was decided counts, whatever came of it; not what a process decided under another law than today's.
+        let decided: Vec<(&VmName, Option<&InstanceId>, Teardown)> = paper
+            .let_go()
+            .filter(|(decided, ..)| paper.is_of_the_living(decided) || !paper.changed_law())
+            .map(|(_, name, id, reason)| (name, id, reason))
+            .collect();
         for (name, state) in &situation.fleets {
             let Order::Hold(target) = state.order else { continue };
             let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
             let vms = || sighted.iter().flat_map(|one| &one.truth.vms).filter(of_fleet);
-            let for_order = |vm: &&Vm| (paper.let_go)(vm).is_some_and(|reason| force(reason) == Force::Order);
+            let reason = |vm: &Vm| {
+                let is_it = |(name, id, _): &&(&VmName, Option<&InstanceId>, Teardown)| {
+                    **name == vm.name && id.is_none_or(|id| *id == vm.id)
+                };
+                decided.iter().find(is_it).map(|(_, _, reason)| *reason)
+            };
             // A protection may have ended since the last look.
             let is_protected = |vm: &&Vm| {
                 let still = state.fleet.members.get(&vm.name).is_some_and(|member| member.protected);
                 still && self.protected.contains(&vm.name)
             };
-            for vm in vms().filter(deleted).filter(for_order).filter(is_protected) {
+            for vm in vms().filter(|vm| reason(vm).is_some_and(|reason| force(reason) == Force::Order)).filter(is_protected) {
                 found.unless(false, Promise::Protected, || format!("{} was protected, and let go", vm.name));
             }
             // What stopped running by itself meanwhile is not held against whoever let others go.
             let ran = |vm: &&Vm| vm.state == VmState::Running || self.running.contains(&who(vm));
-            let left: u32 = vms().filter(|vm| vm.ended.is_none()).filter(ran).map(|vm| vm.shape.gpus).sum();
+            let stays = |vm: &&Vm| vm.ended.is_none() && reason(vm).is_none();
+            let left: u32 = vms().filter(stays).filter(ran).map(|vm| vm.shape.gpus).sum();
             let least = target.saturating_sub(state.policy.disruption.max_unavailable.of(target));
-            let is_for_target = |vm: &&Vm| (paper.let_go)(vm) == Some(Teardown::Target);
-            let gone = vms().filter(deleted).filter(|vm| vm.state == VmState::Running).filter(is_for_target);
+            let is_for_target = |vm: &&Vm| reason(vm) == Some(Teardown::Target);
+            let gone = vms().filter(|vm| vm.state == VmState::Running).filter(is_for_target);
             let gone: Vec<&VmName> = gone.map(|vm| &vm.name).collect();
             found.unless(gone.is_empty() || left >= least, Promise::Serving, || {
                 format!("{gone:?} went for the target's sake, and {left} GPUs of at least {least} run in {name}")

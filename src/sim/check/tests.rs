@@ -1,7 +1,12 @@
 //! A stage on which all is well, to be tampered with.
 
 use super::*;
-use crate::sim::{Plot, Severity, Stage};
+use crate::{
+    io::store::{NewRow, Store},
+    ledger::Record,
+    model::reason::Teardown,
+    sim::{Plot, Severity, Stage},
+};
 
 /// The built-in fleets, on a market that does not lie and has given them what there is.
 pub(super) async fn settled() -> Stage {
@@ -13,16 +18,19 @@ pub(super) async fn settled() -> Stage {
     stage
 }
 
-/// A journal that has every intent, and these reasons.
-pub(super) fn paper<'a>(let_go: &'a dyn Fn(&Vm) -> Option<Teardown>) -> Paper<'a> {
-    let settle_grace = Duration::ZERO;
-    Paper {
-        is_intended: &|_| true,
-        is_let_go: &|_| true,
-        let_go,
-        settle_grace,
-        gave_up_began: &|_| Timestamp::UNIX_EPOCH,
-    }
+/// The journal of a stage, in which these were to be let go since the last look.
+pub(super) fn decided(stage: &Stage, let_go: &[(&Vm, Teardown)]) -> Paper {
+    let disk = stage.disk.copied(crate::sim::power::Power::default());
+    let mut paper = Paper::of(&disk, Timestamp::UNIX_EPOCH);
+    let rows = let_go.iter().map(|(vm, reason)| {
+        let (name, id) = (vm.name.clone(), vm.id.clone());
+        let record = Record::DeleteIntended { name, id, reason: *reason, why: String::new() };
+        let body = record.encode().unwrap();
+        NewRow { at_ms: 0, kind: record.kind(), fleet: None, subject: Some(vm.name.to_string()), body }
+    });
+    disk.append(&rows.collect::<Vec<_>>()).unwrap();
+    paper.read_on(&disk);
+    paper
 }
 
 #[tokio::test]

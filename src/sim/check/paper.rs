@@ -1,0 +1,235 @@
+//! The journal on disk, as far as promises rest on it.
+//!
+//! What a daemon decided is what it wrote down before it acted. So decisions are judged by the journal, whatever came of them:
+//! a delete that was meant on a bad list is a broken promise even if its request was lost. A [`Paper`] reads on where it
+//! stopped, and keeps what was decided since the last look, by whichever process, until somebody has looked.
+//!
+//! It reads the disk by itself, and not the daemon's memory: what is not durable was not decided.
+
+use crate::{
+    io::store::Store,
+    ledger::record::{Answer, Intent, Record},
+    model::{HourlyRate, InstanceId, MarketplaceName, Timestamp, VmName, reason::Teardown},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Rows read at once.
+const PAGE_ROWS: usize = 1_000;
+
+/// Something that was decided, or that changed by what is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A VM is to be made.
+    Rent(Box<Intent>),
+    /// A bid is to be raised.
+    Rebid {
+        /// Whose.
+        name: VmName,
+        /// To so much.
+        to: HourlyRate,
+    },
+    /// A VM is to be started.
+    Start(VmName),
+    /// A VM is to be let go: a delete that was not answered and is sent again is no new decision.
+    LetGo {
+        /// Which.
+        name: VmName,
+        /// The vendor's id; `None`: it is only to be stopped.
+        id: Option<InstanceId>,
+        /// Why.
+        reason: Teardown,
+    },
+    /// A lever was moved, or a text came into force.
+    Law,
+}
+
+/// A [`Deed`], and which record tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Which.
+    pub sequence: u64,
+    /// What.
+    pub deed: Deed,
+}
+
+/// The deletes of one VM.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deletes {
+    /// One was sent, and was not refused since.
+    is_under_way: bool,
+}
+
+/// What is on paper.
+#[derive(Debug, Default)]
+pub struct Paper {
+    /// How long an unanswered deploy is looked for.
+    pub settle_grace: Duration,
+    /// The newest row that was read.
+    read: u64,
+    /// Of each process the journal's newest row when it began, and when that was, in true time.
+    processes: Vec<(u64, Timestamp)>,
+    /// What was meant to be made, or made ours.
+    intents: BTreeMap<VmName, Intent>,
+    /// Of these a deploy was meant.
+    deployed: BTreeSet<VmName>,
+    given_up: BTreeMap<VmName, u64>,
+    deletes: BTreeMap<(VmName, InstanceId), Deletes>,
+    news: Vec<Decided>,
+}
+
+impl Paper {
+    /// Of a process that begins now, on a disk of which nothing is to be judged that is on it already.
+    pub fn of(disk: &dyn Store, now: Timestamp) -> Self {
+        let mut paper = Self::default();
+        paper.read_on(disk);
+        paper.news.clear();
+        paper.processes.push((paper.read, now));
+        paper
+    }
+
+    /// Another process begins on the same disk.
+    pub fn begin(&mut self, disk: &dyn Store, now: Timestamp) {
+        self.read_on(disk);
+        self.processes.push((self.read, now));
+    }
+
+    /// Reads what was written since. A row that nobody can read tells nothing; that it is there is the journal's own affair.
+    pub fn read_on(&mut self, disk: &dyn Store) {
+        loop {
+            let page = disk.read(self.read.saturating_add(1), PAGE_ROWS).unwrap_or_default();
+            let is_last = page.len() < PAGE_ROWS;
+            for row in page {
+                self.read = row.sequence;
+                if let Some(record) = tells(&row.kind).then(|| Record::decode(&row.body).ok()).flatten() {
+                    self.fold(row.sequence, record);
+                }
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// What was decided so far has been looked at.
+    pub fn looked(&mut self) {
+        self.news.clear();
+    }
+
+    fn fold(&mut self, sequence: u64, record: Record) {
+        let deed = match record {
+            Record::DeployIntended(intent) => {
+                self.deployed.insert(intent.name.clone());
+                self.intents.insert(intent.name.clone(), (*intent).clone());
+                Deed::Rent(intent)
+            }
+            Record::StrayAdopted { vm, id: _ } => {
+                self.intents.insert(vm.name.clone(), *vm);
+                return;
+            }
+            Record::Abandoned { name } => {
+                self.given_up.insert(name, sequence);
+                return;
+            }
+            Record::DeleteIntended { name, id, reason, why: _ } => {
+                let deletes = self.deletes.entry((name.clone(), id.clone())).or_default();
+                if std::mem::replace(&mut deletes.is_under_way, true) {
+                    return;
+                }
+                Deed::LetGo { name, id: Some(id), reason }
+            }
+            Record::StrayDeleteIntended { name, id, .. } => {
+                self.deletes.entry((name.clone(), id.clone())).or_default();
+                Deed::LetGo { name, id: Some(id), reason: Teardown::Operator }
+            }
+            Record::DeleteSettled { name, id, answer: Answer::Refused, .. } | Record::Gone { name, id, .. } => {
+                self.deletes.entry((name, id)).or_default().is_under_way = false;
+                return;
+            }
+            Record::StopIntended { name, reason, why: _ } => Deed::LetGo { name, id: None, reason },
+            Record::RebidIntended { name, to, .. } => Deed::Rebid { name, to },
+            Record::StartIntended { name, why: _ } => Deed::Start(name),
+            Record::TargetSet { .. }
+            | Record::TargetCleared { .. }
+            | Record::Paused { .. }
+            | Record::Resumed { .. }
+            | Record::Evacuating { .. }
+            | Record::Applied { .. }
+            | Record::Protected { .. }
+            | Record::PolicyInForce { .. }
+            | Record::PolicyGone { .. }
+            | Record::LimitsInForce { .. } => Deed::Law,
+            _ => return,
+        };
+        self.news.push(Decided { sequence, deed });
+    }
+
+    /// What was decided since the last look, in order.
+    pub fn news(&self) -> impl Iterator<Item = &Decided> {
+        self.news.iter()
+    }
+
+    /// Names that were to be rented since the last look.
+    pub fn rented(&self) -> impl Iterator<Item = (&Decided, &Intent)> {
+        self.news.iter().filter_map(|decided| match &decided.deed {
+            Deed::Rent(intent) => Some((decided, intent.as_ref())),
+            Deed::Rebid { .. } | Deed::Start(_) | Deed::LetGo { .. } | Deed::Law => None,
+        })
+    }
+
+    /// VMs that were to be let go since the last look, and why; no id where they were only to be stopped.
+    pub fn let_go(&self) -> impl Iterator<Item = (&Decided, &VmName, Option<&InstanceId>, Teardown)> {
+        self.news.iter().filter_map(|decided| match &decided.deed {
+            Deed::LetGo { name, id, reason } => Some((decided, name, id.as_ref(), *reason)),
+            Deed::Rent(_) | Deed::Rebid { .. } | Deed::Start(_) | Deed::Law => None,
+        })
+    }
+
+    /// Whether levers or texts changed since the last look.
+    pub fn changed_law(&self) -> bool {
+        self.news.iter().any(|decided| decided.deed == Deed::Law)
+    }
+
+    /// Whether a deploy of that name was ever meant.
+    pub fn is_intended(&self, name: &VmName) -> bool {
+        self.deployed.contains(name)
+    }
+
+    /// Whether a VM was ever meant to go.
+    pub fn is_let_go(&self, name: &VmName, id: &InstanceId) -> bool {
+        self.deletes.contains_key(&(name.clone(), id.clone()))
+    }
+
+    /// Where a VM of that name was rented, or made ours.
+    pub fn marketplace(&self, name: &VmName) -> Option<&MarketplaceName> {
+        self.intents.get(name).map(|intent| &intent.marketplace)
+    }
+
+    /// Whether the process that wrote a record is still alive: what is known now is what it knew.
+    pub fn is_of_the_living(&self, decided: &Decided) -> bool {
+        self.processes.last().is_none_or(|(newest, _)| *newest < decided.sequence)
+    }
+
+    /// From when until when the process lived that wrote a record, in true time.
+    pub fn lifetime(&self, sequence: u64) -> (Timestamp, Timestamp) {
+        let next = self.processes.partition_point(|(newest, _)| *newest < sequence);
+        let began = next.checked_sub(1).and_then(|at| self.processes.get(at));
+        let ended = self.processes.get(next);
+        (began.map_or(Timestamp::MIN, |(_, at)| *at), ended.map_or(Timestamp::MAX, |(_, at)| *at))
+    }
+
+    /// The lifetime of the process that gave a name up.
+    pub fn gave_up(&self, name: &VmName) -> Option<(Timestamp, Timestamp)> {
+        self.given_up.get(name).map(|sequence| self.lifetime(*sequence))
+    }
+}
+
+/// Whether rows of this kind are worth reading: most only tell what was paid and why.
+fn tells(kind: &str) -> bool {
+    match kind {
+        "accrued" | "decision" | "event" | "missing" | "standing" => false,
+        _ => true,
+    }
+}

@@ -98,7 +98,7 @@ fn driven(market: &Arc<Market>, rules: Rules) -> Log {
     thread::scope(|scope| {
         let driven = scope.spawn(move || {
             let (mut input, mut output) = (BufReader::new(theirs), ours);
-            drive(&mut input, &mut output, None, "0.999", &mut |_| {})
+            drive(&mut input, &mut output, None, "0.999".parse().unwrap(), &mut |_| {})
         });
         let log = simulator.play(market, rules);
         assert_eq!(driven.join().unwrap(), Ok(()));
@@ -118,7 +118,7 @@ fn a_market_is_played_through_the_protocol_as_it_is_played_here() {
         let market = Arc::new(market(target, pools, prices, capacities));
         for billing in [Billing::Bid, Billing::Market] {
             let rules = Rules::of(billing);
-            let mut ours = Ours::on(&market, rules, None, "0.999").unwrap();
+            let mut ours = Ours::on(&market, rules, None, "0.999".parse().unwrap()).unwrap();
             let mut log = Log::default();
             play_before(Arc::clone(&market), rules, &mut ours, &mut log);
             assert_eq!(driven(&market, rules), log, "{pools} {prices} {capacities:?} {billing}");
@@ -129,7 +129,7 @@ fn a_market_is_played_through_the_protocol_as_it_is_played_here() {
 /// What is told of an input of these lines.
 fn told(lines: &[&str]) -> String {
     let input = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    let drive = drive(&mut input.as_bytes(), &mut Vec::new(), None, "0.99", &mut |_| {});
+    let drive = drive(&mut input.as_bytes(), &mut Vec::new(), None, "0.99".parse().unwrap(), &mut |_| {});
     drive.err().map(|error| error.to_string()).unwrap_or_default()
 }
 

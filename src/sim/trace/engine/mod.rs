@@ -23,7 +23,7 @@ mod terms;
 
 pub use counter::{Field, Hand, Opening};
 pub use mail::Stuck;
-pub use terms::{Texts, built_in};
+pub use terms::{Delivery, NotDelivery, Texts, built_in};
 
 use super::{
     grid::Market,
@@ -102,7 +102,7 @@ impl Ours {
     ///
     /// # Errors
     /// When the policy has faults, or the market cannot be played on.
-    pub fn new(field: Field, policy: Option<&Source>, delivery: &str) -> Result<Self, Unfit> {
+    pub fn new(field: Field, policy: Option<&Source>, delivery: Delivery) -> Result<Self, Unfit> {
         let Texts { settings, policy: own } = built_in(field.target_gpus, &field.pools, delivery);
         let settings = checked_settings(&settings)?;
         let mut without = |path: &str| Err(format!("no file {path}"));
@@ -137,7 +137,7 @@ impl Ours {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn on(market: &Market, rules: Rules, policy: Option<&Source>, delivery: &str) -> Result<Self, Unfit> {
+    pub fn on(market: &Market, rules: Rules, policy: Option<&Source>, delivery: Delivery) -> Result<Self, Unfit> {
         let field = Field {
             pools: market.pools().to_vec(),
             on_demand_pool: market.on_demand_pool(),

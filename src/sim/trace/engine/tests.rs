@@ -51,7 +51,7 @@ impl Witness for Notes {
 
 /// Plays a policy, or the built-in one.
 fn noted(market: &Arc<Market>, rules: Rules, policy: Option<&Source>) -> (Tally, Notes) {
-    let (mut ours, mut notes) = (Ours::on(market, rules, policy, "0.999").unwrap(), Notes::default());
+    let (mut ours, mut notes) = (Ours::on(market, rules, policy, "0.999".parse().unwrap()).unwrap(), Notes::default());
     let tally = play_before(Arc::clone(market), rules, &mut ours, &mut notes);
     assert_eq!(ours.failed(), None);
     (tally, notes)
@@ -116,7 +116,7 @@ fn any_name_of_a_model_will_do() {
             t0_s: 0,
         };
         field.pools[0].gpu_model = name.to_owned();
-        let ours = Ours::new(field, None, "0.99");
+        let ours = Ours::new(field, None, "0.99".parse().unwrap());
         assert!(ours.is_ok(), "{name}: {:?}", ours.err());
     }
 }
@@ -125,7 +125,8 @@ fn any_name_of_a_model_will_do() {
 fn a_policy_of_ones_own_is_held_to_its_faults_and_played() {
     let market = Arc::new(market(2, "1x1", "0.2 0.2 0.2", None));
     let source = |text: &str| policy::gather("own.toml", text, &mut |path| Err(format!("no file {path}")));
-    let faulty = Ours::on(&market, Rules::of(Billing::Bid), Some(&source("fleet = \"own\"\n")), "0.99");
+    let faulty =
+        Ours::on(&market, Rules::of(Billing::Bid), Some(&source("fleet = \"own\"\n")), "0.99".parse().unwrap());
     let Err(Unfit::Policy(faults)) = faulty.map(|_| ()) else { panic!("it has faults") };
     assert!(faults.iter().any(|fault| fault.to_string().contains("own.toml")), "{faults:?}");
     let model = terms::model(&market.pools()[0]).unwrap();

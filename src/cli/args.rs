@@ -6,7 +6,7 @@
 use crate::{
     admin,
     model::{FleetName, GpuModel, HostnodeId, MarketplaceName},
-    sim::Severity,
+    sim::{Severity, trace::engine::Delivery},
 };
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -421,7 +421,7 @@ pub struct SimulateArguments {
     pub billing: BillingRule,
     /// The share of the target's GPU-hours that the built-in policy of a trace is to deliver.
     #[arg(long, default_value = "0.999", value_name = "SHARE")]
-    pub delivery: String,
+    pub delivery: Delivery,
     /// A policy of one's own; without it, a built-in one, printed first.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,

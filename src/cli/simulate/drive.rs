@@ -19,7 +19,7 @@ pub fn drive(_: &Context, arguments: &SimulateArguments) -> Result<Ending, Failu
     let policy = arguments.policy.as_deref().map(source::gathered).transpose()?;
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let mut begun = |text: &str| say::err(format_args!("{text}"));
-    match drive::drive(&mut input, &mut output, policy.as_ref(), &arguments.delivery, &mut begun) {
+    match drive::drive(&mut input, &mut output, policy.as_ref(), arguments.delivery, &mut begun) {
         Ok(()) => Ok(Ending::Done),
         Err(DriveError::Unfit(Unfit::Policy(faults))) => {
             Err(Failure::faulty(faults.iter().map(ToString::to_string).collect()))

@@ -14,6 +14,7 @@
 mod cores;
 mod crashes;
 mod drive;
+mod figures;
 mod ours;
 mod past;
 mod picture;

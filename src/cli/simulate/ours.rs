@@ -32,10 +32,10 @@ fn unfit(why: &Unfit) -> Failure {
 /// When the policy cannot be read, or cannot be followed on this market.
 pub fn ours(arguments: &SimulateArguments, market: &Arc<Market>, rules: Rules) -> Result<Ours, Failure> {
     let source = arguments.policy.as_deref().map(source::gathered).transpose()?;
-    let built_in = built_in(market.target_gpus, market.pools(), &arguments.delivery);
+    let built_in = built_in(market.target_gpus, market.pools(), arguments.delivery);
     let followed = source.as_ref().map_or(&built_in.policy, |source| &source.text);
     let text = format!("# spotscale.toml\n{}\n# the policy\n{followed}", built_in.settings);
-    let policy = engine::Ours::on(market, rules, source.as_ref(), &arguments.delivery).map_err(|why| unfit(&why))?;
+    let policy = engine::Ours::on(market, rules, source.as_ref(), arguments.delivery).map_err(|why| unfit(&why))?;
     Ok(Ours { text, policy })
 }
 

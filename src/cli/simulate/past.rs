@@ -6,16 +6,12 @@
 use super::{
     Context, Ending, Failure, SimulateArguments,
     cores::side_by_side,
+    figures,
     ours::{NAME, ours},
     picture::{self, Film, Told},
 };
 use crate::{
-    cli::{
-        args::BillingRule,
-        say::say,
-        terminal::{Column, Field},
-        text,
-    },
+    cli::{args::BillingRule, say::say, text},
     model::Timestamp,
     sim::{
         bound,
@@ -23,7 +19,6 @@ use crate::{
             Billing, Chosen, Market, Metrics, Rules, Run, Summary, Witness,
             load::{self, LoadFaults},
             log::Log,
-            metrics::Spread,
             run::play_before,
         },
     },
@@ -228,7 +223,7 @@ pub fn trace(context: &Context, path: &Path, arguments: &SimulateArguments) -> R
 /// What stands above a picture.
 fn told(metrics: &Metrics) -> Told {
     let percent = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{:.2} %", figure * 100.0));
-    let score = metrics.score.map_or("-".to_owned(), |score| format!("{score:.3}"));
+    let score = figures::quotient(metrics.score);
     let (cost, delivered, on_demand) = (metrics.cost, percent(metrics.delivered), percent(metrics.on_demand_share));
     let lost = text::count(metrics.preemptions, "VM");
     Told {
@@ -244,151 +239,17 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
     fs::write(file, text).map_err(|error| Failure::failed(format!("cannot write {}", file.display())).caused_by(&error))
 }
 
-/// Two decimals.
-pub fn money(usd: f64) -> Field {
-    format!("{usd:.2}").into()
-}
-
-/// Three decimals, or a dash.
-pub fn quotient(figure: Option<f64>) -> Field {
-    Field::maybe(figure.map(|figure| format!("{figure:.3}")))
-}
-
-/// In percent, or a dash.
-pub fn share(figure: Option<f64>) -> Field {
-    Field::maybe(figure.map(|figure| format!("{:.2}%", figure * 100.0)))
-}
-
 impl PastView {
     fn say(&self, context: &Context) {
         let Self { billing, traces, summary } = self;
         match traces.as_slice() {
-            [play] => say!("{}", context.terminal.table(&COLUMNS_OF_ONE, rows_of_one(&play.metrics))),
+            [play] => say!("{}", context.terminal.table(&figures::COLUMNS_OF_ONE, figures::rows_of_one(&play.metrics))),
             traces => {
-                let rows = traces.iter().map(|play| row(&play.market.trace, &play.metrics)).collect();
-                say!("{}", context.terminal.table(&COLUMNS_OF_MANY, rows));
-                let told = |name: &str, spread: Option<Spread>, show: fn(Option<f64>) -> String| {
-                    let (mean, worst) = (show(spread.map(|it| it.mean)), show(spread.map(|it| it.worst)));
-                    format!("{name} {mean}, worst {worst}")
-                };
-                let quotient = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.3}"));
-                let percent =
-                    |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{:.2}%", figure * 100.0));
-                say!(
-                    "over {} traces: {}; {}; {}",
-                    traces.len(),
-                    told("score", summary.score, quotient),
-                    told("cpu ratio", summary.cpu_ratio, quotient),
-                    told("delivered", summary.delivered, percent),
-                );
+                let rows = traces.iter().map(|play| figures::row(&play.market.trace, &play.metrics)).collect();
+                say!("{}", context.terminal.table(&figures::columns_of_many(), rows));
+                say!("over {} traces: {}", traces.len(), figures::told(summary));
             }
         }
         say!("a spot VM pays {}", if *billing == Billing::Bid.as_str() { "its bid" } else { "the market's price" });
     }
-}
-
-const COLUMNS_OF_ONE: [Column; 3] = [Column::Text("FIGURE"), Column::Figure("VALUE"), Column::Aside("WHAT IT IS")];
-
-fn rows_of_one(metrics: &Metrics) -> Vec<Vec<Field>> {
-    let Metrics {
-        cost,
-        useful,
-        missing,
-        cpu,
-        delivered,
-        at_target,
-        preemptions,
-        launches,
-        failed,
-        on_demand_share,
-        over_cost,
-        penalised,
-        bound,
-        score,
-        cpu_ratio,
-        od_ratio,
-    } = metrics;
-    let row = |name: &str, value: Field, what: &str| vec![name.into(), value, what.into()];
-    vec![
-        row("cost", money(*cost), "USD paid"),
-        row("useful", money(*useful), "GPU-hours delivered, up to the target"),
-        row("missing", money(*missing), "GPU-hours short of the target"),
-        row("cpu", quotient(*cpu), "USD per useful GPU-hour"),
-        row("delivered", share(*delivered), "of the target's GPU-hours"),
-        row("at_target", share(*at_target), "of the steps had the target ready"),
-        row("preemptions", preemptions.into(), "VMs lost"),
-        row("launches", launches.into(), "VMs launched"),
-        row("failed", failed.into(), "launches refused"),
-        row("on_demand_share", share(*on_demand_share), "of the cost was for VMs on demand"),
-        row("over_cost", money(*over_cost), "USD paid for GPUs beyond the target"),
-        row("penalised", money(*penalised), "USD: the cost, and five on-demand GPU-hours for each missing one"),
-        row(
-            "bound",
-            Field::maybe(bound.map(|usd| format!("{usd:.2}"))),
-            "USD: the least penalised, had every price been known",
-        ),
-        row("score", quotient(*score), "penalised over the bound"),
-        row("cpu_ratio", quotient(*cpu_ratio), "cpu over the bound per target GPU-hour"),
-        row("od_ratio", quotient(*od_ratio), "cost over that of the target on demand all the time"),
-    ]
-}
-
-const COLUMNS_OF_MANY: [Column; 17] = [
-    Column::Text("TRACE"),
-    Column::Figure("SCORE"),
-    Column::Figure("CPU RATIO"),
-    Column::Figure("OD RATIO"),
-    Column::Figure("COST"),
-    Column::Figure("BOUND"),
-    Column::Figure("PENALISED"),
-    Column::Figure("USEFUL"),
-    Column::Figure("MISSING"),
-    Column::Figure("CPU"),
-    Column::Figure("DELIVERED"),
-    Column::Figure("AT TARGET"),
-    Column::Figure("LOST"),
-    Column::Figure("LAUNCHED"),
-    Column::Figure("FAILED"),
-    Column::Figure("OD SHARE"),
-    Column::Figure("OVER COST"),
-];
-
-fn row(trace: &str, metrics: &Metrics) -> Vec<Field> {
-    let Metrics {
-        cost,
-        useful,
-        missing,
-        cpu,
-        delivered,
-        at_target,
-        preemptions,
-        launches,
-        failed,
-        on_demand_share,
-        over_cost,
-        penalised,
-        bound,
-        score,
-        cpu_ratio,
-        od_ratio,
-    } = metrics;
-    vec![
-        trace.into(),
-        quotient(*score),
-        quotient(*cpu_ratio),
-        quotient(*od_ratio),
-        money(*cost),
-        Field::maybe(bound.map(|usd| format!("{usd:.2}"))),
-        money(*penalised),
-        money(*useful),
-        money(*missing),
-        quotient(*cpu),
-        share(*delivered),
-        share(*at_target),
-        preemptions.into(),
-        launches.into(),
-        failed.into(),
-        share(*on_demand_share),
-        money(*over_cost),
-    ]
 }

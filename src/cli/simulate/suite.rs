@@ -6,8 +6,9 @@
 use super::{
     Context, Ending, Failure, SimulateArguments,
     cores::side_by_side,
+    figures::{quotient, share, spread},
     ours::{self, ours},
-    past::{billing, bound_usd, markets, quotient, share},
+    past::{billing, bound_usd, markets},
 };
 use crate::{
     cli::{
@@ -170,7 +171,9 @@ impl SuiteView {
         let row = |view: &TraceView| {
             let TraceView { trace, class, bound, by_policy } = view;
             let mut row: Vec<Field> = vec![trace.into(), class.into(), format!("{bound:.2}").into()];
-            row.extend(policies.iter().map(|name| quotient(by_policy.get(name).and_then(|metrics| metrics.score))));
+            row.extend(
+                policies.iter().map(|name| quotient(by_policy.get(name).and_then(|metrics| metrics.score)).into()),
+            );
             row
         };
         say!("{}", context.terminal.table(&columns, traces.iter().map(row).collect()));
@@ -196,18 +199,22 @@ impl SummaryView {
     fn row(&self) -> Vec<Field> {
         let Self { over, traces, policy, summary } = self;
         let Summary { score, cpu_ratio, delivered, on_demand_share, preemptions } = summary;
+        let [score, worst_score] = spread(*score, quotient);
+        let [cpu_ratio, worst_cpu_ratio] = spread(*cpu_ratio, quotient);
+        let [delivered, worst_delivered] = spread(*delivered, share);
+        let [on_demand_share, _] = spread(*on_demand_share, share);
         vec![
             over.into(),
             traces.into(),
             policy.into(),
-            quotient(score.map(|it| it.mean)),
-            quotient(score.map(|it| it.worst)),
-            quotient(cpu_ratio.map(|it| it.mean)),
-            quotient(cpu_ratio.map(|it| it.worst)),
-            share(delivered.map(|it| it.mean)),
-            share(delivered.map(|it| it.worst)),
+            score.into(),
+            worst_score.into(),
+            cpu_ratio.into(),
+            worst_cpu_ratio.into(),
+            delivered.into(),
+            worst_delivered.into(),
             preemptions.into(),
-            share(on_demand_share.map(|it| it.mean)),
+            on_demand_share.into(),
         ]
     }
 }

@@ -14,7 +14,7 @@
 //! calls them. What the other side says is held to the protocol, and a fault is told with the number of its line.
 
 use super::{
-    engine::{Field, Hand, Opening, Ours, Unfit, built_in},
+    engine::{Delivery, Field, Hand, Opening, Ours, Unfit, built_in},
     load::Pool,
     run::{Billing, Rules},
 };
@@ -208,7 +208,7 @@ pub fn drive(
     input: &mut dyn BufRead,
     output: &mut dyn Write,
     policy: Option<&Source>,
-    delivery: &str,
+    delivery: Delivery,
     begun: &mut dyn FnMut(&str),
 ) -> Result<(), DriveError> {
     let (names, numbers) = (BTreeMap::new(), BTreeMap::new());

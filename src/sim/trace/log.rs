@@ -17,7 +17,10 @@ use crate::model::HourlyRate;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{
+        BTreeMap,
+        btree_map::{Entry, VacantEntry},
+    },
     fmt::Write as _,
     sync::Arc,
 };
@@ -84,71 +87,70 @@ struct RawLine<'a> {
     bid: Option<&'a RawValue>,
 }
 
-/// One line that reads: the writer's own ids are kept as they are.
-#[derive(Clone, Copy)]
-enum Deed {
-    Spot { pool: usize, bid: HourlyRate },
-    OnDemand,
-    Kill,
-}
-
+/// One line that reads: VMs go by the writer's own ids.
 struct Line {
     line: usize,
     k: usize,
-    id: u64,
-    deed: Deed,
+    action: Action,
 }
 
 fn read(line: usize, text: &str) -> Result<Line, LogFault> {
     let fault = |what: String| LogFault { line, what };
     let RawLine { k, op, id, pool, bid } = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
-    let deed = match (op, pool, bid) {
+    let vm = VmId(id);
+    let action = match (op, pool, bid) {
         (Op::Spot, Some(pool), Some(bid)) => {
             let bid = HourlyRate::from_price_literal(bid.get()).map_err(|error| fault(format!("bid: {error}")))?;
-            Deed::Spot { pool, bid }
+            Action::Spot { vm, pool, bid }
         }
         (Op::Spot, _, _) => return Err(fault("a spot VM needs `pool` and `bid`".to_owned())),
-        (Op::OnDemand, None, None) => Deed::OnDemand,
-        (Op::Kill, None, None) => Deed::Kill,
+        (Op::OnDemand, None, None) => Action::OnDemand { vm },
+        (Op::Kill, None, None) => Action::Kill { vm },
         (Op::OnDemand | Op::Kill, _, _) => return Err(fault("only a spot VM has `pool` and `bid`".to_owned())),
     };
-    Ok(Line { line, k, id, deed })
+    Ok(Line { line, k, action })
 }
 
 /// A log that is being replayed.
 struct Replay {
     run: Run,
     /// By the writer's ids, all that were ever launched.
-    known: BTreeMap<u64, VmId>,
+    known: BTreeMap<VmId, VmId>,
 }
 
 impl Replay {
     /// Does what a line says in the step that is open.
     fn act(&mut self, line: &Line) -> Result<(), String> {
         let Some(mut desk) = self.run.desk() else { return Err("no step is open".to_owned()) };
-        let id = line.id;
-        match (line.deed, self.known.entry(id)) {
-            (Deed::Kill, Entry::Vacant(_)) => Err(format!("VM {id} was never launched")),
-            (Deed::Kill, Entry::Occupied(vm)) => match desk.kill(*vm.get()) {
-                Some(_) => Ok(()),
-                None => Err(format!("VM {id} is not alive any more at step {}", line.k)),
+        let k = line.k;
+        match line.action {
+            Action::Kill { vm } => match self.known.get(&vm) {
+                None => Err(format!("VM {} was never launched", vm.0)),
+                Some(known) => match desk.kill(*known) {
+                    Some(_) => Ok(()),
+                    None => Err(format!("VM {} is not alive any more at step {k}", vm.0)),
+                },
             },
-            (Deed::Spot { .. } | Deed::OnDemand, Entry::Occupied(_)) => Err(format!("there was a VM {id} before")),
-            (Deed::Spot { pool, bid }, Entry::Vacant(free)) => match desk.spot(pool, bid) {
-                Ok(vm) => {
-                    free.insert(vm);
-                    Ok(())
-                }
-                Err(refusal) => Err(format!("a VM in pool {pool} at {bid} is refused at step {}: {refusal}", line.k)),
-            },
-            (Deed::OnDemand, Entry::Vacant(free)) => match desk.on_demand() {
-                Ok(vm) => {
-                    free.insert(vm);
-                    Ok(())
-                }
-                Err(refusal) => Err(format!("a VM on demand is refused at step {}: {refusal}", line.k)),
-            },
+            Action::Spot { vm, pool, bid } => {
+                let free = free(&mut self.known, vm)?;
+                let refused = |refusal| format!("a VM in pool {pool} at {bid} is refused at step {k}: {refusal}");
+                free.insert(desk.spot(pool, bid).map_err(refused)?);
+                Ok(())
+            }
+            Action::OnDemand { vm } => {
+                let free = free(&mut self.known, vm)?;
+                free.insert(desk.on_demand().map_err(|why| format!("a VM on demand is refused at step {k}: {why}"))?);
+                Ok(())
+            }
         }
+    }
+}
+
+/// The place of an id that was not used before.
+fn free(known: &mut BTreeMap<VmId, VmId>, vm: VmId) -> Result<VacantEntry<'_, VmId, VmId>, String> {
+    match known.entry(vm) {
+        Entry::Vacant(free) => Ok(free),
+        Entry::Occupied(_) => Err(format!("there was a VM {} before", vm.0)),
     }
 }
 

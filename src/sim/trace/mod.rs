@@ -17,7 +17,6 @@
 //! not played.
 
 mod csv;
-pub mod deed;
 pub mod drive;
 pub mod engine;
 pub mod grid;

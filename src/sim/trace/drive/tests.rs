@@ -2,10 +2,10 @@
 
 use super::{
     super::{
-        deed::Deed,
         engine::tests::market,
         grid::Market,
-        run::{Desk, Run, VmId, play},
+        log::Log,
+        run::{Desk, Run, VmId, Witness, play_before},
     },
     *,
 };
@@ -31,7 +31,7 @@ fn described(market: &Market, rules: Rules) -> Value {
 struct Simulator {
     to: PipeWriter,
     from: BufReader<PipeReader>,
-    log: Vec<Deed>,
+    log: Log,
 }
 
 impl Simulator {
@@ -46,8 +46,7 @@ impl Simulator {
     }
 
     /// VMs go by odd names there.
-    fn act(&mut self, desk: &mut Desk<'_>, action: &Value) -> Value {
-        let k = desk.k();
+    fn act(desk: &mut Desk<'_>, action: &Value) -> Value {
         let bid = || HourlyRate::from_price_literal(&action["bid"].to_string()).unwrap();
         let pool = || usize::try_from(action["pool"].as_u64().unwrap()).unwrap();
         let made = |id: Result<VmId, _>| match id {
@@ -56,26 +55,17 @@ impl Simulator {
         };
         match action["op"].as_str().unwrap() {
             "validate" => json!({"ok": Desk::validate(desk, pool(), bid()).is_ok()}),
-            "spot" => {
-                let id = desk.spot(pool(), bid());
-                self.log.extend(id.ok().map(|VmId(id)| Deed::Spot { k, id, pool: pool(), bid: bid() }));
-                made(id)
-            }
-            "on_demand" => {
-                let id = desk.on_demand();
-                self.log.extend(id.ok().map(|VmId(id)| Deed::OnDemand { k, id }));
-                made(id)
-            }
+            "spot" => made(desk.spot(pool(), bid())),
+            "on_demand" => made(desk.on_demand()),
             "kill" => {
                 let id = action["id"].as_str().unwrap().strip_prefix("vm/").unwrap().parse().unwrap();
-                self.log.push(Deed::Kill { k, id });
                 json!({"ok": desk.kill(VmId(id)).is_some()})
             }
             other => panic!("{other}"),
         }
     }
 
-    fn play(mut self, market: &Arc<Market>, rules: Rules) -> Vec<Deed> {
+    fn play(mut self, market: &Arc<Market>, rules: Rules) -> Log {
         self.say(&described(market, rules));
         let mut run = Run::new(Arc::clone(market), rules);
         while let Some(mut desk) = run.begin() {
@@ -86,12 +76,15 @@ impl Simulator {
             loop {
                 let told = self.hear();
                 let actions = told["actions"].as_array().cloned().unwrap_or_default();
-                let results: Vec<Value> = actions.iter().map(|action| self.act(&mut desk, action)).collect();
+                let results: Vec<Value> = actions.iter().map(|action| Self::act(&mut desk, action)).collect();
                 if told["next"] == true {
                     break;
                 }
                 self.say(&json!({"type": "results", "results": results}));
             }
+            let k = desk.k();
+            run.end();
+            self.log.ended(k, &run);
         }
         self.say(&json!({"type": "end"}));
         self.log
@@ -99,13 +92,13 @@ impl Simulator {
 }
 
 /// What is done to a market through the protocol.
-fn driven(market: &Arc<Market>, rules: Rules) -> Vec<Deed> {
+fn driven(market: &Arc<Market>, rules: Rules) -> Log {
     let ((theirs, to), (from, ours)) = (pipe().unwrap(), pipe().unwrap());
-    let simulator = Simulator { to, from: BufReader::new(from), log: Vec::new() };
+    let simulator = Simulator { to, from: BufReader::new(from), log: Log::default() };
     thread::scope(|scope| {
         let driven = scope.spawn(move || {
             let (mut input, mut output) = (BufReader::new(theirs), ours);
-            drive(&mut input, &mut output, None, "0.999", &mut |_| {})
+            drive(&mut input, &mut output, None, "0.999".parse().unwrap(), &mut |_| {})
         });
         let log = simulator.play(market, rules);
         assert_eq!(driven.join().unwrap(), Ok(()));
@@ -125,9 +118,10 @@ fn a_market_is_played_through_the_protocol_as_it_is_played_here() {
         let market = Arc::new(market(target, pools, prices, capacities));
         for billing in [Billing::Bid, Billing::Market] {
             let rules = Rules::of(billing);
-            let mut ours = Ours::on(&market, rules, None, "0.999").unwrap();
-            play(Arc::clone(&market), rules, &mut ours);
-            assert_eq!(driven(&market, rules), ours.log(), "{pools} {prices} {capacities:?} {billing}");
+            let mut ours = Ours::on(&market, rules, None, "0.999".parse().unwrap()).unwrap();
+            let mut log = Log::default();
+            play_before(Arc::clone(&market), rules, &mut ours, &mut log);
+            assert_eq!(driven(&market, rules), log, "{pools} {prices} {capacities:?} {billing}");
         }
     }
 }
@@ -135,7 +129,7 @@ fn a_market_is_played_through_the_protocol_as_it_is_played_here() {
 /// What is told of an input of these lines.
 fn told(lines: &[&str]) -> String {
     let input = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    let drive = drive(&mut input.as_bytes(), &mut Vec::new(), None, "0.99", &mut |_| {});
+    let drive = drive(&mut input.as_bytes(), &mut Vec::new(), None, "0.99".parse().unwrap(), &mut |_| {});
     drive.err().map(|error| error.to_string()).unwrap_or_default()
 }
 

@@ -20,7 +20,6 @@ use crate::{
         offer::{Bid, BidAnswer, Location, Lot, Ports, Rates, Sizes, Sold, SpotTerms, Supply},
     },
     sim::trace::{
-        deed::Deed,
         load::Pool,
         run::{Billing, Rules},
     },
@@ -123,7 +122,6 @@ pub(super) struct Counter {
     on_demand: Hostnode,
     opening: Opening,
     vms: BTreeMap<InstanceId, Held>,
-    log: Vec<Deed>,
     launched: u64,
     /// Launches and kills that were tried.
     writes: u64,
@@ -140,7 +138,7 @@ impl Counter {
         let lots = (0..from.wanted).map(|number| Lot { id: format!("{ON_DEMAND}-{number}"), ..lot.clone() });
         let on_demand = Hostnode { id, supply: Supply::Lots(lots.collect()), ..from.host.clone() };
         let opening = Opening { k: 0, prices: Vec::new(), launchable: Vec::new(), outbid: Vec::new() };
-        Some(Self { field, stands, on_demand, opening, vms: BTreeMap::new(), log: Vec::new(), launched: 0, writes: 0 })
+        Some(Self { field, stands, on_demand, opening, vms: BTreeMap::new(), launched: 0, writes: 0 })
     }
 
     pub fn field(&self) -> &Field {
@@ -157,11 +155,6 @@ impl Counter {
         }
         self.stands.iter_mut().for_each(|stand| stand.touched = false);
         self.opening = opening;
-    }
-
-    /// What was done so far.
-    pub fn log(&self) -> &[Deed] {
-        &self.log
     }
 
     /// Launches and kills that were tried so far.
@@ -339,10 +332,6 @@ impl Backend for At<'_> {
         let k = counter.opening.k;
         let number = counter.launched;
         counter.launched += 1;
-        counter.log.push(match bid {
-            Some(bid) => Deed::Spot { k, id: number, pool, bid },
-            None => Deed::OnDemand { k, id: number },
-        });
         let on_demand = counter.field.pools.get(pool).map(|pool| pool.on_demand).unwrap_or_default();
         let vm = WorldVm {
             instance: Instance {
@@ -391,9 +380,6 @@ impl Backend for At<'_> {
         if let (Some(_), Some(stand)) = (bid, counter.stands.get_mut(pool)) {
             stand.held = stand.held.saturating_sub(1);
             stand.touched = true;
-        }
-        if let Some(number) = id.as_str().strip_prefix("vm-").and_then(|number| number.parse().ok()) {
-            counter.log.push(Deed::Kill { k: counter.opening.k, id: number });
         }
         Ok(())
     }

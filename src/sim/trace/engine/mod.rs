@@ -23,16 +23,15 @@ mod terms;
 
 pub use counter::{Field, Hand, Opening};
 pub use mail::Stuck;
-pub use terms::{Texts, built_in};
+pub use terms::{Delivery, NotDelivery, Texts, built_in};
 
 use super::{
-    deed::Deed,
     grid::Market,
     run::{Desk, Policy, Rules, VmId},
 };
 use crate::{
     engine::{Cause, Engine, Event, Handle, Parts, Role, TICK_TIME_MAX},
-    io::{clock::Clock, entropy::Entropy, files::Files, net::Net, store::MemoryStore},
+    io::{clock::Clock, entropy::Entropy, net::Net, store::MemoryStore},
     ledger::Journal,
     market::{
         self, Fake,
@@ -42,26 +41,21 @@ use crate::{
     model::{HourlyRate, Timestamp},
     policy::{self, Fault, Source},
     settings::{self, Api, Settings},
-    sim::clock::VirtualClock,
+    sim::{clock::VirtualClock, folder::Folder, power::SeededEntropy, seed::Seed},
 };
 use counter::{At, Counter};
 use mail::Mail;
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tokio::sync::mpsc::Receiver;
 
 /// A chain has no more ticks. Filling a pool whose room is not known takes one for each VM.
 const TICKS_MAX: u32 = 64;
 /// Between two ticks of a chain. A list is newer than what was written before it.
 const TICKS_APART: Duration = Duration::from_secs(1);
-/// Where the policies are, for the engine.
-const POLICIES: &str = "/policies";
-/// The one policy, for the engine.
-const POLICY: &str = "/policies/rehearsal.toml";
+/// The one policy's file, for the engine.
+const POLICY: &str = "rehearsal";
+/// What passwords that open nothing are drawn from, the same in every play.
+const SEED: Seed = Seed(1);
 /// The settings, for people.
 const SETTINGS: &str = "spotscale.toml";
 /// No market that is played has a token that anybody must not know.
@@ -94,38 +88,6 @@ pub struct Ours {
     ticks: u64,
 }
 
-/// The one policy and what it names.
-struct Folder(Source);
-
-impl Files for Folder {
-    fn read(&self, path: &Path) -> Result<String, String> {
-        let Source { file: _, text, attachments, unread } = &self.0;
-        if path == Path::new(POLICY) {
-            return Ok(text.clone());
-        }
-        let named = path.strip_prefix(POLICIES).unwrap_or(path).to_string_lossy();
-        let why = || unread.get(named.as_ref()).cloned().unwrap_or_else(|| format!("no file {}", path.display()));
-        attachments.get(named.as_ref()).cloned().ok_or_else(why)
-    }
-
-    fn policies(&self, _: &Path) -> Result<Vec<PathBuf>, String> {
-        Ok(vec![PathBuf::from(POLICY)])
-    }
-}
-
-/// Passwords that open nothing, the same in every play.
-struct Counted(Mutex<u8>);
-
-impl Entropy for Counted {
-    fn fill(&self, buffer: &mut [u8]) {
-        let mut next = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for byte in buffer {
-            *next = next.wrapping_add(7);
-            *byte = *next;
-        }
-    }
-}
-
 fn checked_settings(text: &str) -> Result<Settings, Unfit> {
     let environment = BTreeMap::from([(terms::TOKEN_VARIABLE.to_owned(), TOKEN.to_owned())]);
     let mut nothing = |path: &Path| Err(format!("no file {}", path.display()));
@@ -140,7 +102,7 @@ impl Ours {
     ///
     /// # Errors
     /// When the policy has faults, or the market cannot be played on.
-    pub fn new(field: Field, policy: Option<&Source>, delivery: &str) -> Result<Self, Unfit> {
+    pub fn new(field: Field, policy: Option<&Source>, delivery: Delivery) -> Result<Self, Unfit> {
         let Texts { settings, policy: own } = built_in(field.target_gpus, &field.pools, delivery);
         let settings = checked_settings(&settings)?;
         let mut without = |path: &str| Err(format!("no file {path}"));
@@ -156,7 +118,7 @@ impl Ours {
         let counter = Counter::new(field);
         let counter = counter.ok_or_else(|| Unfit::Field("its on-demand pool is none of its pools".into()))?;
         let (clock, mail) = (VirtualClock::patient(began), Mail::default());
-        let parts = parts(settings, source, &clock, &mail, began)?;
+        let parts = parts(settings, &source, &clock, &mail, began)?;
         let made = mail.while_answering(&clock, Engine::new(parts), |_| unreachable_market());
         let (engine, events, handle) = made.map_err(|stuck| Unfit::Engine(stuck.to_string()))?;
         Ok(Self {
@@ -175,7 +137,7 @@ impl Ours {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn on(market: &Market, rules: Rules, policy: Option<&Source>, delivery: &str) -> Result<Self, Unfit> {
+    pub fn on(market: &Market, rules: Rules, policy: Option<&Source>, delivery: Delivery) -> Result<Self, Unfit> {
         let field = Field {
             pools: market.pools().to_vec(),
             on_demand_pool: market.on_demand_pool(),
@@ -213,11 +175,6 @@ impl Ours {
         Ok(())
     }
 
-    /// What was done so far.
-    pub fn log(&self) -> &[Deed] {
-        self.counter.log()
-    }
-
     /// Ticks so far.
     pub const fn ticks(&self) -> u64 {
         self.ticks
@@ -232,22 +189,24 @@ impl Ours {
 /// What the engine is made of.
 fn parts(
     settings: Settings,
-    source: Source,
+    source: &Source,
     clock: &VirtualClock,
     mail: &Mail,
     began: Timestamp,
 ) -> Result<Parts, Unfit> {
-    let entropy: Arc<dyn Entropy> = Arc::new(Counted(Mutex::new(3)));
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::of(SEED, 1));
     let book = Journal::open(Arc::new(MemoryStore::default()), began, &*entropy, &settings.instance_prefix)
         .map_err(|error| Unfit::Engine(error.to_string()))?;
     let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
     let (connected, net) = (Arc::clone(&ticking), mail.clone());
+    let folder = Folder::of([(POLICY, source.text.as_str())]);
+    source.attachments.iter().for_each(|(named, text)| folder.attach(named, text));
     let same = settings.clone();
     Ok(Parts {
         role: Role::AsConfigured,
         clock: ticking,
         entropy,
-        files: Arc::new(Folder(source)),
+        files: Arc::new(folder),
         metrics: Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), began)),
         book,
         reread: Box::new(move || Ok(same.clone())),

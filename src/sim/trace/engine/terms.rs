@@ -5,12 +5,17 @@
 
 use crate::{
     model::{
-        GpuModel,
+        GpuModel, Usd,
         catalogue::{self, Vocabulary},
     },
+    policy::terms::PPM,
     sim::trace::load::Pool,
 };
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 /// The marketplace of the settings.
 pub(super) const MARKETPLACE: &str = "trace";
@@ -18,6 +23,32 @@ pub(super) const MARKETPLACE: &str = "trace";
 pub(super) const TOKEN_VARIABLE: &str = "TOKEN";
 /// What a pool's model is called where its name can be no model's.
 const NAMELESS: &str = "unnamed";
+
+/// The share of the target's GPU-hours that the built-in policy aims for: above 0 and at most 1, in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery(Usd);
+
+/// A text is no such share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a share above 0 and at most 1 is needed, with at most six decimals, such as 0.999")]
+pub struct NotDelivery;
+
+impl FromStr for Delivery {
+    type Err = NotDelivery;
+    fn from_str(text: &str) -> Result<Self, NotDelivery> {
+        // Six decimals of a whole are read as those of a dollar are.
+        let share: Usd = text.parse().map_err(|_| NotDelivery)?;
+        let is_within = u64::try_from(share.micros()).is_ok_and(|ppm| (1..=PPM).contains(&ppm));
+        if is_within { Ok(Self(share)) } else { Err(NotDelivery) }
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(share) = self;
+        write!(f, "{share}")
+    }
+}
 
 /// The texts of a rehearsal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +65,8 @@ pub(super) fn model(pool: &Pool) -> Option<GpuModel> {
     named.or_else(|_| catalogue::canonical(Vocabulary::Trace, NAMELESS)).ok()
 }
 
-/// The settings and the policy for a target and these pools; `delivery` is the share of the target's GPU-hours to aim for, as
-/// it is written, such as `0.999`.
-pub fn built_in(target_gpus: u32, pools: &[Pool], delivery: &str) -> Texts {
+/// The settings and the policy for a target and these pools.
+pub fn built_in(target_gpus: u32, pools: &[Pool], delivery: Delivery) -> Texts {
     let settings = format!(
         "# The one marketplace of a rehearsal: no request leaves this process.\n\
          policies = \"/policies\"\n\n\
@@ -74,4 +104,20 @@ pub fn built_in(target_gpus: u32, pools: &[Pool], delivery: &str) -> Texts {
          after = \"0s\"       # at once\n"
     );
     Texts { settings, policy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_above_nothing_and_at_most_the_whole_and_has_six_decimals() {
+        for (text, shown) in [("0.999", "0.999"), ("1", "1.00"), ("0.000001", "0.000001"), ("1e-3", "0.001")] {
+            let delivery: Delivery = text.parse().unwrap();
+            assert_eq!(delivery.to_string(), shown);
+        }
+        for text in ["0", "1.000001", "-0.5", "0.0000001", "x", "", "0.5\nrebid = true", "1e9"] {
+            assert_eq!(text.parse::<Delivery>(), Err(NotDelivery), "{text}");
+        }
+    }
 }

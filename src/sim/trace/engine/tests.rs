@@ -2,8 +2,9 @@
 
 use super::{
     super::{
-        Run, Tally,
-        run::{Billing, play},
+        Run, Tally, VmId, Witness,
+        log::{Log, verify},
+        run::{Action, Billing, play_before},
     },
     *,
 };
@@ -17,34 +18,57 @@ pub(in crate::sim::trace) fn market(target: u32, pools: &str, prices: &str, capa
     market
 }
 
-/// Plays the built-in policy; the sums, and the log as it is told.
-fn played(market: &Arc<Market>, billing: Billing) -> (Tally, Vec<String>) {
-    let rules = Rules::of(billing);
-    let mut ours = Ours::on(market, rules, None, "0.999").unwrap();
-    let tally = play(Arc::clone(market), rules, &mut ours);
-    assert_eq!(ours.failed(), None);
-    (tally, ours.log().iter().map(ToString::to_string).collect())
+/// Somebody who notes what is done.
+#[derive(Default)]
+struct Notes {
+    log: Log,
+    /// What is done in which step: `k spot pool`, `k on demand` or `k kill id`.
+    told: Vec<String>,
+    gpus: BTreeMap<VmId, u32>,
+    /// The most GPUs there ever were.
+    gpus_most: u32,
 }
 
-/// What is done in which step: `k op pool` or `k op`, of a log.
+impl Witness for Notes {
+    fn ended(&mut self, k: usize, run: &Run) {
+        self.log.ended(k, run);
+        self.gpus.retain(|id, _| !run.outbid().contains(id));
+        for action in run.actions() {
+            let (told, launched) = match *action {
+                Action::Spot { vm, pool, .. } => (format!("{k} spot {pool}"), Some((vm, pool))),
+                Action::OnDemand { vm } => (format!("{k} on demand"), Some((vm, run.market().on_demand_pool()))),
+                Action::Kill { vm } => {
+                    self.gpus.remove(&vm);
+                    (format!("{k} kill {}", vm.0), None)
+                }
+            };
+            self.told.push(told);
+            self.gpus.extend(launched.map(|(vm, pool)| (vm, run.market().pools()[pool].gpu_count)));
+            self.gpus_most = self.gpus_most.max(self.gpus.values().sum());
+        }
+    }
+}
+
+/// Plays a policy, or the built-in one.
+fn noted(market: &Arc<Market>, rules: Rules, policy: Option<&Source>) -> (Tally, Notes) {
+    let (mut ours, mut notes) = (Ours::on(market, rules, policy, "0.999".parse().unwrap()).unwrap(), Notes::default());
+    let tally = play_before(Arc::clone(market), rules, &mut ours, &mut notes);
+    assert_eq!(ours.failed(), None);
+    (tally, notes)
+}
+
+/// What the built-in policy does.
 fn told(market: &Arc<Market>) -> Vec<String> {
-    let rules = Rules::of(Billing::Bid);
-    let mut ours = Ours::on(market, rules, None, "0.999").unwrap();
-    play(Arc::clone(market), rules, &mut ours);
-    let deed = |deed: &Deed| match deed {
-        Deed::Spot { k, pool, .. } => format!("{k} spot {pool}"),
-        Deed::OnDemand { k, .. } => format!("{k} on demand"),
-        Deed::Kill { k, id } => format!("{k} kill {id}"),
-    };
-    ours.log().iter().map(deed).collect()
+    noted(market, Rules::of(Billing::Bid), None).1.told
 }
 
 #[test]
 fn the_cheapest_pool_is_bid_on_at_once_and_kept() {
     let market = Arc::new(market(2, "1x1 1x1", "0.3 0.3 0.3 0.3|0.2 0.2 0.2 0.2", None));
     assert_eq!(told(&market), ["0 spot 1", "0 spot 1"]);
-    let (tally, log) = played(&market, Billing::Bid);
-    assert_eq!(log[0], r#"{"k":0,"op":"spot","id":0,"pool":1,"bid":0.21}"#);
+    let (tally, notes) = noted(&market, Rules::of(Billing::Bid), None);
+    let first = r#"{"k":0,"op":"spot","id":0,"pool":1,"bid":0.21}"#;
+    assert_eq!(notes.log.text().lines().next(), Some(first));
     assert_eq!((tally.preemptions, tally.failed, tally.launches, tally.at_target), (0, 0, 2, 2));
 }
 
@@ -67,7 +91,7 @@ fn a_pool_that_is_full_is_filled_up_and_the_rest_is_on_demand() {
     let small = Arc::new(market(4, "1x1", "0.2 0.2 0.2 0.2 0.2", Some("2 2 2 3 3")));
     let log = told(&small);
     assert_eq!(log[..4], ["0 spot 0", "0 spot 0", "0 on demand", "0 on demand"]);
-    let (tally, _) = played(&small, Billing::Bid);
+    let (tally, _) = noted(&small, Rules::of(Billing::Bid), None);
     assert_eq!((tally.failed, tally.at_target), (0, 3));
 }
 
@@ -92,7 +116,7 @@ fn any_name_of_a_model_will_do() {
             t0_s: 0,
         };
         field.pools[0].gpu_model = name.to_owned();
-        let ours = Ours::new(field, None, "0.99");
+        let ours = Ours::new(field, None, "0.99".parse().unwrap());
         assert!(ours.is_ok(), "{name}: {:?}", ours.err());
     }
 }
@@ -101,7 +125,8 @@ fn any_name_of_a_model_will_do() {
 fn a_policy_of_ones_own_is_held_to_its_faults_and_played() {
     let market = Arc::new(market(2, "1x1", "0.2 0.2 0.2", None));
     let source = |text: &str| policy::gather("own.toml", text, &mut |path| Err(format!("no file {path}")));
-    let faulty = Ours::on(&market, Rules::of(Billing::Bid), Some(&source("fleet = \"own\"\n")), "0.99");
+    let faulty =
+        Ours::on(&market, Rules::of(Billing::Bid), Some(&source("fleet = \"own\"\n")), "0.99".parse().unwrap());
     let Err(Unfit::Policy(faults)) = faulty.map(|_| ()) else { panic!("it has faults") };
     assert!(faults.iter().any(|fault| fault.to_string().contains("own.toml")), "{faults:?}");
     let model = terms::model(&market.pools()[0]).unwrap();
@@ -109,10 +134,8 @@ fn a_policy_of_ones_own_is_held_to_its_faults_and_played() {
         "fleet = \"own\"\ntarget_gpus = 1\nmax_hourly_rate = 0.2\nbalance_floor = 0\nmodels = [\"{model}\"]\n\
          [spot]\nbid = \"market\"\nmargin = 0\n"
     );
-    let mut ours = Ours::on(&market, Rules::of(Billing::Bid), Some(&source(&one)), "0.99").unwrap();
-    play(Arc::clone(&market), Rules::of(Billing::Bid), &mut ours);
-    let log: Vec<String> = ours.log().iter().map(ToString::to_string).collect();
-    assert_eq!(log, [r#"{"k":0,"op":"spot","id":0,"pool":0,"bid":0.20}"#]);
+    let (_, notes) = noted(&market, Rules::of(Billing::Bid), Some(&source(&one)));
+    assert_eq!(notes.log.text(), "{\"k\":0,\"op\":\"spot\",\"id\":0,\"pool\":0,\"bid\":0.20}\n");
 }
 
 /// Steps as prices in tenths, and capacities, of two pools.
@@ -129,34 +152,6 @@ fn made(target: u32, sizes: [u32; 2], steps: &Steps) -> Arc<Market> {
     Arc::new(market(target, &pools, &prices, Some(&rooms)))
 }
 
-/// Plays a log again and says what it came to; panics where the rules do not take it.
-fn replayed(market: &Arc<Market>, rules: Rules, log: &[Deed], gpus_max: u32) -> Tally {
-    let mut run = Run::new(Arc::clone(market), rules);
-    let mut ids = BTreeMap::new();
-    let mut left = log.iter().peekable();
-    while let Some(mut desk) = run.begin() {
-        let now = desk.k();
-        let of = |deed: &&Deed| match deed {
-            Deed::Spot { k, .. } | Deed::OnDemand { k, .. } | Deed::Kill { k, .. } => *k == now,
-        };
-        while let Some(deed) = left.next_if(of) {
-            match *deed {
-                Deed::Spot { id, pool, bid, .. } => {
-                    assert!(bid <= desk.pools()[pool].on_demand, "a bid above the cap");
-                    ids.insert(id, desk.spot(pool, bid).unwrap_or_else(|why| panic!("{deed}: {why}")));
-                }
-                Deed::OnDemand { id, .. } => drop(ids.insert(id, desk.on_demand().unwrap())),
-                Deed::Kill { id, .. } => assert!(desk.kill(ids[&id]).is_some(), "{deed}"),
-            }
-            let gpus: u32 = desk.vms().map(|vm| vm.gpus).sum();
-            assert!(gpus <= gpus_max, "{gpus} GPUs after {deed}");
-        }
-    }
-    run.end();
-    assert_eq!(left.next(), None);
-    run.tally().clone()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
@@ -171,15 +166,12 @@ proptest! {
     ) {
         let market = made(target, sizes, &steps);
         let rules = Rules::of(if market_billing { Billing::Market } else { Billing::Bid });
-        let mut ours = Ours::on(&market, rules, None, "0.999").unwrap();
-        let tally = play(Arc::clone(&market), rules, &mut ours);
-        prop_assert_eq!(ours.failed(), None);
+        let (tally, notes) = noted(&market, rules, None);
         let largest = sizes.into_iter().filter(|size| *size <= target).max().unwrap_or(0);
-        let again = replayed(&market, rules, ours.log(), target + largest);
-        prop_assert_eq!(Tally { failed: 0, ..tally.clone() }, again);
-        let (_, log) = played(&market, rules.billing);
-        let first: Vec<String> = ours.log().iter().map(ToString::to_string).collect();
-        prop_assert_eq!(log, first);
+        prop_assert!(notes.gpus_most <= target + largest, "{} GPUs", notes.gpus_most);
+        let again = verify(Arc::clone(&market), rules, notes.log.text());
+        prop_assert_eq!(again, Ok(Tally { failed: 0, ..tally }));
+        prop_assert_eq!(noted(&market, rules, None).1.log, notes.log);
     }
 
     /// Two markets that are alike up to a step are played alike up to that step: nothing later is known.
@@ -193,12 +185,9 @@ proptest! {
     ) {
         let [one, other] = futures.map(|future| {
             let market = made(2, [1, 1], &[past.clone(), future].concat());
-            let mut ours = Ours::on(&market, Rules::of(Billing::Bid), None, "0.999").unwrap();
-            play(Arc::clone(&market), Rules::of(Billing::Bid), &mut ours);
-            let before = |deed: &&Deed| match deed {
-                Deed::Spot { k, .. } | Deed::OnDemand { k, .. } | Deed::Kill { k, .. } => *k < past.len(),
-            };
-            ours.log().iter().filter(before).copied().collect::<Vec<_>>()
+            let log = noted(&market, Rules::of(Billing::Bid), None).1.log;
+            let lines = log.text().lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            lines.filter(|line| line["k"].as_u64() < Some(past.len() as u64)).collect::<Vec<_>>()
         });
         prop_assert_eq!(one, other);
     }

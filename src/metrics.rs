@@ -1,9 +1,9 @@
 //! Every series the daemon exports: one struct, each series one field whose doc comment is its HELP text.
 //!
 //! Three kinds of series. *Events* are counted as they happen, by whoever sees them ([`Metrics::bid_answered`] and its
-//! neighbours). *Levels* (gauges) and *totals* (counters that the ledger already keeps) are told as whole tables after
-//! each tick: what is not in the newest table is gone from the next scrape, so that no series outlives its fleet, and a
-//! scrape never sees half a table. Each daemon has a registry of its own; nothing here is global.
+//! neighbours). *Levels* (gauges) and *totals* (counters that the ledger already keeps) are told as whole tables to
+//! whoever asks, of what was known after the newest tick: what is not in the newest table is not in the scrape either, so
+//! that no series outlives its fleet, and a scrape never sees half a table. Each daemon has a registry of its own; nothing here is global.
 //!
 //! Names and labels are fixed by CONTRACT section 5. Label values come from closed sets or from configured names; a
 //! hostnode's or instance's id is never a label.
@@ -248,6 +248,20 @@ impl Series for HistogramVec {
     }
 }
 
+/// Who there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    fleets: BTreeSet<FleetName>,
+    marketplaces: BTreeSet<MarketplaceName>,
+}
+
+impl Known {
+    fn has(&self, fleet: Option<&str>, marketplace: Option<&str>) -> bool {
+        let has_fleet = fleet.is_none_or(|fleet| self.fleets.iter().any(|known| known.as_str() == fleet));
+        has_fleet && marketplace.is_none_or(|one| self.marketplaces.iter().any(|known| known.as_str() == one))
+    }
+}
+
 /// Declares the struct of all series: a field's doc comment is its HELP text.
 macro_rules! series {
     (
@@ -259,6 +273,7 @@ macro_rules! series {
         $(#[$meta])*
         pub struct $struct {
             registry: Registry,
+            known: Mutex<Option<Known>>,
             $(#[doc = $help] pub(crate) $field: $kind,)+
         }
 
@@ -267,6 +282,7 @@ macro_rules! series {
                 Self {
                     $($field: <$kind as Series>::register(&registry, $name, $help.trim(), &[$($label),*]),)+
                     registry,
+                    known: Mutex::new(None),
                 }
             }
         }
@@ -436,6 +452,11 @@ impl Metrics {
     /// Says which fleets and marketplaces there are: the events that can happen to them are there at 0, and the series of
     /// those that are gone go.
     pub fn know(&self, fleets: &BTreeSet<FleetName>, marketplaces: &BTreeSet<MarketplaceName>) {
+        let now = Known { fleets: fleets.clone(), marketplaces: marketplaces.clone() };
+        // Every tick says so, and hardly any has news: the series are thousands.
+        if locked(&self.known).replace(now.clone()).is_some_and(|before| before == now) {
+            return;
+        }
         for fleet in fleets.iter().map(FleetName::as_str) {
             for reason in Teardown::ALL {
                 self.teardowns_total.with_label_values(&[fleet, reason.as_str()]);
@@ -483,6 +504,12 @@ impl Metrics {
         forget!(self.api_not_modified_total, "marketplace", marketplaces);
     }
 
+    /// Something happened to these. Where they are not known, the series that this makes go when it is next said who is.
+    fn happened(&self, fleet: Option<&FleetName>, marketplace: Option<&str>) {
+        let mut known = locked(&self.known);
+        known.take_if(|known| !known.has(fleet.map(FleetName::as_str), marketplace));
+    }
+
     /// Says which invariants the checker knows, so that their violations are there at 0.
     pub fn know_invariants(&self, invariants: &[&str]) {
         for invariant in invariants {
@@ -492,42 +519,50 @@ impl Metrics {
 
     /// A marketplace's API was called. `result` is `ok` or a refusal's kind.
     pub fn api_called(&self, marketplace: &str, call: &str, result: &str, took: Duration) {
+        self.happened(None, Some(marketplace));
         self.api_requests_total.with_label_values(&[marketplace, call, result]).inc();
         self.api_request_duration_seconds.with_label_values(&[marketplace, call]).observe(took.as_secs_f64());
     }
 
     /// A request to a marketplace's API waited so long until it might be sent.
     pub fn api_waited(&self, marketplace: &str, wait: Duration) {
+        self.happened(None, Some(marketplace));
         self.api_request_wait_seconds.with_label_values(&[marketplace]).observe(wait.as_secs_f64());
     }
 
     /// A marketplace answered that nothing has changed since it was last asked.
     pub fn api_not_modified(&self, marketplace: &str, call: &str) {
+        self.happened(None, Some(marketplace));
         self.api_not_modified_total.with_label_values(&[marketplace, call]).inc();
     }
 
     /// A bid was answered.
     pub fn bid_answered(&self, marketplace: &MarketplaceName, answer: BidAnswer) {
+        self.happened(None, Some(marketplace.as_str()));
         self.bids_total.with_label_values(&[marketplace.as_str(), answer.as_str()]).inc();
     }
 
     /// A deploy was sent.
     pub fn deployed(&self, fleet: &FleetName, marketplace: &MarketplaceName, result: DeployResult) {
+        self.happened(Some(fleet), Some(marketplace.as_str()));
         self.deploys_total.with_label_values(&[fleet.as_str(), marketplace.as_str(), result.as_str()]).inc();
     }
 
     /// A VM was let go.
     pub fn torn_down(&self, fleet: &FleetName, reason: Teardown) {
+        self.happened(Some(fleet), None);
         self.teardowns_total.with_label_values(&[fleet.as_str(), reason.as_str()]).inc();
     }
 
     /// A VM was interrupted, not by our doing.
     pub fn interrupted(&self, fleet: &FleetName, marketplace: &MarketplaceName, cause: Interruption) {
+        self.happened(Some(fleet), Some(marketplace.as_str()));
         self.interruptions_total.with_label_values(&[fleet.as_str(), marketplace.as_str(), cause.as_str()]).inc();
     }
 
     /// A VM turned up after its deploy had been given up.
     pub fn late(&self, marketplace: &MarketplaceName) {
+        self.happened(None, Some(marketplace.as_str()));
         self.late_instances_total.with_label_values(&[marketplace.as_str()]).inc();
     }
 
@@ -596,6 +631,19 @@ mod tests {
         metrics.know(&names(&["serve"]), &names(&["other"]));
         check(&metrics, deploy, false);
         assert!(!metrics.text().contains("marketplace=\"tensordock\""));
+    }
+
+    #[test]
+    fn what_still_happens_to_who_is_gone_is_forgotten_when_it_is_next_said_who_there_is() {
+        let metrics = metrics();
+        let (fleets, markets) = (names(&["train"]), names(&["tensordock"]));
+        metrics.know(&fleets, &markets);
+        metrics.torn_down(names(&["gone"]).first().unwrap(), Teardown::Outbid);
+        metrics.api_called("closed", "deploy", "unreachable", Duration::ZERO);
+        let told = |what: &str| metrics.text().contains(what);
+        assert!(told("fleet=\"gone\"") && told("marketplace=\"closed\""));
+        metrics.know(&fleets, &markets);
+        assert!(!told("fleet=\"gone\"") && !told("marketplace=\"closed\"") && told("fleet=\"train\""));
     }
 
     #[test]

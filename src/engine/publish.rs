@@ -50,7 +50,6 @@ impl Engine {
                 .collect(),
             troubles: self.troubles.clone(),
         };
-        crate::engine::export::export(&self.metrics, &status, now);
         self.status.send_replace(std::sync::Arc::new(status));
     }
 

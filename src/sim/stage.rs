@@ -25,7 +25,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX, recording::Recorder,
+        Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX, export::export,
+        recording::Recorder,
     },
     io::{
         clock::Clock,
@@ -369,8 +370,9 @@ impl Stage {
         self.daemon.handle.status()
     }
 
-    /// Counters and gauges of the present process.
+    /// Counters and gauges of the present process, as whoever asks for them is told.
     pub fn metrics(&self) -> &Metrics {
+        export(&self.daemon.metrics, &self.status(), self.wall.now());
         &self.daemon.metrics
     }
 

@@ -153,8 +153,8 @@ pub struct Engine {
     broken_off: bool,
     /// Whether this tick stops for levers that wait.
     heeds_levers: bool,
-    /// When the newest look began.
-    looked_at: Option<Clocks>,
+    /// When the newest look began; when the process did, before the first.
+    looked_at: Clocks,
     ticks: u64,
     decision: Option<String>,
     blocks: BTreeMap<String, Vec<(u32, String)>>,
@@ -234,7 +234,7 @@ impl Engine {
             started_at: now,
             broken_off: false,
             heeds_levers: false,
-            looked_at: None,
+            looked_at: Clocks { wall: now, monotonic: clock.monotonic() },
             ticks: 0,
             decision: None,
             blocks: BTreeMap::new(),

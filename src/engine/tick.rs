@@ -150,12 +150,12 @@ impl Engine {
     /// One look at the world, and what it is evidence of.
     pub(super) async fn look(&mut self) {
         let clocks = Clocks { wall: self.clock.now(), monotonic: self.clock.monotonic() };
-        if let Some(earlier) = self.looked_at.filter(|earlier| clocks.was_set_since(*earlier)) {
+        if clocks.was_set_since(self.looked_at) {
             tracing::warn!(now = %clocks.wall, "the clock was set: what was seen before is not trusted any more");
             self.inventory = observe::nothing_seen(&self.clients, clocks.wall);
             self.lookouts.forget();
             self.evidence.forget_moments();
-            let forwards = clocks.set_forwards_since(earlier);
+            let forwards = clocks.set_forwards_since(self.looked_at);
             let set = Record::ClockSet { forwards_ms: u64::try_from(forwards.as_millis()).unwrap_or(u64::MAX) };
             if let Err(error) = self.book.lock().await.append(clocks.wall, vec![set]) {
                 // The next tick finds it set again; with nothing seen, nothing is done meanwhile.
@@ -163,7 +163,7 @@ impl Engine {
                 return;
             }
         }
-        self.looked_at = Some(clocks);
+        self.looked_at = clocks;
         let looking = Looking {
             clients: &self.clients,
             clock: &self.clock,

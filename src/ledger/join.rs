@@ -115,7 +115,7 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
     let standing = match holding.phase {
         Phase::Intended | Phase::InDoubt => Standing::InDoubt,
         Phase::Leaving => Standing::Leaving,
-        Phase::Live => started(holding, sighting)
+        Phase::Live => started(holding, sighting, patience)
             .unwrap_or_else(|| sighting.map_or(holding.standing, |sighting| observed(sighting.instance, holding).0)),
     };
     let seen_at = sighting.map_or(holding.since, |sighting| sighting.at);
@@ -162,12 +162,14 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
     }
 }
 
-/// One that gave its GPU back and was started after the list was taken counts as what it was started for: the list cannot
-/// show it yet, and its GPUs and its full rate must not be given away twice.
-fn started(holding: &Holding, sighting: Option<Sighting<'_>>) -> Option<Standing> {
+/// One that gave its GPU back and was started counts as what it was started for, so that its GPUs and its full rate are not
+/// given away twice: a list from before cannot show it yet, one from after may lag, and a start that nobody answered may be
+/// made yet. Only when a settle grace has gone by does a list that shows it stopped prove that it did not start.
+fn started(holding: &Holding, sighting: Option<Sighting<'_>>, patience: Patience) -> Option<Standing> {
     let since = holding.starting_since?;
     let is_older = |sighting: Sighting<'_>| {
-        sighting.at <= since && observed(sighting.instance, holding).0 == Standing::StoppedReleased
+        let proves = sighting.at > since && elapsed(since, sighting.at) >= patience.settle_grace;
+        !proves && observed(sighting.instance, holding).0 == Standing::StoppedReleased
     };
     let is_open = sighting.map_or(holding.standing == Standing::StoppedReleased, is_older);
     is_open.then_some(Standing::Pending)

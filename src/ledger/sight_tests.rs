@@ -226,7 +226,16 @@ fn what_is_started_again_counts_in_full_until_a_list_says_otherwise() {
     assert_eq!(stage.counts(), (2, of("0.41")), "the list is older than the start");
     assert_eq!(stage.restarted().counts(), (2, of("0.41")), "a restart knows it too");
     stage.list(&stopped);
+    assert_eq!(stage.counts(), (2, of("0.41")), "the list may lag");
+    stage.list_after(300, &stopped, &[]);
     assert_eq!(stage.counts(), (0, of("0.01")), "it did not start");
+
+    stage.write(Record::StartIntended { name: name.clone(), why: String::new() });
+    stage.write(Record::StartInDoubt { name: name.clone(), detail: String::new() });
+    stage.list(&stopped);
+    assert_eq!(stage.counts(), (2, of("0.41")), "it may be made yet");
+    stage.list_after(300, &stopped, &[]);
+    assert_eq!(stage.counts(), (0, of("0.01")), "it was not");
 }
 
 #[test]

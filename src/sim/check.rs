@@ -26,9 +26,7 @@ pub use replays::replays;
 use crate::{
     engine::Status,
     ledger::{Period, fleet::Fleet},
-    model::{
-        AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName, time,
-    },
+    model::{AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName, time},
     plan::{FleetState, Order, Situation},
     settings::{Api, BalanceRule, Vendor},
     sim::{
@@ -333,8 +331,11 @@ impl Watch {
         let on_time = |one: &Sighted, vm: &Vm| {
             !one.came_late.contains(&vm.id) && !self.belated.contains(&(one.world.clone(), vm.id.clone()))
         };
-        let on_time: Vec<Vec<&Vm>> =
-            sighted.iter().zip(&new).map(|(one, new)| new.iter().copied().filter(|vm| on_time(one, vm)).collect()).collect();
+        let on_time: Vec<Vec<&Vm>> = sighted
+            .iter()
+            .zip(&new)
+            .map(|(one, new)| new.iter().copied().filter(|vm| on_time(one, vm)).collect())
+            .collect();
         self.blind.look(&mut found, &seen, &on_time);
         self.kept.look(&mut found, &seen, &std::mem::take(&mut self.applied));
         self.looked_at = sighted.iter().map(|one| one.truth.at).max();

@@ -18,7 +18,7 @@ labels! {
         OtherEnd = "other_end",
         /// `spotscale-train-zzzz-7`.
         OtherEpoch = "other_epoch",
-        /// `spotscale-train-k3x9-1007`: an order of ours that was never given.
+        /// `spotscale-train-k3x9-8000`: an order of ours that was never given.
         Unordered = "unordered",
         /// `spotscale-trainer-k3x9-7`.
         LongerFleet = "longer_fleet",
@@ -31,7 +31,8 @@ labels! {
     }
 }
 
-/// So many orders later than one that was given.
+/// So many times later than one that was given: orders go on from an adopted one, and none of them should come to what another
+/// stranger is called.
 const NEVER_GIVEN: u64 = 1_000;
 
 impl Guise {
@@ -49,7 +50,10 @@ impl Guise {
         let name = match self {
             Self::OtherEnd => format!("{fleet}-xyz"),
             Self::OtherEpoch => format!("{fleet}-zzzz-{sequence}"),
-            Self::Unordered => format!("{fleet}-{epoch}-{}", sequence.parse::<u64>().ok()?.saturating_add(NEVER_GIVEN)),
+            Self::Unordered => {
+                let later = sequence.parse::<u64>().ok()?.saturating_add(1).saturating_mul(NEVER_GIVEN);
+                format!("{fleet}-{epoch}-{later}")
+            }
             Self::LongerFleet => format!("{fleet}er-{epoch}-{sequence}"),
             Self::ShorterFleet => {
                 let shorter = fleet.get(..fleet.len().checked_sub(1)?)?;
@@ -112,7 +116,7 @@ mod tests {
             [
                 "spotscale-train-xyz",
                 "spotscale-train-zzzz-7",
-                "spotscale-train-k3x9-1007",
+                "spotscale-train-k3x9-8000",
                 "spotscale-trainer-k3x9-7",
                 "spotscale-trai-k3x9-7",
                 "SPOTSCALE-TRAIN-K3X9-7",

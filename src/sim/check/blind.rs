@@ -106,13 +106,7 @@ impl Blind {
     /// A name that is there after all was given up only after the grace, and after lists of the process that gave it up, which
     /// lacked it and showed all others. Only its own marketplace's lists count, and those show what was rented there: what
     /// another API of the same account shows or lacks proves nothing, for their ids need not agree.
-    fn given_up(
-        &self,
-        found: &mut Found,
-        seen: &Seen<'_>,
-        sighted: &Sighted,
-        held: &[(&MarketplaceName, &Vm)],
-    ) {
+    fn given_up(&self, found: &mut Found, seen: &Seen<'_>, sighted: &Sighted, held: &[(&MarketplaceName, &Vm)]) {
         let fleets = seen.status.situation.iter().flat_map(|situation| situation.fleets.values());
         let reserved = fleets.flat_map(|state| state.fleet.reserved.iter().map(|reserved| &reserved.name));
         let newly: BTreeSet<&VmName> = reserved.filter(|name| !self.given_up.contains(*name)).collect();
@@ -197,8 +191,7 @@ impl Hindrances<'_, '_> {
         let of_tick: Vec<&Listing> = all.iter().copied().filter(|listing| listing.at > since).collect();
         let lists = if of_tick.is_empty() { all.last().copied().into_iter().collect() } else { of_tick };
         // What a process knew that has died since is told by what was known before and is known now.
-        let is_known =
-            |vm: &&Vm| paper.is_of_the_living(decided) || known.contains(&(vm.name.clone(), vm.id.clone()));
+        let is_known = |vm: &&Vm| paper.is_of_the_living(decided) || known.contains(&(vm.name.clone(), vm.id.clone()));
         let here: Vec<&Vm> = of(held, marketplace).into_iter().filter(is_known).collect();
         match lists.iter().filter_map(|listing| lacking(listing, &here)).min_by_key(Vec::len) {
             None => Some("no list could be read".to_owned()),

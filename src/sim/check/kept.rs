@@ -82,7 +82,9 @@ impl Kept {
                 let still = state.fleet.members.get(&vm.name).is_some_and(|member| member.protected);
                 still && self.protected.contains(&vm.name)
             };
-            for vm in vms().filter(|vm| reason(vm).is_some_and(|reason| force(reason) == Force::Order)).filter(is_protected) {
+            for vm in
+                vms().filter(|vm| reason(vm).is_some_and(|reason| force(reason) == Force::Order)).filter(is_protected)
+            {
                 found.unless(false, Promise::Protected, || format!("{} was protected, and let go", vm.name));
             }
             // What stopped running by itself meanwhile is not held against whoever let others go.

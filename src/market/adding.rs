@@ -17,7 +17,7 @@
 //! | `sdk.rs`, `nouns.rs` | the calls that no fleet needs, typed; with a table of all, in the order of `raw.rs` |
 //! | `fake.rs` | the other side of the counter, over a [`Backend`]: as lenient and as strict as the real one |
 //! | `fixtures/` | the documents' examples, and what clients recorded |
-//! | `fixtures.rs`, `conformance.rs` | tests of what is this marketplace's own |
+//! | `fixtures.rs`, `conformance.rs` | tests of what is this marketplace's own; what all of them need is in `market/examples.rs` |
 //!
 //! No IO, no `async`, no clock and no random numbers: pacing, deadlines, retries, spans, metrics and the taking out of
 //! secrets are written once, in [`client`]. JSON is read with [`json`]: one level at a time, and numbers as the literals they

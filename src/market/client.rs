@@ -109,7 +109,7 @@ impl Turn<'_> {
         };
         let is_settled = match answered {
             Answered::NotSent => true,
-            Answered::Readably => settles(&refusal),
+            Answered::Readably => refusal.settles(),
             Answered::Doubtfully | Answered::Lost => false,
         };
         if Guard::InDoubtAnswer.holds(is_settled) {
@@ -406,20 +406,6 @@ impl Answered {
         let failed = response.status >= 500 || original.is_some_and(|status| status >= 500);
         let readable = Json::read(&response.body).is_some_and(|json| json.object().is_some() || json.array().is_some());
         if failed || !readable { Self::Doubtfully } else { Self::Readably }
-    }
-}
-
-/// Whether a refusal that could be read proves that nothing was done.
-const fn settles(refusal: &Refusal) -> bool {
-    match refusal {
-        Refusal::NoCapacity(_)
-        | Refusal::BidTooLow(_)
-        | Refusal::Throttled { .. }
-        | Refusal::Unauthorized(_)
-        | Refusal::Gone
-        | Refusal::Broke(_)
-        | Refusal::Refused(_) => true,
-        Refusal::Malformed(_) | Refusal::Unreachable(_) => false,
     }
 }
 

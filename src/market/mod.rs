@@ -10,6 +10,8 @@
 pub mod adding;
 mod call;
 pub mod client;
+#[cfg(test)]
+mod examples;
 pub mod hush;
 pub mod json;
 pub mod raw;
@@ -96,6 +98,9 @@ pub enum Effect {
     Writes,
 }
 
+/// Reads the answer to a request. A plain fn of both: it can hide nothing.
+pub type Read<T> = fn(&Request, &Response) -> Result<T, Refusal>;
+
 /// One request, and the pure function that reads its answer.
 pub struct Exchange<T> {
     /// The call's name, a label: `hostnodes`, `deploy`, …
@@ -104,11 +109,21 @@ pub struct Exchange<T> {
     pub request: Request,
     /// What it does.
     pub effect: Effect,
-    /// A plain fn of both: it can hide nothing.
-    pub read: fn(&Request, &Response) -> Result<T, Refusal>,
+    /// How its answer is read.
+    pub read: Read<T>,
 }
 
 impl<T> Exchange<T> {
+    /// A call that changes nothing.
+    pub const fn reads(call: &'static str, request: Request, read: Read<T>) -> Self {
+        Self { call, request, effect: Effect::Reads, read }
+    }
+
+    /// A call that may change something.
+    pub const fn writes(call: &'static str, request: Request, read: Read<T>) -> Self {
+        Self { call, request, effect: Effect::Writes, read }
+    }
+
     /// What an answer says; a refusal without what must not be told ([`hush`]).
     ///
     /// # Errors
@@ -120,16 +135,7 @@ impl<T> Exchange<T> {
 
 /// A refusal to make something, in an answer that names what was made all the same: neither is believed.
 fn contradicted(refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::Malformed(_) | Refusal::Unreachable(_) => refusal,
-        Refusal::NoCapacity(_)
-        | Refusal::BidTooLow(_)
-        | Refusal::Throttled { .. }
-        | Refusal::Unauthorized(_)
-        | Refusal::Gone
-        | Refusal::Broke(_)
-        | Refusal::Refused(_) => Refusal::Malformed(format!("it names a VM, and says: {refusal}")),
-    }
+    if refusal.settles() { Refusal::Malformed(format!("it names a VM, and says: {refusal}")) } else { refusal }
 }
 
 /// How politely a marketplace wants to be asked.

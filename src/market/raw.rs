@@ -5,6 +5,8 @@
 //! the vendor judges them. Credentials are no fields: the dialect adds its own.
 
 use crate::io::net::Method;
+use serde_json::Value;
+use std::fmt::Write as _;
 
 /// What a call may do, as far as somebody should be asked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,17 @@ pub struct RawCall {
     pub fields: &'static [RawField],
 }
 
+/// A call with its values where an API that takes JSON wants them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InJson {
+    /// With the values that belong there.
+    pub path: String,
+    /// The other values, of what is got or deleted.
+    pub query: Vec<(String, String)>,
+    /// The other values, of what is not.
+    pub body: Option<Value>,
+}
+
 impl RawCall {
     /// The path with its fields' values in it, and the fields that are left; `None` when a value could change the meaning
     /// of the path, or one of the path's is missing.
@@ -72,6 +85,31 @@ impl RawCall {
         }
         (!path.contains('{')).then_some((path, left))
     }
+
+    /// Likewise for an API that takes JSON.
+    pub fn placed_in_json(&self, fields: &[(String, String)]) -> Option<InJson> {
+        let (path, left) = self.placed(fields)?;
+        let left = left.into_iter().cloned();
+        Some(match self.method {
+            Method::Get | Method::Delete => InJson { path, query: left.collect(), body: None },
+            Method::Post | Method::Put => {
+                let body = left.map(|(name, value)| (name, value.into())).collect();
+                InJson { path, query: Vec::new(), body: Some(Value::Object(body)) }
+            }
+        })
+    }
+}
+
+/// An id within a path: one that is not plain, from wherever it came, stays one segment.
+pub fn escaped(id: &str) -> String {
+    if is_plain(id) {
+        return id.to_owned();
+    }
+    id.bytes().fold(String::from("_"), |mut path, byte| {
+        // The escape of an escape: some URL parsers take `%2e%2e` for the folder above.
+        let _ = write!(path, "%25{byte:02X}");
+        path
+    })
 }
 
 /// Whether a text may stand in a path without changing its meaning.

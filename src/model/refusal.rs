@@ -88,6 +88,20 @@ impl Refusal {
         }
     }
 
+    /// Whether it proves that a write was not done: somebody said no, and could be understood.
+    pub const fn settles(&self) -> bool {
+        match self {
+            Self::NoCapacity(_)
+            | Self::BidTooLow(_)
+            | Self::Throttled { .. }
+            | Self::Unauthorized(_)
+            | Self::Gone
+            | Self::Broke(_)
+            | Self::Refused(_) => true,
+            Self::Malformed(_) | Self::Unreachable(_) => false,
+        }
+    }
+
     /// Whether the same read may succeed if it is simply asked again.
     pub const fn is_passing(&self) -> bool {
         match self {

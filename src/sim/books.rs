@@ -107,7 +107,7 @@ mod tests {
     use crate::{
         market::{Backend, Stop, WorldOrder},
         model::{HourlyRate, InstanceId, PriceType, Refusal, Shape, Usd},
-        sim::{Temper, WorldOptions},
+        sim::WorldOptions,
     };
 
     const SPOT: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn world() -> World {
-        let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike("100".parse().unwrap()) };
+        let options = WorldOptions::still("100".parse().unwrap());
         World::new(1, at("2026-01-31T20:00:00Z"), options)
     }
 

@@ -80,6 +80,20 @@ pub struct Machine {
     pub available_for: Option<Duration>,
 }
 
+impl Machine {
+    /// Whether it has GPUs of a model.
+    pub fn has(&self, model: &str) -> bool {
+        self.gpus.keys().any(|own| own.as_str() == model)
+    }
+
+    /// The same with so many outside ports at most.
+    #[must_use]
+    pub fn with_ports(mut self, most: usize) -> Self {
+        self.ports.truncate(most);
+        self
+    }
+}
+
 /// One line of the table: model, GPUs in all, taken, price in micros; vCPUs, GB of memory, GB of disk; uptime; place.
 type Line = (&'static str, u32, u32, u64, u32, u32, u32, u32, Place);
 type Place = (&'static str, &'static str, &'static str);

@@ -275,27 +275,9 @@ impl Market {
             self.sent += 1;
             self.under_way.insert((time::after(now, delay), self.sent), (counter.api, request.clone()));
         }
+        let (shown, delay) = course(fault);
         let mut veil = Veil {
-            shown: match fault {
-                Fault::EmptyList => Shown::Nothing,
-                Fault::PartialList => Shown::Half,
-                Fault::None
-                | Fault::LostRequest
-                | Fault::LostAnswer
-                | Fault::CutAnswer
-                | Fault::ServerError(_)
-                | Fault::Html(_)
-                | Fault::HalfJson
-                | Fault::Throttled
-                | Fault::StaleList(_)
-                | Fault::LateEffect(_)
-                | Fault::Garbage(_)
-                | Fault::BadGateway
-                | Fault::Hang(_)
-                | Fault::LateVm(_)
-                | Fault::Refused
-                | Fault::Slow(_) => Shown::All,
-            },
+            shown,
             refuses: fault == Fault::Refused,
             delay: if let Fault::LateVm(delay) = fault { Some(delay) } else { None },
             twists: &twists,
@@ -304,26 +286,6 @@ impl Market {
                 self.elsewhere.get_mut(&counter.api.vendor()).unwrap_or(&mut self.world),
                 self.appearances.entry(counter.api.vendor()).or_default(),
             )
-        };
-        let delay = match fault {
-            Fault::Slow(delay) => delay,
-            Fault::Hang(_) => HANGING,
-            Fault::None
-            | Fault::LostRequest
-            | Fault::LostAnswer
-            | Fault::CutAnswer
-            | Fault::ServerError(_)
-            | Fault::Html(_)
-            | Fault::HalfJson
-            | Fault::Throttled
-            | Fault::EmptyList
-            | Fault::PartialList
-            | Fault::StaleList(_)
-            | Fault::LateEffect(_)
-            | Fault::Garbage(_)
-            | Fault::BadGateway
-            | Fault::LateVm(_)
-            | Fault::Refused => Duration::ZERO,
         };
         let (memories, api) = (&mut self.memories, counter.api);
         let keeps = self.faults.shows_the_past(call) && call.is_list() && matches!(fault, Fault::None | Fault::Slow(_));
@@ -376,6 +338,30 @@ fn unless_known(request: &Request, mut answer: Response) -> Response {
     }
     answer.headers.push(("etag".to_owned(), etag));
     answer
+}
+
+/// How much a fault lets lists show, and how long it keeps the answer.
+const fn course(fault: Fault) -> (Shown, Duration) {
+    match fault {
+        Fault::EmptyList => (Shown::Nothing, Duration::ZERO),
+        Fault::PartialList => (Shown::Half, Duration::ZERO),
+        Fault::Slow(delay) => (Shown::All, delay),
+        Fault::Hang(_) => (Shown::All, HANGING),
+        Fault::None
+        | Fault::LostRequest
+        | Fault::LostAnswer
+        | Fault::CutAnswer
+        | Fault::ServerError(_)
+        | Fault::Html(_)
+        | Fault::HalfJson
+        | Fault::Throttled
+        | Fault::StaleList(_)
+        | Fault::LateEffect(_)
+        | Fault::Garbage(_)
+        | Fault::BadGateway
+        | Fault::LateVm(_)
+        | Fault::Refused => (Shown::All, Duration::ZERO),
+    }
 }
 
 /// Serves a request and makes the fault happen. What had no effect is not served.
@@ -435,10 +421,7 @@ mod lies;
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Temper, WorldOptions},
-        *,
-    };
+    use super::{super::WorldOptions, *};
     use crate::{
         market::{Dialect, Order, dialect},
         model::{Balance, InstanceStatus, Lookup, PriceType, Refusal, Shape, VmName, offer::Bid},
@@ -460,7 +443,7 @@ mod tests {
 
     impl Stand {
         pub(super) fn new() -> Self {
-            let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike("100".parse().unwrap()) };
+            let options = WorldOptions::still("100".parse().unwrap());
             let world = World::new(1, at(0), options);
             let market = Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"));
             Self { market, dialect: dialect(Api::TensordockV0, Some("k".into()), "t".into()), second: 0 }

@@ -23,6 +23,8 @@
 //! A [`Stage`] puts a whole engine on such a market, in one process and in virtual time: its clock may be wrong ([`wall`]), its
 //! power may go at any moment ([`power`]), and after every tick the worlds themselves say whether everything held ([`check`]).
 //!
+//! [`props`] are what scenes, stories and tests are commonly set with: settings, still machines, somebody else's VM.
+//!
 //! [`recorded`] is the market that a daemon saw, for another policy to be played on it.
 //!
 //! Beside them stand [`trace`], markets that really were and the rules to play a policy over them, and [`bound`], the least
@@ -51,6 +53,7 @@ mod mutation_tests;
 pub mod operator;
 pub mod plot;
 pub mod power;
+pub mod props;
 pub mod recorded;
 pub mod run;
 pub mod seed;

@@ -7,10 +7,11 @@
 use super::{
     catalogue::{self, Machine},
     clock::VirtualClock,
-    faults::{Faults, Severity},
+    faults::Severity,
     host::Temper,
     knobs::Knobs,
     marketplace::Market,
+    props::{self, PORTS_FEW},
     seed::{Dice, Seed},
     stage::{self, Scenery, Stage},
     world::{World, WorldOptions},
@@ -26,37 +27,25 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 const OPENING: Timestamp = Timestamp::constant(1_795_978_800, 0);
 /// TensorDock's machines, at least and at most: of the catalogue's first ones.
 const MACHINES: (u64, u64) = (10, 20);
-/// Every tick reads them all.
-const PORTS_PER_MACHINE: usize = 10;
 /// What each account holds at first, in USD: at least and at most. The most of it lasts for days, the least for hours.
 const BALANCE_USD: (u64, u64) = (120, 900);
 
-/// Three marketplaces of two vendors, at a pace that costs nothing.
-const SETTINGS: &str = r#"
+/// What comes before the marketplaces in its settings.
+const LIMITS: &str = r#"
 policies = "/policies"
 [limits]
 max_hourly_rate = 12.00
 balance_floor   = 25.00
 [defaults.instance]
 ssh_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIaXnsdHVQJ8sp4Vj2p0Y3z9cQ0nXkzYXn2Qz6m0N6Y rehearsal"
-[marketplaces.tensordock]
-api = "tensordock-v0"
-key = { env = "KEY" }
-token = { env = "TOKEN" }
-requests_per_second = 100
-[marketplaces.dock-v2]
-api = "tensordock-v2"
-token = { env = "TOKEN" }
-account = "tensordock"
-requests_per_second = 100
-[marketplaces.vectordash]
-api = "vectordash"
-token = { env = "TOKEN" }
-requests_per_second = 100
-[accounts.vectordash]
-balance = "unreadable-ok"
-max_spend_per_day = 20.00
 "#;
+
+/// Three marketplaces of two vendors, at a pace that costs nothing.
+fn settings() -> String {
+    let other_api = "account = \"tensordock\"\nrequests_per_second = 100\n";
+    let unreadable = props::unreadable("vectordash", "20.00");
+    [LIMITS, props::TENSORDOCK, props::DOCK_V2, other_api, props::VECTORDASH, &unreadable].concat()
+}
 
 /// Fleets of three kinds: all on spot, spot with something to fall back on, and on demand wherever it is cheapest.
 const POLICIES: [(&str, &str); 3] = [
@@ -135,7 +124,7 @@ impl Plot {
     /// # Errors
     /// Every fault of it, a line each.
     pub fn of_policy(self, source: &Source) -> Result<Self, Vec<String>> {
-        let settings = stage::settings(SETTINGS).map_err(|fault| vec![fault])?;
+        let settings = stage::settings(&settings()).map_err(|fault| vec![fault])?;
         let checked = policy::check(source, &settings.policy_context());
         match checked.policy {
             Some(policy) if checked.faults.is_empty() => {
@@ -171,11 +160,11 @@ impl Plot {
         let balance = Usd::from_micros(balance.saturating_mul(1_000_000));
         let options = WorldOptions { temper: self.temper(), ..WorldOptions::lifelike(balance) };
         let world = |machines: Vec<Machine>| {
-            let machines: Vec<Machine> = machines.into_iter().map(with_few_ports).collect();
+            let machines: Vec<Machine> = machines.into_iter().map(|machine| machine.with_ports(PORTS_FEW)).collect();
             World::with_machines(self.seed.0, OPENING, options.clone(), &machines)
         };
         let world_of_ours = world(catalogue::of_size(machines));
-        let mut market = Market::of_all_dialects(world_of_ours, Faults::none(), Some("k"), Some("t"));
+        let mut market = props::honest(world_of_ours);
         for (vendor, elsewhere) in &mut market.elsewhere {
             *elsewhere = world(catalogue::machines_of(*vendor));
         }
@@ -194,7 +183,7 @@ impl Plot {
             clock: VirtualClock::patient(OPENING),
             market: self.market(),
             elsewhere: BTreeMap::new(),
-            settings: SETTINGS,
+            settings: &settings(),
             role: Role::AsConfigured,
             policies: &policies,
             seed: self.seed,
@@ -206,11 +195,6 @@ impl Plot {
         stage.watch.balance_lag = Duration::from_secs(self.knobs().balance_lag_s);
         Ok(stage)
     }
-}
-
-fn with_few_ports(mut machine: Machine) -> Machine {
-    machine.ports.truncate(PORTS_PER_MACHINE);
-    machine
 }
 
 macro_rules! turns {

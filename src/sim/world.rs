@@ -52,6 +52,11 @@ impl WorldOptions {
     pub const fn lifelike(balance: Usd) -> Self {
         Self { hosts: None, balance, temper: Temper::Lifelike, provisioning_s: (30, 90) }
     }
+
+    /// The same, but that nothing moves by itself.
+    pub const fn still(balance: Usd) -> Self {
+        Self { temper: Temper::Still, ..Self::lifelike(balance) }
+    }
 }
 
 /// The simulated world.

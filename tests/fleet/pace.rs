@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use super::stage::{opening, still};
+use super::stage::{NOON, still};
 
 /// Answers what is scripted, then success; an answer takes half a second.
 struct Wire {
@@ -51,7 +51,7 @@ struct Account {
 }
 
 fn account() -> Account {
-    let clock = VirtualClock::patient(opening());
+    let clock = VirtualClock::patient(NOON);
     let pacer = Arc::new(Pacer::new());
     let wire = || Arc::new(Wire { clock: clock.clone(), script: Mutex::default(), sent: Mutex::default() });
     let wires = [wire(), wire()];
@@ -173,7 +173,7 @@ async fn a_read_that_took_all_its_time_is_not_asked_again() {
             })
         }
     }
-    let clock = VirtualClock::patient(opening());
+    let clock = VirtualClock::patient(NOON);
     let net = Arc::new(Silent(clock.clone(), Mutex::default()));
     let dialect = market::dialect(Api::TensordockV0, Some("k".into()), "t".into());
     let deadline = dialect.manners().read_deadline;
@@ -214,7 +214,7 @@ impl Observer for Unchanged {
 
 #[tokio::test]
 async fn a_list_that_has_not_changed_is_not_sent_again_and_reads_the_same() {
-    let clock = VirtualClock::patient(opening());
+    let clock = VirtualClock::patient(NOON);
     let market = Arc::new(Mutex::new(Market::of_all_dialects(still("500"), Faults::none(), Some("k"), Some("t"))));
     let inner = InProcess { market: Arc::clone(&market), clock: Arc::new(clock.clone()) };
     let net = Arc::new(Counting { inner, bytes: Mutex::default() });

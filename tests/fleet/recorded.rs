@@ -3,7 +3,7 @@
 use super::{
     TRAIN,
     restarts::{LIVELY, lively},
-    stage::{SETTINGS, Stage, opening, still},
+    stage::{NOON, SETTINGS, Stage, still},
 };
 use spotscale::{
     engine::{
@@ -168,7 +168,7 @@ async fn an_edit_is_compared_with_todays_on_the_market_that_was_seen() {
     let stage = Stage::with(lively(5, Temper::Lifelike), &text, Role::AsConfigured, &LIVELY).await;
     let (mut stage, store) = recording(stage).await;
     stage.pass(Duration::from_secs(8 * 3_600)).await;
-    let seen = timeline(&*store, opening()).unwrap();
+    let seen = timeline(&*store, NOON).unwrap();
     assert!(seen.moments.len() > 40, "{} moments", seen.moments.len());
     let settings = rehearsed::settings(&text).unwrap();
     let today: Vec<_> = LIVELY.map(|(file, text)| source((file, text.to_owned()))).into();
@@ -190,6 +190,6 @@ async fn an_edit_is_compared_with_todays_on_the_market_that_was_seen() {
     let broken = [source(("train.toml", "fleet = \"train\"".to_owned()))];
     let told = play(&seen, &settings, &broken).await.unwrap_err();
     assert!(told.starts_with("train.toml:"), "{told}");
-    let told = play(&timeline(&MemoryStore::default(), opening()).unwrap(), &settings, &today).await.unwrap_err();
+    let told = play(&timeline(&MemoryStore::default(), NOON).unwrap(), &settings, &today).await.unwrap_err();
     assert_eq!(told, "nothing was recorded in that time; a daemon records while it runs");
 }

@@ -2,7 +2,7 @@
 
 use super::{
     TRAIN,
-    stage::{SETTINGS, Stage, name, opening, with_few_ports},
+    stage::{NOON, SETTINGS, Stage, name},
 };
 use spotscale::{
     engine::{Lever, LeverError, Role, Scope},
@@ -11,6 +11,7 @@ use spotscale::{
     model::offer::Supply,
     sim::{
         Call, Fault, Faults, Severity, Temper, World, WorldOptions, catalogue,
+        props::PORTS_FEW,
         seed::{Dice, Seed},
     },
 };
@@ -54,8 +55,8 @@ base_gpus = 1
 
 pub fn lively(seed: u64, temper: Temper) -> World {
     let options = WorldOptions { temper, ..WorldOptions::lifelike("500".parse().unwrap()) };
-    let machines: Vec<_> = catalogue::of_size(14).into_iter().map(with_few_ports).collect();
-    World::with_machines(seed, opening(), options, &machines)
+    let machines: Vec<_> = catalogue::of_size(14).into_iter().map(|machine| machine.with_ports(PORTS_FEW)).collect();
+    World::with_machines(seed, NOON, options, &machines)
 }
 
 /// Whether a fleet has all it wants, strays named after it included, or there is nothing to be had of what it lacks.

@@ -10,7 +10,7 @@ mod ends;
 mod failing;
 mod weather;
 
-use super::stage::{Stage, machines_with, name, of_all, of_machines};
+use super::stage::{Stage, honest, machines_with, name, of_machines};
 use spotscale::{
     engine::Lever,
     io::store::memory::Mishap,
@@ -21,6 +21,7 @@ use spotscale::{
     sim::{
         Fault, Market, Vm, VmState,
         catalogue::{self, Machine},
+        props,
     },
 };
 use std::time::Duration;
@@ -34,29 +35,7 @@ const BUDGET: &str = "40";
 
 /// All three, at a pace that costs nothing.
 fn settings(budget: &str) -> String {
-    format!(
-        r#"
-policies = "/policies"
-[limits]
-max_hourly_rate = 40.00
-[marketplaces.tensordock]
-api = "tensordock-v0"
-key = {{ env = "KEY" }}
-token = {{ env = "TOKEN" }}
-requests_per_second = 100
-[marketplaces.dock-v2]
-api = "tensordock-v2"
-token = {{ env = "TOKEN" }}
-account = "tensordock"
-[marketplaces.vectordash]
-api = "vectordash"
-token = {{ env = "TOKEN" }}
-requests_per_second = 100
-[accounts.vectordash]
-balance = "unreadable-ok"
-max_spend_per_day = {budget}
-"#
-    )
+    props::settings_of_all(budget)
 }
 
 /// A fleet of VMs of one GPU each, on demand, the cheapest first whatever the model.
@@ -96,8 +75,11 @@ fn tensordock(model: &str, gpus: u32, micros: u64) -> Machine {
 
 fn vectordash(model: &str, gpus: u32, micros: u64) -> Machine {
     let all = catalogue::machines_of(Vendor::Vectordash);
-    let has = |machine: &Machine| machine.gpus.keys().any(|own| own.as_str() == model);
-    with_gpus(all.into_iter().find(|machine| has(machine) && machine.available_for.is_none()).unwrap(), gpus, micros)
+    with_gpus(
+        all.into_iter().find(|machine| machine.has(model) && machine.available_for.is_none()).unwrap(),
+        gpus,
+        micros,
+    )
 }
 
 /// 2 and 6 GPUs at TensorDock, 3 and 4 at Vectordash; nothing moves by itself.
@@ -108,7 +90,7 @@ fn market() -> Market {
 }
 
 fn of_machines_of_both(dock: &[Machine], dash: &[Machine]) -> Market {
-    let mut market = of_all(of_machines("500", dock));
+    let mut market = honest(of_machines("500", dock));
     market.elsewhere.insert(Vendor::Vectordash, of_machines("500", dash));
     market
 }

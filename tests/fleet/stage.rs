@@ -11,15 +11,11 @@ use spotscale::{
     },
     ledger::{Standing, fleet::Member},
     market::WorldOrder,
-    model::{FleetName, InstanceId, MarketplaceName, PriceType, Refusal, Shape, Timestamp},
+    model::{FleetName, InstanceId, MarketplaceName, PriceType, Refusal},
     plan::{Action, FleetReport},
     sim::{
-        Call, Ended, Fault, Faults, Market, Origin, Scenery, Temper, Vm, World, WorldOptions,
-        catalogue::{self, Machine},
-        clock::VirtualClock,
-        power::Cut,
-        seed::Seed,
-        stage as rehearsed,
+        Call, Ended, Fault, Market, Origin, Scenery, Vm, World, catalogue::Machine, clock::VirtualClock, power::Cut,
+        props, seed::Seed, stage as rehearsed,
     },
 };
 use std::{
@@ -29,39 +25,13 @@ use std::{
     time::Duration,
 };
 
-pub use spotscale::sim::doors::Weather;
+pub use spotscale::sim::{
+    doors::Weather,
+    props::{NOON, SETTINGS, honest, machines_with},
+};
 
 /// What a read is asked at most before it counts as failed (`market::client`).
 const READ_ATTEMPTS: usize = 3;
-
-/// Settings of one marketplace whose pace costs nothing.
-pub const SETTINGS: &str = r#"
-policies = "/policies"
-[limits]
-max_hourly_rate = 40.00
-[marketplaces.tensordock]
-api = "tensordock-v0"
-key = { env = "KEY" }
-token = { env = "TOKEN" }
-requests_per_second = 100
-"#;
-
-/// When every world begins.
-pub fn opening() -> Timestamp {
-    "2026-11-20T12:00:00Z".parse().unwrap()
-}
-
-/// The machines of the catalogue that have one of these models.
-pub fn machines_with(models: &[&str]) -> Vec<Machine> {
-    let has = |machine: &Machine| machine.gpus.keys().any(|model| models.contains(&model.as_str()));
-    catalogue::machines().into_iter().filter(has).map(with_few_ports).collect()
-}
-
-/// Every tick reads them all, so a short list is a fast test.
-pub fn with_few_ports(mut machine: Machine) -> Machine {
-    machine.ports.truncate(10);
-    machine
-}
 
 /// A market on which nothing moves by itself: the machines that [`super::TRAIN`] may rent on, and some of another model.
 pub fn still(balance: &str) -> World {
@@ -73,13 +43,7 @@ pub fn still(balance: &str) -> World {
 
 /// A market on which nothing moves by itself, of these machines.
 pub fn of_machines(balance: &str, machines: &[Machine]) -> World {
-    let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike(balance.parse().unwrap()) };
-    World::with_machines(1, opening(), options, machines)
-}
-
-/// A market around this world that speaks every dialect and answers as it should.
-pub fn of_all(world: World) -> Market {
-    Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"))
+    props::still(balance.parse().unwrap(), machines)
 }
 
 /// The engine on its market, and what every test of it asserts.
@@ -116,20 +80,20 @@ impl Stage {
 
     /// These policies in this world, under these settings, in this role.
     pub async fn with(world: World, text: &str, role: Role, policies: &[(&str, &str)]) -> Self {
-        Self::behind(VirtualClock::at(opening()), BTreeMap::new(), of_all(world), text, role, policies).await
+        Self::behind(VirtualClock::at(NOON), BTreeMap::new(), honest(world), text, role, policies).await
     }
 
     /// Two marketplaces, `tensordock` in this world and `other` in another that is just like it, by a clock on which
     /// several can wait at the same time.
     pub async fn of_two(text: &str, policies: &[(&str, &str)]) -> Self {
-        let clock = VirtualClock::patient(opening());
-        let elsewhere = [("other".parse().unwrap(), of_all(still("500")))].into();
-        Self::behind(clock, elsewhere, of_all(still("500")), text, Role::AsConfigured, policies).await
+        let clock = VirtualClock::patient(NOON);
+        let elsewhere = [("other".parse().unwrap(), honest(still("500")))].into();
+        Self::behind(clock, elsewhere, honest(still("500")), text, Role::AsConfigured, policies).await
     }
 
     /// All marketplaces of these settings in one market, by a clock on which several can wait at the same time.
     pub async fn across(market: Market, text: &str, policies: &[(&str, &str)]) -> Self {
-        let clock = VirtualClock::patient(opening());
+        let clock = VirtualClock::patient(NOON);
         Self::behind(clock, BTreeMap::new(), market, text, Role::AsConfigured, policies).await
     }
 
@@ -406,16 +370,11 @@ impl Stage {
         gpus: u32,
         bid: Option<&str>,
     ) -> Result<InstanceId, Refusal> {
-        let shape = Shape { gpu_model: gpu_model.parse().unwrap(), gpus, vcpus: 4, ram_gb: 16, storage_gb: 100 };
-        let order = WorldOrder {
-            name: called.parse().unwrap(),
-            hostnode: machine.parse().unwrap(),
-            shape,
-            price_type: if bid.is_some() { PriceType::Spot } else { PriceType::OnDemand },
-            bid: bid.map(|bid| bid.parse().unwrap()),
-            image: "Ubuntu 22.04 LTS".to_owned(),
-            ports: BTreeMap::new(),
-            rule: spotscale::market::tensordock_v0::wire::RULE,
+        let theirs =
+            props::anothers(called.parse().unwrap(), machine.parse().unwrap(), gpu_model.parse().unwrap(), gpus);
+        let order = match bid {
+            Some(bid) => WorldOrder { price_type: PriceType::Spot, bid: Some(bid.parse().unwrap()), ..theirs },
+            None => theirs,
         };
         self.market().world.deploy_foreign(order)
     }

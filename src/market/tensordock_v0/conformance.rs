@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     io::net::Method,
-    market::{Backend, Fake, WorldBill, WorldMonth, WorldOrder, WorldVm},
+    market::{Backend, Fake, WorldBill, WorldMonth, WorldOrder, WorldVm, examples::begun},
     model::{
         GpuModel, InstanceStatus, PriceType, Timestamp, Usd,
         offer::{Bounds, Location, Ports, Rates, Resources, Restriction, SpotTerms, Stock, Supply},
@@ -18,6 +18,8 @@ use crate::{
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+pub(in crate::market) use crate::market::examples::rate;
 
 pub(in crate::market) const HOST: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
 
@@ -30,10 +32,6 @@ pub(in crate::market) struct TinyWorld {
     pub(in crate::market) hosts: Vec<Hostnode>,
     pub(in crate::market) vms: BTreeMap<InstanceId, WorldVm>,
     made: u32,
-}
-
-pub(in crate::market) fn rate(text: &str) -> HourlyRate {
-    text.parse().unwrap()
 }
 
 pub(in crate::market) fn world() -> TinyWorld {
@@ -101,33 +99,21 @@ impl Backend for TinyWorld {
         Ok(BidAnswer::Accepted)
     }
     fn deploy(&mut self, order: WorldOrder) -> Result<WorldVm, Refusal> {
-        let WorldOrder { name, hostnode, shape, price_type, bid, image, ports, rule } = order;
-        if bid.is_some_and(|bid| bid < floor()) {
+        if order.bid.is_some_and(|bid| bid < floor()) {
             return Err(Refusal::BidTooLow("others pay more".into()));
         }
         let mut host = self.hosts[0].clone();
         if let Supply::Resources(resources) = &mut host.supply {
-            resources.rule = rule;
+            resources.rule = order.rule;
         }
-        let (_, listed) = host.price(&shape).map_err(|_| Refusal::NoCapacity("others have it".into()))?;
+        let (_, listed) = host.price(&order.shape).map_err(|_| Refusal::NoCapacity("others have it".into()))?;
         self.made += 1;
-        let id: InstanceId = format!("00000000-0000-4000-8000-{:012}", self.made).parse().unwrap();
-        let instance = Instance {
-            id: id.clone(),
-            name,
-            status: InstanceStatus::Running,
-            hostnode: Some(hostnode),
-            gpu_model: Some(shape.gpu_model.clone()),
-            gpus: shape.gpus,
-            price_type: Some(price_type),
-            quoted: Some(Rates { compute: bid.unwrap_or(listed.compute), ..listed }),
-            address: Some("139.28.40.249".into()),
-            ports,
-            created_at: Some(self.now()),
-            available_until: None,
-        };
-        let vm = WorldVm { instance, shape, location: self.hosts[0].location.clone(), image };
-        self.vms.insert(id, vm.clone());
+        let quoted = Rates { compute: order.bid.unwrap_or(listed.compute), ..listed };
+        let begun = begun(order, &format!("00000000-0000-4000-8000-{:012}", self.made), quoted, self.now());
+        let address = Some("139.28.40.249".into());
+        let instance = Instance { status: InstanceStatus::Running, address, ..begun.instance };
+        let vm = WorldVm { instance, location: host.location, ..begun };
+        self.vms.insert(vm.instance.id.clone(), vm.clone());
         Ok(vm)
     }
     fn start(&mut self, id: &InstanceId) -> Result<(), Refusal> {

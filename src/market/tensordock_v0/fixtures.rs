@@ -5,21 +5,18 @@
 
 use super::*;
 use crate::{
-    market::ORIGINAL_STATUS,
-    model::{
-        Timestamp,
-        inventory::Dropped,
-        offer::{Rates, Resources, Stock, Supply},
+    market::{
+        ORIGINAL_STATUS,
+        examples::{self, Fixtures, made, rates},
     },
+    model::offer::{Resources, Stock, Supply},
 };
-use std::{fmt::Write, path::PathBuf};
+use std::fmt::Write;
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/market/tensordock_v0/fixtures")
-}
+const FIXTURES: Fixtures = Fixtures("tensordock_v0");
 
 pub(super) fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(folder().join(name)).unwrap()
+    FIXTURES.read(name)
 }
 
 fn dialect() -> TensordockV0 {
@@ -143,10 +140,7 @@ fn read(case: &Case) -> String {
         }),
         "validate" => told(dialect.validate(&bid()).unwrap(), &response, |answer| answer.to_string()),
         "rebid" => told(dialect.rebid(&vm(), bid().price).unwrap(), &response, |answer| answer.to_string()),
-        "deploy" => told(dialect.deploy(&order()).unwrap(), &response, |made| {
-            let Deployed { id, quoted, address, ports } = made;
-            format!("made {id} {} at {} ports {ports:?}", rates(quoted), address.as_deref().unwrap_or("-"))
-        }),
+        "deploy" => told(dialect.deploy(&order()).unwrap(), &response, made),
         "start" => told(dialect.start(&vm()).unwrap(), &response, |()| "done".into()),
         "stop" => told(dialect.stop(&vm(), Stop::KeepGpu).unwrap(), &response, |()| "done".into()),
         "terminate" => told(dialect.terminate(&vm()), &response, |()| "done".into()),
@@ -170,25 +164,7 @@ fn response(file: &str, status: u16, original: u16) -> Response {
 pub(super) fn told<T>(exchange: Exchange<T>, response: &Response, show: impl Fn(T) -> String) -> String {
     let known = |call: &str| CASES.iter().any(|(_, _, _, known, _)| *known == call);
     assert!(crate::market::CALLS.contains(&exchange.call) || known(exchange.call));
-    match (exchange.read)(&exchange.request, response) {
-        Ok(value) => show(value),
-        Err(refusal) => refusal.to_string(),
-    }
-}
-
-pub(super) fn listed<T>(scan: Scan<T>, show: impl Fn(&T) -> String) -> String {
-    let mut text = format!("{} items", scan.items.len());
-    for item in &scan.items {
-        write!(text, "\n  {}", show(item)).unwrap();
-    }
-    for Dropped { what, why } in &scan.dropped {
-        write!(text, "\n  dropped `{what}`: {why}").unwrap();
-    }
-    text
-}
-
-fn rates(rates: Option<Rates>) -> String {
-    rates.map_or_else(|| "unquoted".into(), |Rates { compute, storage }| format!("{compute}+{storage}"))
+    examples::told(exchange, response, show)
 }
 
 fn show_hostnode(host: &Hostnode) -> String {
@@ -216,33 +192,14 @@ fn show_hostnode(host: &Hostnode) -> String {
 }
 
 fn show_instance(vm: &Instance) -> String {
-    let Instance {
-        id,
-        name,
-        status,
-        hostnode,
-        gpu_model,
-        gpus,
-        price_type,
-        quoted,
-        address,
-        ports,
-        created_at,
-        available_until: _,
-    } = vm;
-    format!(
-        "{id} | {name} | {status:?} on {} | {gpus} x {} | {} {} billed {} | {} {ports:?} | {}",
-        hostnode.as_ref().map_or("-", |id| id.as_str()),
-        gpu_model.as_ref().map_or("-", |model| model.as_str()),
-        price_type.map_or("-", PriceType::as_str),
-        rates(*quoted),
-        rates(vm.billed()),
-        address.as_deref().unwrap_or("-"),
-        created_at.as_ref().map_or_else(|| "-".into(), Timestamp::to_string),
-    )
+    let price_type = vm.price_type.map_or("-", PriceType::as_str);
+    examples::instance(vm, &format!("{price_type} {} billed {}", rates(vm.quoted), rates(vm.billed())))
 }
 
-pub(super) use crate::model::{PriceType, Shape};
+pub(super) use crate::{
+    market::examples::listed,
+    model::{PriceType, Shape},
+};
 
 pub(super) fn bid() -> Bid {
     Bid {
@@ -254,16 +211,10 @@ pub(super) fn bid() -> Bid {
 
 pub(super) fn order() -> Order {
     Order {
-        name: "spotscale-train-k3x9-7".parse().unwrap(),
-        hostnode: bid().hostnode,
-        shape: bid().shape,
         price_type: PriceType::Spot,
         bid: Some(bid().price),
-        image: "Ubuntu 22.04 LTS".into(),
         ports: [(30117, 22)].into(),
-        ssh_key: None,
-        cloud_init: None,
-        password: "Sup3r-random".into(),
+        ..examples::order(NODE, bid().shape)
     }
 }
 
@@ -274,6 +225,5 @@ fn every_fixture_reads_as_the_golden_file_says() {
         let (file, status, original, call, _) = case;
         writeln!(actual, "{call} <- {file} {status}/{original}: {}", read(case)).unwrap();
     }
-    let golden = String::from_utf8(fixture("GOLDEN")).unwrap();
-    assert!(actual == golden, "fixtures/GOLDEN differs; read was:\n{actual}");
+    FIXTURES.are_golden(&actual);
 }

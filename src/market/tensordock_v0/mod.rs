@@ -28,7 +28,7 @@ mod sdk_tests;
 use crate::{
     io::net::{Request, Response},
     market::{
-        Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop, contradicted,
+        Deployed, Dialect, Exchange, Language, Manners, Order, Stop, contradicted,
         hush::scanned,
         raw::{RawCall, Stakes},
     },
@@ -66,16 +66,6 @@ impl TensordockV0 {
     }
 }
 
-type Read<T> = fn(&Request, &Response) -> Result<T, Refusal>;
-
-const fn reads<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
-    Exchange { call, request, effect: Effect::Reads, read }
-}
-
-const fn writes<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
-    Exchange { call, request, effect: Effect::Writes, read }
-}
-
 impl Dialect for TensordockV0 {
     fn manners(&self) -> Manners {
         Manners { read_deadline: READ_DEADLINE, write_deadline: WRITE_DEADLINE }
@@ -91,49 +81,51 @@ impl Dialect for TensordockV0 {
     }
 
     fn hostnode(&self, id: &HostnodeId) -> Option<Exchange<Lookup<Hostnode>>> {
-        Some(reads("hostnode", self.calls.hostnode(id)?, read_hostnode))
+        Some(Exchange::reads("hostnode", self.calls.hostnode(id)?, read_hostnode))
     }
 
     fn instances(&self) -> Exchange<Scan<Instance>> {
-        reads("instances", self.calls.list(), |request, response| {
+        Exchange::reads("instances", self.calls.list(), |request, response| {
             Ok(scanned(request, response, wire::instances(&Answer::read(response).accepted()?)?))
         })
     }
 
     fn instance(&self, id: &InstanceId) -> Option<Exchange<Lookup<Instance>>> {
-        Some(reads("instance", self.calls.details(id), read_instance))
+        Some(Exchange::reads("instance", self.calls.details(id), read_instance))
     }
 
     fn whoami(&self) -> Exchange<()> {
-        reads("whoami", self.calls.test(), read_done)
+        Exchange::reads("whoami", self.calls.test(), read_done)
     }
 
     fn balance(&self) -> Option<Exchange<Balance>> {
-        Some(reads("balance", self.calls.balance(), |_, response| wire::balance(&Answer::read(response).accepted()?)))
+        Some(Exchange::reads("balance", self.calls.balance(), |_, response| {
+            wire::balance(&Answer::read(response).accepted()?)
+        }))
     }
 
     fn validate(&self, bid: &Bid) -> Option<Exchange<BidAnswer>> {
-        Some(reads("validate", self.calls.validate_new(bid), read_bid))
+        Some(Exchange::reads("validate", self.calls.validate_new(bid), read_bid))
     }
 
     fn rebid(&self, id: &InstanceId, price: HourlyRate) -> Option<Exchange<BidAnswer>> {
-        Some(writes("rebid", self.calls.validate_existing(id, price), read_bid))
+        Some(Exchange::writes("rebid", self.calls.validate_existing(id, price), read_bid))
     }
 
     fn deploy(&self, order: &Order) -> Result<Exchange<Deployed>, Refusal> {
-        Ok(writes("deploy", self.calls.deploy(order), read_made))
+        Ok(Exchange::writes("deploy", self.calls.deploy(order), read_made))
     }
 
     fn start(&self, id: &InstanceId) -> Option<Exchange<()>> {
-        Some(writes("start", self.calls.start(id), read_done))
+        Some(Exchange::writes("start", self.calls.start(id), read_done))
     }
 
     fn stop(&self, id: &InstanceId, how: Stop) -> Option<Exchange<()>> {
-        Some(writes("stop", self.calls.stop(id, how), read_done))
+        Some(Exchange::writes("stop", self.calls.stop(id, how), read_done))
     }
 
     fn terminate(&self, id: &InstanceId) -> Exchange<()> {
-        writes("terminate", self.calls.delete(id), |_, response| {
+        Exchange::writes("terminate", self.calls.delete(id), |_, response| {
             let answer = Answer::read(response);
             if answer.says_already_terminated() {
                 return Ok(());
@@ -152,8 +144,8 @@ impl Dialect for TensordockV0 {
     fn raw(&self, call: &RawCall, fields: &[(String, String)]) -> Option<Exchange<()>> {
         let request = self.calls.raw(call, fields)?;
         Some(match call.stakes {
-            Stakes::Nothing => reads(call.name, request, read_said),
-            Stakes::Money | Stakes::Loss => writes(call.name, request, read_told),
+            Stakes::Nothing => Exchange::reads(call.name, request, read_said),
+            Stakes::Money | Stakes::Loss => Exchange::writes(call.name, request, read_told),
         })
     }
 }

@@ -32,18 +32,18 @@
 //! **Deprecated by the vendor:** the four calls about containers; "we no longer support containers" (documented, S1).
 
 use super::{
-    Read, TensordockV0,
+    TensordockV0,
     answer::Answer,
     calls::Filters,
     nouns::{
         Authorization, ContainerOrder, HostRevenue, InstantOrder, InstantVms, Modification, Month, MonthlySummary,
         Replica, RevenueQuery,
     },
-    read, read_done, read_hostnodes, read_made, reads, writes,
+    read, read_done, read_hostnodes, read_made,
 };
 use crate::{
     io::net::{Request, Response},
-    market::{Deployed, Exchange, hush::scanned, json::Object, raw::is_plain},
+    market::{Deployed, Exchange, Read, hush::scanned, json::Object, raw::is_plain},
     model::{Hostnode, InstanceId, Refusal, Scan},
 };
 use secrecy::ExposeSecret;
@@ -71,7 +71,7 @@ impl TensordockV0 {
 
     /// All authorizations of the organisation, without their secrets.
     pub fn authorizations(&self) -> Exchange<Scan<Authorization>> {
-        reads("authorizations", self.form("/api/v0/auth/list", &[]), |request, response| {
+        Exchange::reads("authorizations", self.form("/api/v0/auth/list", &[]), |request, response| {
             Ok(scanned(request, response, accepted(response, read::authorizations)?))
         })
     }
@@ -79,7 +79,7 @@ impl TensordockV0 {
     /// The machines that pass the vendor's filters. Whoever relies on them filters again: S1 and S2 disagree about which
     /// there are.
     pub fn hostnodes_with(&self, filters: Filters) -> Exchange<Scan<Hostnode>> {
-        reads("hostnodes", self.calls.hostnodes(filters), read_hostnodes)
+        Exchange::reads("hostnodes", self.calls.hostnodes(filters), read_hostnodes)
     }
 
     /// Gives a stopped VM another size, and with it another price. It "must be of type network storage" (documented, S1).
@@ -94,13 +94,13 @@ impl TensordockV0 {
             ("vcpus", number(vcpus)),
             ("storage", number(storage_gb)),
         ]);
-        writes("modify", self.form("/api/v0/client/modify/single", &fields), read_done)
+        Exchange::writes("modify", self.form("/api/v0/client/modify/single", &fields), read_done)
     }
 
     /// The VMs that can be had at once.
     pub fn instant_vms(&self) -> Exchange<InstantVms> {
         let request = self.calls.get("/api/v0/client/deploy/instantvms".into(), Vec::new());
-        reads("instant_vms", request, |request, response| {
+        Exchange::reads("instant_vms", request, |request, response| {
             let InstantVms { sizes, offers } = accepted(response, read::instant_vms)?;
             let (sizes, offers) = (scanned(request, response, sizes), scanned(request, response, offers));
             Ok(InstantVms { sizes, offers })
@@ -117,7 +117,7 @@ impl TensordockV0 {
             ("ssh_key", ssh_key.as_ref().map(|key| key.trim().to_owned())),
             ("cloudinit_script", cloud_init.as_ref().map(|text| super::calls::one_line(text))),
         ]);
-        writes("deploy_instant", self.form("/api/v0/client/deployinstant/single", &fields), read_made)
+        Exchange::writes("deploy_instant", self.form("/api/v0/client/deployinstant/single", &fields), read_made)
     }
 
     /// Deploys a container. **Deprecated by the vendor.** The documents leave its URL empty; S2's is sent.
@@ -159,19 +159,19 @@ impl TensordockV0 {
             ("arguments", filled(arguments.is_empty(), json_list(arguments))),
             ("max_vm_rate_hourly", rate_max.map(|rate| rate.to_string())),
         ]);
-        writes("deploy_container", self.form("/api/v0/client/container/deploy", &fields), read_done)
+        Exchange::writes("deploy_container", self.form("/api/v0/client/container/deploy", &fields), read_done)
     }
 
     /// Adds replicas to a container, or with a negative number takes some away. **Deprecated by the vendor.**
     pub fn scale_container(&self, container: &str, replicas: i32) -> Exchange<()> {
         let fields = [("container_id", container.to_owned()), ("replicas", replicas.to_string())];
-        writes("scale_container", self.form("/api/v0/client/container/scale", &fields), read_done)
+        Exchange::writes("scale_container", self.form("/api/v0/client/container/scale", &fields), read_done)
     }
 
     /// Ends a container. **Deprecated by the vendor.**
     pub fn stop_container(&self, container: &str) -> Exchange<()> {
         let fields = [("container_id", container.to_owned())];
-        writes("stop_container", self.form("/api/v0/client/container/stop", &fields), read_done)
+        Exchange::writes("stop_container", self.form("/api/v0/client/container/stop", &fields), read_done)
     }
 
     /// A container's replicas; `None` for an id that could not stand in a path. **Deprecated by the vendor.**
@@ -179,7 +179,7 @@ impl TensordockV0 {
         let path = is_plain(container).then(|| format!("/api/v0/client/container/{container}/replicas"))?;
         let read: Read<Scan<Replica>> =
             |request, response| Ok(scanned(request, response, accepted(response, read::replicas)?));
-        Some(reads("container_replicas", self.calls.get(path, Vec::new()), read))
+        Some(Exchange::reads("container_replicas", self.calls.get(path, Vec::new()), read))
     }
 
     /// What a hosting provider's machines earn, USD. A customer has none.
@@ -191,7 +191,7 @@ impl TensordockV0 {
             ("end_timestamp", end.map(|moment| moment.to_string())),
             ("hostnode_id", hostnode.as_ref().map(ToString::to_string)),
         ]);
-        reads("revenue", self.form("/api/v0/billing/revenue", &fields), |request, response| {
+        Exchange::reads("revenue", self.form("/api/v0/billing/revenue", &fields), |request, response| {
             let mut hosts = scanned(request, response, accepted(response, read::revenue)?);
             for host in &mut hosts.items {
                 host.vms = scanned(request, response, std::mem::take(&mut host.vms));
@@ -203,7 +203,7 @@ impl TensordockV0 {
     /// A month's account, line by line.
     pub fn monthly_summary(&self, month: Month) -> Exchange<MonthlySummary> {
         let request = self.form("/api/v0/billing/summary", &[("period", month.to_string())]);
-        reads("monthly_summary", request, |request, response| {
+        Exchange::reads("monthly_summary", request, |request, response| {
             let mut month = accepted(response, read::summary)?;
             for lines in month.transactions.values_mut() {
                 *lines = scanned(request, response, std::mem::take(lines));

@@ -11,12 +11,14 @@ use super::{
     *,
 };
 use crate::{
-    io::net::Method,
-    market::{Fake, raw::Need},
+    market::{
+        Fake,
+        examples::{Sent, are_said_by_the_vendors_names},
+    },
     model::{InstanceStatus, offer::Rates},
 };
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const CONTAINER: &str = "72d610f8-9279-4adc-b9a2-28a36b98e42b";
 
@@ -99,7 +101,7 @@ pub(super) fn told(call: &str, id: &str, response: &Response) -> String {
 }
 
 /// A typed request, told by its parts.
-fn sent(request: &Request) -> (Method, String, BTreeSet<String>) {
+fn sent(request: &Request) -> Sent {
     let form = form_urlencoded::parse(&request.body).into_owned();
     let names = form.chain(request.query.iter().cloned()).map(|(name, _)| name);
     let credentials = ["api_key", "api_token"];
@@ -154,34 +156,12 @@ fn all_typed() -> Vec<(&'static str, Request)> {
 #[test]
 fn all_22_calls_are_there_typed_and_by_the_vendors_names_and_say_the_same() {
     let says = dialect();
-    let typed = all_typed();
     assert_eq!(says.raw_calls().len(), 22);
-    assert_eq!(
-        typed.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-        says.raw_calls().iter().map(|call| call.name).collect::<Vec<_>>()
-    );
-    for ((name, request), call) in typed.iter().zip(says.raw_calls()) {
-        let (method, path, fields) = sent(request);
-        let given: Vec<(String, String)> = call
-            .fields
-            .iter()
-            .map(|field| {
-                let value = match field.name {
-                    "hostnode" => HOST,
-                    "container_id" => CONTAINER,
-                    _ => "x",
-                };
-                (field.name.to_owned(), value.to_owned())
-            })
-            .collect();
-        let (raw_method, raw_path, known) = sent(&says.raw(call, &given).unwrap().request);
-        assert_eq!((method, &path), (raw_method, &raw_path), "{name}");
-        assert_eq!(fields.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "{name}");
-        for field in call.fields.iter().filter(|field| field.need == Need::Needed && !call.path.contains(field.name)) {
-            assert!(fields.contains(field.name), "{name} is typed without {}", field.name);
-        }
-        assert!(call.fields.iter().all(|field| !["yes", "help", "config"].contains(&field.name)), "{name}");
-    }
+    are_said_by_the_vendors_names(&says, &all_typed(), sent, |_, field| match field {
+        "hostnode" => HOST.to_owned(),
+        "container_id" => CONTAINER.to_owned(),
+        _ => "x".to_owned(),
+    });
 }
 
 #[test]

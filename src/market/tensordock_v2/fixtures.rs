@@ -1,19 +1,20 @@
 //! Every fixture goes through the dialect, and what comes out is compared with `fixtures/GOLDEN`, line by line.
 
 use super::*;
-use crate::model::{
-    Shape, Timestamp,
-    inventory::Dropped,
-    offer::{Ports, Rates, Resources, Stock, Supply},
+pub(super) use crate::market::examples::listed;
+use crate::{
+    market::examples::{self, Fixtures, made, mangle, rates},
+    model::{
+        Shape,
+        offer::{Ports, Resources, Stock, Supply},
+    },
 };
-use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
+use std::fmt::Write;
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/market/tensordock_v2/fixtures")
-}
+const FIXTURES: Fixtures = Fixtures("tensordock_v2");
 
 pub(super) fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(folder().join(name)).unwrap()
+    FIXTURES.read(name)
 }
 
 pub(super) fn dialect() -> TensordockV2 {
@@ -124,10 +125,7 @@ fn read(call: &str, response: &Response) -> String {
         }
         "instances" => told(says.instances(), response, |scan| listed(scan, show_instance)),
         "instance" => told(says.instance(&vm).unwrap(), response, |vm| found(vm, show_instance)),
-        "deploy" => told(says.deploy(&order()).unwrap(), response, |made| {
-            let Deployed { id, quoted, address, ports } = made;
-            format!("made {id} {} at {} ports {ports:?}", rates(quoted), address.as_deref().unwrap_or("-"))
-        }),
+        "deploy" => told(says.deploy(&order()).unwrap(), response, made),
         "start" => told(says.start(&vm).unwrap(), response, done),
         "stop" => told(says.stop(&vm, Stop::KeepGpu).unwrap(), response, done),
         "terminate" => told(says.terminate(&vm), response, done),
@@ -138,25 +136,7 @@ fn read(call: &str, response: &Response) -> String {
 pub(super) fn told<T>(exchange: Exchange<T>, response: &Response, show: impl Fn(T) -> String) -> String {
     let known = |call: &str| CASES.iter().any(|(_, _, known)| *known == call);
     assert!(crate::market::CALLS.contains(&exchange.call) || known(exchange.call));
-    match (exchange.read)(&exchange.request, response) {
-        Ok(value) => show(value),
-        Err(refusal) => refusal.to_string(),
-    }
-}
-
-pub(super) fn listed<T>(scan: Scan<T>, show: impl Fn(&T) -> String) -> String {
-    let mut text = format!("{} items", scan.items.len());
-    for item in &scan.items {
-        write!(text, "\n  {}", show(item)).unwrap();
-    }
-    for Dropped { what, why } in &scan.dropped {
-        write!(text, "\n  dropped `{what}`: {why}").unwrap();
-    }
-    text
-}
-
-fn rates(rates: Option<Rates>) -> String {
-    rates.map_or_else(|| "unquoted".into(), |Rates { compute, storage }| format!("{compute}+{storage}"))
+    examples::told(exchange, response, show)
 }
 
 pub(super) fn show_stock(stock: &Stock) -> String {
@@ -191,44 +171,16 @@ fn show_hostnode(host: &Hostnode) -> String {
 }
 
 fn show_instance(vm: &Instance) -> String {
-    let Instance {
-        id,
-        name,
-        status,
-        hostnode,
-        gpu_model,
-        gpus,
-        price_type,
-        quoted,
-        address,
-        ports,
-        created_at,
-        available_until: _,
-    } = vm;
-    assert_eq!(*price_type, None);
-    format!(
-        "{id} | {name} | {status:?} on {} | {gpus} x {} | {} billed {} | {} {ports:?} | {}",
-        hostnode.as_ref().map_or("-", |id| id.as_str()),
-        gpu_model.as_ref().map_or("-", |model| model.as_str()),
-        rates(*quoted),
-        rates(vm.billed()),
-        address.as_deref().unwrap_or("-"),
-        created_at.as_ref().map_or_else(|| "-".into(), Timestamp::to_string),
-    )
+    assert_eq!(vm.price_type, None);
+    examples::instance(vm, &format!("{} billed {}", rates(vm.quoted), rates(vm.billed())))
 }
 
 pub(super) fn order() -> Order {
+    let shape = Shape { gpu_model: "v100-pcie-16gb".parse().unwrap(), gpus: 2, vcpus: 8, ram_gb: 8, storage_gb: 200 };
     Order {
-        name: "spotscale-train-k3x9-7".parse().unwrap(),
-        hostnode: "hn-uuid-12345".parse().unwrap(),
-        shape: Shape { gpu_model: "v100-pcie-16gb".parse().unwrap(), gpus: 2, vcpus: 8, ram_gb: 8, storage_gb: 200 },
-        price_type: PriceType::OnDemand,
-        bid: None,
-        image: "Ubuntu 22.04 LTS".into(),
         ports: [(30_117, 22)].into(),
         ssh_key: Some("ssh-ed25519 AAAA me".into()),
-        cloud_init: None,
-        password: "Sup3r-random".into(),
+        ..examples::order("hn-uuid-12345", shape)
     }
 }
 
@@ -239,31 +191,12 @@ fn every_fixture_reads_as_the_golden_file_says() {
         let told = read(call, &Response::json(*status, fixture(file)));
         writeln!(actual, "{call} <- {file} {status}: {told}").unwrap();
     }
-    let golden = String::from_utf8(fixture("GOLDEN")).unwrap();
-    assert!(actual == golden, "fixtures/GOLDEN differs; read was:\n{actual}");
+    FIXTURES.are_golden(&actual);
 }
 
 #[test]
 fn every_fixture_is_read_and_has_a_marked_source() {
-    let files: BTreeSet<String> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != "SOURCES" && name != "GOLDEN")
-        .collect();
-    let sources = String::from_utf8(fixture("SOURCES")).unwrap();
-    let marked: BTreeSet<String> = sources
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let (file, mark) = (words.next()?, words.next()?);
-            let known = file.contains('.') && ["recorded", "documented", "assumed"].contains(&mark);
-            known.then(|| file.to_owned())
-        })
-        .collect();
-    let read: BTreeSet<String> =
-        CASES.iter().map(|(file, ..)| *file).chain(REQUESTS.iter().copied()).map(str::to_owned).collect();
-    assert_eq!(files, marked);
-    assert_eq!(files, read);
+    FIXTURES.are_read_and_marked(CASES.iter().map(|(file, ..)| *file).chain(REQUESTS.iter().copied()));
 }
 
 mod mutated {
@@ -281,16 +214,7 @@ mod mutated {
         ) {
             let (file, status, _) = CASES[case];
             let mut response = Response::json(status, fixture(file));
-            for (at, kind, byte) in edits {
-                let at = at % response.body.len().max(1);
-                let tokens: [&[u8]; 4] = [b"-1", b"1e999", b"null", b"{}"];
-                match kind {
-                    0 => response.body.insert(at, byte),
-                    1 if at < response.body.len() => { response.body.remove(at); }
-                    2 => { response.body.truncate(at); }
-                    _ => { response.body.splice(at..at, tokens[usize::from(byte % 4)].iter().copied()); }
-                }
-            }
+            mangle(&mut response.body, edits);
             let _ = read(CASES[as_call].2, &response);
         }
 

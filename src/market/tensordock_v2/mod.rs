@@ -34,7 +34,7 @@ mod sdk_tests;
 use crate::{
     io::net::{Request, Response},
     market::{
-        Ability, Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop, Wish, contradicted,
+        Ability, Deployed, Dialect, Exchange, Language, Manners, Order, Stop, Wish, contradicted,
         hush::scanned,
         raw::{RawCall, Stakes},
     },
@@ -75,16 +75,6 @@ impl TensordockV2 {
     pub fn new(token: SecretString) -> Self {
         Self { calls: Calls::new(token) }
     }
-}
-
-type Read<T> = fn(&Request, &Response) -> Result<T, Refusal>;
-
-const fn reads<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
-    Exchange { call, request, effect: Effect::Reads, read }
-}
-
-const fn writes<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
-    Exchange { call, request, effect: Effect::Writes, read }
 }
 
 /// Windows alone is logged into without a key, and without port 22 (documented).
@@ -153,21 +143,21 @@ impl Dialect for TensordockV2 {
     }
 
     fn hostnode(&self, id: &HostnodeId) -> Option<Exchange<Lookup<Hostnode>>> {
-        Some(reads("hostnode", self.calls.hostnode(id), read_hostnode))
+        Some(Exchange::reads("hostnode", self.calls.hostnode(id), read_hostnode))
     }
 
     fn instances(&self) -> Exchange<Scan<Instance>> {
-        reads("instances", self.calls.list(), |request, response| {
+        Exchange::reads("instances", self.calls.list(), |request, response| {
             Ok(scanned(request, response, wire::instances(&Answer::read(response).accepted()?)?))
         })
     }
 
     fn instance(&self, id: &InstanceId) -> Option<Exchange<Lookup<Instance>>> {
-        Some(reads("instance", self.calls.details(id), read_instance))
+        Some(Exchange::reads("instance", self.calls.details(id), read_instance))
     }
 
     fn whoami(&self) -> Exchange<()> {
-        reads("whoami", self.calls.test(), |_, response| {
+        Exchange::reads("whoami", self.calls.test(), |_, response| {
             read::organization(&Answer::read(response).accepted()?).map(|_| ())
         })
     }
@@ -194,20 +184,20 @@ impl Dialect for TensordockV2 {
     }
 
     fn start(&self, id: &InstanceId) -> Option<Exchange<()>> {
-        Some(writes("start", self.calls.start(id), read_done))
+        Some(Exchange::writes("start", self.calls.start(id), read_done))
     }
 
     /// The one stop there is ends in `stopped`, which keeps the GPU and is billed in full; `stoppeddisassociated` is only
     /// ever the vendor's doing (assumed: no document says what a stop does to the GPU).
     fn stop(&self, id: &InstanceId, how: Stop) -> Option<Exchange<()>> {
         match how {
-            Stop::KeepGpu => Some(writes("stop", self.calls.stop(id), read_done)),
+            Stop::KeepGpu => Some(Exchange::writes("stop", self.calls.stop(id), read_done)),
             Stop::ReleaseGpu => None,
         }
     }
 
     fn terminate(&self, id: &InstanceId) -> Exchange<()> {
-        writes("terminate", self.calls.delete(id), read_gone)
+        Exchange::writes("terminate", self.calls.delete(id), read_gone)
     }
 
     fn raw_calls(&self) -> &'static [RawCall] {
@@ -217,8 +207,10 @@ impl Dialect for TensordockV2 {
     fn raw(&self, call: &RawCall, fields: &[(String, String)]) -> Option<Exchange<()>> {
         let request = self.calls.raw(call, fields)?;
         Some(match call.stakes {
-            Stakes::Nothing => reads(call.name, request, |_, response| Answer::read(response).accepted().map(|_| ())),
-            Stakes::Money | Stakes::Loss => writes(call.name, request, read_done),
+            Stakes::Nothing => {
+                Exchange::reads(call.name, request, |_, response| Answer::read(response).accepted().map(|_| ()))
+            }
+            Stakes::Money | Stakes::Loss => Exchange::writes(call.name, request, read_done),
         })
     }
 }

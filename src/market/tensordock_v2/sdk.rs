@@ -22,48 +22,50 @@
 //! There is no call that changes a secret (recorded: PATCH is 405), and none for money: the balance is v0's.
 
 use super::{
-    Read, TensordockV2,
+    TensordockV2,
     answer::Answer,
     calls::Filters,
     nouns::{Creation, Modification, NewSecret, Opened, Organization, Place, Secret, SecretId},
-    read, read_created, read_done, read_gone, read_hostnodes, reads, writes,
+    read, read_created, read_done, read_gone, read_hostnodes,
 };
 use crate::{
-    market::{Deployed, Exchange, hush::scanned},
+    market::{Deployed, Exchange, Read, hush::scanned},
     model::{Hostnode, InstanceId, Lookup, Refusal, Scan},
 };
 
 impl TensordockV2 {
     /// Whose token it is.
     pub fn organization(&self) -> Exchange<Organization> {
-        reads("organization", self.calls.test(), |_, response| read::organization(&Answer::read(response).accepted()?))
+        Exchange::reads("organization", self.calls.test(), |_, response| {
+            read::organization(&Answer::read(response).accepted()?)
+        })
     }
 
     /// The places where the vendor picks the machine. The list needs no credentials (recorded); it gets ours.
     pub fn places(&self) -> Exchange<Scan<Place>> {
-        reads("places", self.calls.places(), |request, response| {
+        Exchange::reads("places", self.calls.places(), |request, response| {
             Ok(scanned(request, response, read::places(&Answer::read(response).accepted()?)?))
         })
     }
 
     /// The machines that pass filters which nobody documented. Whoever relies on them filters again.
     pub fn hostnodes_with(&self, filters: &Filters) -> Exchange<Scan<Hostnode>> {
-        reads("hostnodes", self.calls.hostnodes(filters), read_hostnodes)
+        Exchange::reads("hostnodes", self.calls.hostnodes(filters), read_hostnodes)
     }
 
     /// Makes a VM, on a machine or in a place. An answer that does not name it leaves in doubt whether it was made.
     pub fn create(&self, new: &Creation) -> Exchange<Deployed> {
-        writes("deploy", self.calls.create(new), read_created)
+        Exchange::writes("deploy", self.calls.create(new), read_created)
     }
 
     /// Gives a stopped VM another size, and with it another price.
     pub fn modify(&self, id: &InstanceId, to: &Modification) -> Exchange<()> {
-        writes("modify", self.calls.modify(id, to), read_done)
+        Exchange::writes("modify", self.calls.modify(id, to), read_done)
     }
 
     /// The secrets, without their values.
     pub fn secrets(&self) -> Exchange<Scan<Secret>> {
-        reads("secrets", self.calls.secrets(), |request, response| {
+        Exchange::reads("secrets", self.calls.secrets(), |request, response| {
             Ok(scanned(request, response, read::secrets(&Answer::read(response).accepted()?)?))
         })
     }
@@ -75,18 +77,18 @@ impl TensordockV2 {
             Err(Refusal::Gone) => Ok(Lookup::Gone),
             Err(refusal) => Err(refusal),
         };
-        reads("secret", self.calls.secret(id), read)
+        Exchange::reads("secret", self.calls.secret(id), read)
     }
 
     /// Keeps a secret: an SSH key for [`Login::KeyId`](super::nouns::Login::KeyId), for example.
     pub fn keep_secret(&self, new: &NewSecret) -> Exchange<SecretId> {
-        writes("keep_secret", self.calls.create_secret(new), |_, response| {
+        Exchange::writes("keep_secret", self.calls.create_secret(new), |_, response| {
             read::kept(Answer::read(response).accepted()?)
         })
     }
 
     /// Forgets a secret. That it is gone already reads as success.
     pub fn forget_secret(&self, id: &SecretId) -> Exchange<()> {
-        writes("forget_secret", self.calls.delete_secret(id), read_gone)
+        Exchange::writes("forget_secret", self.calls.delete_secret(id), read_gone)
     }
 }

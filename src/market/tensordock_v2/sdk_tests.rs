@@ -7,9 +7,8 @@ use super::{
     *,
 };
 use crate::{
-    io::net::Method,
     market::{
-        raw::Need,
+        examples::{Sent, are_said_by_the_vendors_names},
         tensordock_v0::conformance::{HOST, world},
     },
     model::{InstanceStatus, Shape},
@@ -69,7 +68,7 @@ pub(super) fn told_of(call: &str, vm: &InstanceId, response: &Response) -> Strin
 }
 
 /// A typed request, told by its parts: the names of the fields are those of `spotscale api`.
-fn sent(request: &Request) -> (Method, String, BTreeSet<String>) {
+fn sent(request: &Request) -> Sent {
     let mut names: BTreeSet<String> = request.query.iter().map(|(name, _)| name.clone()).collect();
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let attributes = if body["data"].is_object() { &body["data"]["attributes"] } else { &body };
@@ -120,31 +119,10 @@ fn all_typed() -> Vec<(&'static str, Request)> {
 
 #[test]
 fn all_calls_are_there_typed_and_by_the_vendors_names_and_say_the_same() {
-    let says = dialect();
-    let typed = all_typed();
-    assert_eq!(
-        typed.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-        says.raw_calls().iter().map(|call| call.name).collect::<Vec<_>>()
-    );
-    for ((name, request), call) in typed.iter().zip(says.raw_calls()) {
-        let (method, path, fields) = sent(request);
+    are_said_by_the_vendors_names(&dialect(), &all_typed(), sent, |path, field| {
         let id = path.split('/').nth(4).unwrap_or_default();
-        let given: Vec<(String, String)> = call
-            .fields
-            .iter()
-            .map(|field| {
-                let value = if ["id", "uuid"].contains(&field.name) { id } else { "x" };
-                (field.name.to_owned(), value.to_owned())
-            })
-            .collect();
-        let (raw_method, raw_path, known) = sent(&says.raw(call, &given).unwrap().request);
-        assert_eq!((method, &path), (raw_method, &raw_path), "{name}");
-        assert_eq!(fields.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "{name}");
-        for field in call.fields.iter().filter(|field| field.need == Need::Needed && !call.path.contains(field.name)) {
-            assert!(fields.contains(field.name), "{name} is typed without {}", field.name);
-        }
-        assert!(call.fields.iter().all(|field| !["yes", "help", "config"].contains(&field.name)), "{name}");
-    }
+        if ["id", "uuid"].contains(&field) { id.to_owned() } else { "x".to_owned() }
+    });
 }
 
 #[test]

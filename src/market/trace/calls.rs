@@ -6,16 +6,13 @@ use crate::{
     io::net::{Method, Request},
     market::{
         Order,
-        raw::{RawCall, is_plain},
+        raw::{InJson, RawCall, escaped},
     },
     model::{HourlyRate, InstanceId, offer::Bid},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Number, Value};
-use std::{
-    fmt::{self, Write as _},
-    str::FromStr,
-};
+use serde_json::{Number, Value};
+use std::{fmt, str::FromStr};
 
 const VMS: &str = "/trace/v1/vms";
 
@@ -105,35 +102,15 @@ impl Calls {
 
     /// Any call, with its fields as they are; `None` for a value that cannot stand in its path.
     pub fn raw(&self, call: &RawCall, fields: &[(String, String)]) -> Option<Request> {
-        let (path, fields) = call.placed(fields)?;
-        Some(match call.method {
-            Method::Get | Method::Delete => {
-                self.request(call.method, path, fields.into_iter().cloned().collect(), None)
-            }
-            Method::Post | Method::Put => {
-                let body: Map<String, Value> =
-                    fields.into_iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-                self.request(call.method, path, Vec::new(), Some(&Value::Object(body)))
-            }
-        })
+        let InJson { path, query, body } = call.placed_in_json(fields)?;
+        Some(self.request(call.method, path, query, body.as_ref()))
     }
-}
-
-/// An id within a path. One that is not plain, from wherever it came, stays one segment.
-pub(super) fn escaped(id: &str) -> String {
-    if is_plain(id) {
-        return id.to_owned();
-    }
-    id.bytes().fold(String::from("_"), |mut path, byte| {
-        // The escape of an escape: some URL parsers take `%2e%2e` for the folder above.
-        let _ = write!(path, "%25{byte:02X}");
-        path
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::market::raw::is_plain;
 
     fn calls() -> Calls {
         Calls::new("token-of-ours".into())

@@ -6,9 +6,13 @@ use super::{
     *,
 };
 use crate::{
-    market::{Backend, Call, Fake, WorldMonth, WorldOrder, WorldVm},
+    io::net::Request,
+    market::{
+        Call, Fake,
+        examples::{TinyWorld, rate},
+    },
     model::{
-        InstanceStatus, PriceType, Shape, Timestamp, Usd,
+        InstanceStatus, PriceType, Shape,
         offer::{Location, Lot, Ports, Rates, Sizes, Sold, SpotTerms, Supply},
     },
 };
@@ -16,15 +20,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 const LEAST: &str = "0.0651";
-
-struct TinyWorld {
-    hosts: Vec<Hostnode>,
-    vms: BTreeMap<InstanceId, WorldVm>,
-}
-
-fn rate(text: &str) -> HourlyRate {
-    text.parse().unwrap()
-}
 
 fn host(id: &str, gpus: u32, lots: u32, spot: SpotTerms, sold: Sold) -> Hostnode {
     let shape = Shape { gpu_model: "k520".parse().unwrap(), gpus, vcpus: 0, ram_gb: 0, storage_gb: 0 };
@@ -50,69 +45,13 @@ fn world() -> TinyWorld {
         host("pool-2", 1, 1, SpotTerms::Asked, Sold::ByBid),
         host("pool-3", 1, 0, SpotTerms::None, Sold::ByBid),
     ];
-    TinyWorld { hosts, vms: BTreeMap::new() }
-}
-
-impl Backend for TinyWorld {
-    fn now(&self) -> Timestamp {
-        "2015-03-12T00:10:00Z".parse().unwrap()
-    }
-    fn hostnodes(&mut self) -> Vec<Hostnode> {
-        self.hosts.clone()
-    }
-    fn vms(&mut self) -> Vec<WorldVm> {
-        self.vms.values().cloned().collect()
-    }
-    fn vm(&mut self, id: &InstanceId) -> Option<WorldVm> {
-        self.vms.get(id).cloned()
-    }
-    fn wallet(&mut self) -> (Usd, HourlyRate) {
-        ("1000.25".parse().unwrap(), rate("1.30"))
-    }
-    fn validate(&mut self, bid: &Bid) -> BidAnswer {
-        if bid.price >= rate(LEAST).times(bid.shape.gpus) { BidAnswer::Accepted } else { BidAnswer::Refused }
-    }
-    fn rebid(&mut self, _: &InstanceId, _: HourlyRate) -> Result<BidAnswer, Refusal> {
-        Err(Refusal::Gone)
-    }
-    fn deploy(&mut self, order: WorldOrder) -> Result<WorldVm, Refusal> {
-        let WorldOrder { name, hostnode, shape, price_type, bid, image, ports, rule: _ } = order;
-        if bid.is_some_and(|bid| bid < rate(LEAST)) {
-            return Err(Refusal::BidTooLow("the bid is less than the price".into()));
-        }
-        let id: InstanceId = format!("vm-{}", self.vms.len()).parse().unwrap();
-        let instance = Instance {
-            id: id.clone(),
-            name,
-            status: InstanceStatus::Starting,
-            hostnode: Some(hostnode),
-            gpu_model: Some(shape.gpu_model.clone()),
-            gpus: shape.gpus,
-            price_type: Some(price_type),
-            quoted: Some(Rates { compute: bid.unwrap_or_else(|| rate("0.65")), ..Rates::default() }),
-            address: Some("192.0.2.4".into()),
-            ports,
-            created_at: Some(self.now()),
-            available_until: None,
-        };
-        let vm = WorldVm { instance, shape, location: Location::default(), image };
-        self.vms.insert(id, vm.clone());
-        Ok(vm)
-    }
-    fn start(&mut self, _: &InstanceId) -> Result<(), Refusal> {
-        Err(Refusal::Gone)
-    }
-    fn stop(&mut self, _: &InstanceId, _: Stop) -> Result<(), Refusal> {
-        Err(Refusal::Gone)
-    }
-    fn modify(&mut self, _: &InstanceId, _: Shape) -> Result<(), Refusal> {
-        Err(Refusal::Gone)
-    }
-    fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal> {
-        self.vms.remove(id).map(|_| ()).ok_or(Refusal::Gone)
-    }
-    fn month(&mut self, _: i16, _: i8) -> WorldMonth {
-        WorldMonth::default()
+    TinyWorld {
+        hosts,
+        vms: BTreeMap::new(),
+        now: "2015-03-12T00:10:00Z".parse().unwrap(),
+        wallet: ("1000.25".parse().unwrap(), rate("1.30")),
+        least: Some(rate(LEAST)),
+        id: |number| format!("vm-{number}"),
     }
 }
 

@@ -2,17 +2,21 @@
 //! is held against the examples of requests.
 
 use super::*;
-use crate::model::{
-    PriceType,
-    inventory::Dropped,
-    offer::{Lot, Rates, Sizes, Supply},
+use crate::{
+    io::net::Request,
+    market::examples::{self, Fixtures, listed, made, rate, rates, told},
+    model::{
+        PriceType, Shape,
+        offer::{Lot, Sizes, Supply},
+    },
 };
 use serde_json::Value;
-use std::{fmt::Write, path::PathBuf};
+use std::fmt::Write;
+
+const FIXTURES: Fixtures = Fixtures("trace");
 
 pub(super) fn fixture(name: &str) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/market/trace/fixtures");
-    std::fs::read(folder.join(name)).unwrap()
+    FIXTURES.read(name)
 }
 
 pub(super) fn dialect() -> Trace {
@@ -56,46 +60,24 @@ const CASES: &[(&str, u16, &str)] = &[
     ("html_200.html", 404, "terminate"),
 ];
 
-fn told(call: &str, response: &Response) -> String {
+fn answered(call: &str, response: &Response) -> String {
     let (dialect, vm) = (dialect(), "vm-1".parse().unwrap());
     match call {
-        "whoami" => show(dialect.whoami(), response, |()| "done".into()),
-        "balance" => show(dialect.balance().unwrap(), response, |Balance { amount, hourly_cost }| {
+        "whoami" => told(dialect.whoami(), response, |()| "done".into()),
+        "balance" => told(dialect.balance().unwrap(), response, |Balance { amount, hourly_cost }| {
             format!("{amount} left, {} per hour", hourly_cost.map_or_else(|| "-".into(), |cost| cost.to_string()))
         }),
-        "hostnodes" => show(dialect.hostnodes(), response, |scan| listed(scan, show_hostnode)),
-        "instances" => show(dialect.instances(), response, |scan| listed(scan, show_instance)),
-        "instance" => show(dialect.instance(&vm).unwrap(), response, |found| match found {
+        "hostnodes" => told(dialect.hostnodes(), response, |scan| listed(scan, show_hostnode)),
+        "instances" => told(dialect.instances(), response, |scan| listed(scan, show_instance)),
+        "instance" => told(dialect.instance(&vm).unwrap(), response, |found| match found {
             Lookup::Here(vm) => show_instance(&vm),
             Lookup::Gone => "there is none".into(),
         }),
-        "validate" => show(dialect.validate(&bid()).unwrap(), response, |answer| answer.to_string()),
-        "deploy" => show(dialect.deploy(&order()).unwrap(), response, |made| {
-            let Deployed { id, quoted, address, ports } = made;
-            format!("made {id} {} at {} ports {ports:?}", rates(quoted), address.as_deref().unwrap_or("-"))
-        }),
-        "terminate" => show(dialect.terminate(&vm), response, |()| "done".into()),
+        "validate" => told(dialect.validate(&bid()).unwrap(), response, |answer| answer.to_string()),
+        "deploy" => told(dialect.deploy(&order()).unwrap(), response, made),
+        "terminate" => told(dialect.terminate(&vm), response, |()| "done".into()),
         call => panic!("{call}"),
     }
-}
-
-fn show<T>(exchange: Exchange<T>, response: &Response, show: impl Fn(T) -> String) -> String {
-    (exchange.read)(&exchange.request, response).map_or_else(|refusal| refusal.to_string(), show)
-}
-
-fn listed<T>(scan: Scan<T>, show: impl Fn(&T) -> String) -> String {
-    let mut text = format!("{} items", scan.items.len());
-    for item in &scan.items {
-        write!(text, "\n  {}", show(item)).unwrap();
-    }
-    for Dropped { what, why } in &scan.dropped {
-        write!(text, "\n  dropped `{what}`: {why}").unwrap();
-    }
-    text
-}
-
-fn rates(rates: Option<Rates>) -> String {
-    rates.map_or_else(|| "unquoted".into(), |Rates { compute, storage }| format!("{compute}+{storage}"))
 }
 
 fn show_hostnode(host: &Hostnode) -> String {
@@ -113,15 +95,7 @@ fn show_hostnode(host: &Hostnode) -> String {
 }
 
 fn show_instance(vm: &Instance) -> String {
-    let Instance { id, name, status, hostnode, gpu_model, gpus, price_type, quoted, address, ports, .. } = vm;
-    format!(
-        "{id} | {name} | {status:?} on {} | {gpus} x {} | {price_type:?} {} | {} {ports:?} | {}",
-        hostnode.as_ref().map_or("-", |id| id.as_str()),
-        gpu_model.as_ref().map_or("-", |model| model.as_str()),
-        rates(*quoted),
-        address.as_deref().unwrap_or("-"),
-        vm.created_at.map_or_else(|| "-".into(), |at| at.to_string()),
-    )
+    examples::instance(vm, &format!("{:?} {}", vm.price_type, rates(vm.quoted)))
 }
 
 pub(super) fn bid() -> Bid {
@@ -133,15 +107,9 @@ pub(super) fn order() -> Order {
     let gpu_model = "k520".parse().unwrap();
     Order {
         name: "spotscale-rehearsal-k3x9-10".parse().unwrap(),
-        hostnode: "pool-0".parse().unwrap(),
-        shape: crate::model::Shape { gpu_model, gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100 },
         price_type: PriceType::Spot,
-        bid: Some("0.0684".parse().unwrap()),
-        image: "Ubuntu 22.04 LTS".into(),
-        ports: [].into(),
-        ssh_key: None,
-        cloud_init: None,
-        password: "Sup3r-random".into(),
+        bid: Some(rate("0.0684")),
+        ..examples::order("pool-0", Shape { gpu_model, gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100 })
     }
 }
 
@@ -149,11 +117,10 @@ pub(super) fn order() -> Order {
 fn every_fixture_reads_as_the_golden_file_says() {
     let mut actual = String::new();
     for (file, status, call) in CASES {
-        let told = told(call, &Response::json(*status, fixture(file)));
+        let told = answered(call, &Response::json(*status, fixture(file)));
         writeln!(actual, "{call} <- {file} {status}: {told}").unwrap();
     }
-    let golden = String::from_utf8(fixture("GOLDEN")).unwrap();
-    assert!(actual == golden, "fixtures/GOLDEN differs; read was:\n{actual}");
+    FIXTURES.are_golden(&actual);
 }
 
 #[test]

@@ -46,11 +46,11 @@ mod conformance;
 mod fixtures;
 
 use crate::{
-    io::net::{Request, Response},
+    io::net::Response,
     market::{
-        Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop, contradicted,
+        Deployed, Dialect, Exchange, Language, Manners, Order, Stop, contradicted,
         hush::scanned,
-        raw::{RawCall, Stakes},
+        raw::{RawCall, Stakes, escaped},
     },
     model::{
         Balance, Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, Lookup, Refusal, Scan,
@@ -84,16 +84,6 @@ impl Trace {
     }
 }
 
-type Read<T> = fn(&Request, &Response) -> Result<T, Refusal>;
-
-const fn reads<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
-    Exchange { call, request, effect: Effect::Reads, read }
-}
-
-const fn writes<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
-    Exchange { call, request, effect: Effect::Writes, read }
-}
-
 impl Dialect for Trace {
     fn manners(&self) -> Manners {
         Manners { read_deadline: READ_DEADLINE, write_deadline: WRITE_DEADLINE }
@@ -104,7 +94,7 @@ impl Dialect for Trace {
     }
 
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
-        reads("hostnodes", self.calls.pools(), |request, response| {
+        Exchange::reads("hostnodes", self.calls.pools(), |request, response| {
             Ok(scanned(request, response, wire::pools(&Answer::read(response).accepted()?)?))
         })
     }
@@ -114,37 +104,41 @@ impl Dialect for Trace {
     }
 
     fn instances(&self) -> Exchange<Scan<Instance>> {
-        reads("instances", self.calls.vms(), |request, response| {
+        Exchange::reads("instances", self.calls.vms(), |request, response| {
             Ok(scanned(request, response, wire::vms(&Answer::read(response).accepted()?)?))
         })
     }
 
     fn instance(&self, id: &InstanceId) -> Option<Exchange<Lookup<Instance>>> {
-        Some(reads("instance", self.calls.vm(id), |request, response| match Answer::read(response).accepted() {
-            Ok(answer) => {
-                let vm = wire::vm(&answer)?;
-                // An answer about another VM is not believed.
-                if request.path.ends_with(&format!("/{}", calls::escaped(vm.id.as_str()))) {
-                    Ok(Lookup::Here(vm))
-                } else {
-                    Err(Refusal::Malformed("it is about another VM".into()))
+        Some(Exchange::reads("instance", self.calls.vm(id), |request, response| {
+            match Answer::read(response).accepted() {
+                Ok(answer) => {
+                    let vm = wire::vm(&answer)?;
+                    // An answer about another VM is not believed.
+                    if request.path.ends_with(&format!("/{}", escaped(vm.id.as_str()))) {
+                        Ok(Lookup::Here(vm))
+                    } else {
+                        Err(Refusal::Malformed("it is about another VM".into()))
+                    }
                 }
+                Err(Refusal::Gone) => Ok(Lookup::Gone),
+                Err(refusal) => Err(refusal),
             }
-            Err(Refusal::Gone) => Ok(Lookup::Gone),
-            Err(refusal) => Err(refusal),
         }))
     }
 
     fn whoami(&self) -> Exchange<()> {
-        reads("whoami", self.calls.whoami(), |_, response| wire::taken(&Answer::read(response).accepted()?))
+        Exchange::reads("whoami", self.calls.whoami(), |_, response| wire::taken(&Answer::read(response).accepted()?))
     }
 
     fn balance(&self) -> Option<Exchange<Balance>> {
-        Some(reads("balance", self.calls.account(), |_, response| wire::balance(&Answer::read(response).accepted()?)))
+        Some(Exchange::reads("balance", self.calls.account(), |_, response| {
+            wire::balance(&Answer::read(response).accepted()?)
+        }))
     }
 
     fn validate(&self, bid: &Bid) -> Option<Exchange<BidAnswer>> {
-        Some(reads("validate", self.calls.validate(bid), |_, response| {
+        Some(Exchange::reads("validate", self.calls.validate(bid), |_, response| {
             wire::accepted(&Answer::read(response).accepted()?)
         }))
     }
@@ -154,7 +148,7 @@ impl Dialect for Trace {
     }
 
     fn deploy(&self, order: &Order) -> Result<Exchange<Deployed>, Refusal> {
-        Ok(writes("deploy", self.calls.create(order), |_, response| {
+        Ok(Exchange::writes("deploy", self.calls.create(order), |_, response| {
             let answer = Answer::read(response);
             let names_a_vm = answer.names_a_vm();
             match answer.accepted() {
@@ -176,7 +170,7 @@ impl Dialect for Trace {
     }
 
     fn terminate(&self, id: &InstanceId) -> Exchange<()> {
-        writes("terminate", self.calls.delete(id), |_, response| match read_deleted(response) {
+        Exchange::writes("terminate", self.calls.delete(id), |_, response| match read_deleted(response) {
             Err(Refusal::Gone) => Ok(()),
             told => told,
         })
@@ -189,9 +183,9 @@ impl Dialect for Trace {
     fn raw(&self, call: &RawCall, fields: &[(String, String)]) -> Option<Exchange<()>> {
         let request = self.calls.raw(call, fields)?;
         Some(match call.stakes {
-            Stakes::Nothing => reads(call.name, request, |_, response| read_told(response)),
-            Stakes::Money => writes(call.name, request, |_, response| read_told(response)),
-            Stakes::Loss => writes(call.name, request, |_, response| read_deleted(response)),
+            Stakes::Nothing => Exchange::reads(call.name, request, |_, response| read_told(response)),
+            Stakes::Money => Exchange::writes(call.name, request, |_, response| read_told(response)),
+            Stakes::Loss => Exchange::writes(call.name, request, |_, response| read_deleted(response)),
         })
     }
 }

@@ -9,9 +9,12 @@ use super::{
 };
 use crate::{
     io::net::Method,
-    market::{Backend, Call, Fake, WorldMonth, WorldOrder, WorldVm},
+    market::{
+        Call, Fake,
+        examples::{TinyWorld, rate},
+    },
     model::{
-        GpuModel, InstanceStatus, Shape, Timestamp, Usd,
+        GpuModel, InstanceStatus, Usd,
         offer::{Location, Ports, PriceRule, Rates, Resources, SpotTerms, Stock, Supply},
     },
 };
@@ -19,15 +22,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 const NOW: &str = "2026-11-20T18:00:00Z";
-
-struct TinyWorld {
-    hosts: Vec<Hostnode>,
-    vms: BTreeMap<InstanceId, WorldVm>,
-}
-
-fn rate(text: &str) -> HourlyRate {
-    text.parse().unwrap()
-}
 
 fn host(id: &str, model: &str, price: &str, until: Option<&str>) -> Hostnode {
     let free_of_charge = |free| Stock { free, price: HourlyRate::ZERO };
@@ -60,68 +54,13 @@ fn world() -> TinyWorld {
         host("e", "h100-sxm5-80gb", "2.00", None),
         Hostnode { online: false, ..host("f", "geforcegtx1080ti-pcie-11gb", "0.64", None) },
     ];
-    TinyWorld { hosts, vms: BTreeMap::new() }
-}
-
-impl Backend for TinyWorld {
-    fn now(&self) -> Timestamp {
-        NOW.parse().unwrap()
-    }
-    fn hostnodes(&mut self) -> Vec<Hostnode> {
-        self.hosts.clone()
-    }
-    fn vms(&mut self) -> Vec<WorldVm> {
-        self.vms.values().cloned().collect()
-    }
-    fn vm(&mut self, id: &InstanceId) -> Option<WorldVm> {
-        self.vms.get(id).cloned()
-    }
-    fn wallet(&mut self) -> (Usd, HourlyRate) {
-        (Usd::ZERO, HourlyRate::ZERO)
-    }
-    fn validate(&mut self, _: &Bid) -> BidAnswer {
-        BidAnswer::Refused
-    }
-    fn rebid(&mut self, _: &InstanceId, _: HourlyRate) -> Result<BidAnswer, Refusal> {
-        Err(Refusal::Gone)
-    }
-    fn deploy(&mut self, order: WorldOrder) -> Result<WorldVm, Refusal> {
-        let WorldOrder { name, hostnode, shape, price_type, bid: _, image, ports, rule: _ } = order;
-        let host = self.hosts.iter().find(|host| host.id == hostnode).unwrap();
-        let (_, rates) = host.price(&shape).map_err(|_| Refusal::NoCapacity("others have it".into()))?;
-        let id: InstanceId = format!("00000000-0000-4000-8000-{:012}", self.vms.len()).parse().unwrap();
-        let instance = Instance {
-            id: id.clone(),
-            name,
-            status: InstanceStatus::Starting,
-            hostnode: Some(hostnode),
-            gpu_model: Some(shape.gpu_model.clone()),
-            gpus: shape.gpus,
-            price_type: Some(price_type),
-            quoted: Some(rates),
-            address: Some("203.0.113.9".into()),
-            ports,
-            created_at: Some(self.now()),
-            available_until: host.available_until,
-        };
-        let vm = WorldVm { instance, shape, location: Location::default(), image };
-        self.vms.insert(id, vm.clone());
-        Ok(vm)
-    }
-    fn start(&mut self, _: &InstanceId) -> Result<(), Refusal> {
-        Err(Refusal::Gone)
-    }
-    fn stop(&mut self, _: &InstanceId, _: Stop) -> Result<(), Refusal> {
-        Err(Refusal::Gone)
-    }
-    fn modify(&mut self, _: &InstanceId, _: Shape) -> Result<(), Refusal> {
-        Err(Refusal::Gone)
-    }
-    fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal> {
-        self.vms.remove(id).map(|_| ()).ok_or(Refusal::Gone)
-    }
-    fn month(&mut self, _: i16, _: i8) -> WorldMonth {
-        WorldMonth::default()
+    TinyWorld {
+        hosts,
+        vms: BTreeMap::new(),
+        now: NOW.parse().unwrap(),
+        wallet: (Usd::ZERO, HourlyRate::ZERO),
+        least: None,
+        id: |number| format!("00000000-0000-4000-8000-{number:012}"),
     }
 }
 

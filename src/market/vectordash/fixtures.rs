@@ -1,19 +1,19 @@
 //! Every fixture goes through the dialect, and what comes out is compared with `fixtures/GOLDEN`, line by line.
 
 use super::{nouns::ListedGpu, *};
-use crate::model::{
-    PriceType, Timestamp,
-    inventory::Dropped,
-    offer::{Lot, Ports, Rates, Sizes, Sold, SpotTerms, Supply},
+use crate::{
+    market::examples::{self, Fixtures, listed, made, mangle, rates, told},
+    model::{
+        PriceType, Shape, Timestamp,
+        offer::{Lot, Ports, Sizes, Sold, SpotTerms, Supply},
+    },
 };
-use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
+use std::fmt::Write;
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/market/vectordash/fixtures")
-}
+const FIXTURES: Fixtures = Fixtures("vectordash");
 
 pub(super) fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(folder().join(name)).unwrap()
+    FIXTURES.read(name)
 }
 
 fn dialect() -> Vectordash {
@@ -78,19 +78,19 @@ const CASES: &[Case] = &[
 fn read(case: &Case) -> String {
     let (file, status, call) = *case;
     let response = Response::json(status, fixture(file));
-    told(call, &response)
+    answered(call, &response)
 }
 
 /// What a call makes of an answer.
-fn told(call: &str, response: &Response) -> String {
+fn answered(call: &str, response: &Response) -> String {
     let dialect = dialect();
     match call {
-        "whoami" => show(dialect.whoami(), response, |()| "done".into()),
-        "account" => show(dialect.account(), response, |account| format!("{account:?}")),
-        "hostnodes" => show(dialect.hostnodes(), response, |scan| listed(scan, show_hostnode)),
-        "gpus" => show(dialect.gpus(), response, |scan| listed(scan, show_gpu)),
-        "instances" => show(dialect.instances(), response, |scan| listed(scan, show_instance)),
-        "sessions" => show(dialect.sessions(), response, |scan| {
+        "whoami" => told(dialect.whoami(), response, |()| "done".into()),
+        "account" => told(dialect.account(), response, |account| format!("{account:?}")),
+        "hostnodes" => told(dialect.hostnodes(), response, |scan| listed(scan, show_hostnode)),
+        "gpus" => told(dialect.gpus(), response, |scan| listed(scan, show_gpu)),
+        "instances" => told(dialect.instances(), response, |scan| listed(scan, show_instance)),
+        "sessions" => told(dialect.sessions(), response, |scan| {
             listed(scan, |session| {
                 let nouns::Session { instance, user, cpu, ram_gb, storage_gb, image, .. } = session;
                 let nouns::Session { ended_at, estimated_charge, duration_h, .. } = session;
@@ -102,35 +102,10 @@ fn told(call: &str, response: &Response) -> String {
                 )
             })
         }),
-        "deploy" => show(dialect.deploy(&order()).unwrap(), response, |made| {
-            let Deployed { id, quoted, address, ports } = made;
-            format!("made {id} {} at {} ports {ports:?}", rates(quoted), address.as_deref().unwrap_or("-"))
-        }),
-        "terminate" => show(dialect.terminate(&"ffffff342".parse().unwrap()), response, |()| "done".into()),
+        "deploy" => told(dialect.deploy(&order()).unwrap(), response, made),
+        "terminate" => told(dialect.terminate(&"ffffff342".parse().unwrap()), response, |()| "done".into()),
         call => panic!("{call}"),
     }
-}
-
-fn show<T>(exchange: Exchange<T>, response: &Response, show: impl Fn(T) -> String) -> String {
-    match (exchange.read)(&exchange.request, response) {
-        Ok(value) => show(value),
-        Err(refusal) => refusal.to_string(),
-    }
-}
-
-fn listed<T>(scan: Scan<T>, show: impl Fn(&T) -> String) -> String {
-    let mut text = format!("{} items", scan.items.len());
-    for item in &scan.items {
-        write!(text, "\n  {}", show(item)).unwrap();
-    }
-    for Dropped { what, why } in &scan.dropped {
-        write!(text, "\n  dropped `{what}`: {why}").unwrap();
-    }
-    text
-}
-
-fn rates(rates: Option<Rates>) -> String {
-    rates.map_or_else(|| "unquoted".into(), |Rates { compute, storage }| format!("{compute}+{storage}"))
 }
 
 fn until(end: Option<Timestamp>) -> String {
@@ -160,52 +135,13 @@ fn show_gpu(gpu: &ListedGpu) -> String {
 }
 
 fn show_instance(vm: &Instance) -> String {
-    let Instance {
-        id,
-        name,
-        status,
-        hostnode,
-        gpu_model,
-        gpus,
-        price_type,
-        quoted,
-        address,
-        ports,
-        created_at,
-        available_until,
-    } = vm;
-    assert_eq!(*price_type, Some(PriceType::OnDemand));
-    format!(
-        "{id} | {name} | {status:?} on {} | {gpus} x {} | {} | {} {ports:?} | {} | {}",
-        hostnode.as_ref().map_or("-", |id| id.as_str()),
-        gpu_model.as_ref().map_or("-", |model| model.as_str()),
-        rates(*quoted),
-        address.as_deref().unwrap_or("-"),
-        created_at.as_ref().map_or_else(|| "-".into(), Timestamp::to_string),
-        until(*available_until),
-    )
+    assert_eq!(vm.price_type, Some(PriceType::OnDemand));
+    format!("{} | {}", examples::instance(vm, &rates(vm.quoted)), until(vm.available_until))
 }
 
 pub(super) fn order() -> Order {
-    let shape = crate::model::Shape {
-        gpu_model: "v100-pcie-16gb".parse().unwrap(),
-        gpus: 1,
-        vcpus: 4,
-        ram_gb: 16,
-        storage_gb: 100,
-    };
-    Order {
-        name: "spotscale-train-k3x9-7".parse().unwrap(),
-        hostnode: "Tesla V100".parse().unwrap(),
-        shape,
-        price_type: PriceType::OnDemand,
-        bid: None,
-        image: "Ubuntu 22.04 LTS".into(),
-        ports: [].into(),
-        ssh_key: None,
-        cloud_init: None,
-        password: "Sup3r-random".into(),
-    }
+    let gpu_model = "v100-pcie-16gb".parse().unwrap();
+    examples::order("Tesla V100", Shape { gpu_model, gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100 })
 }
 
 #[test]
@@ -215,31 +151,13 @@ fn every_fixture_reads_as_the_golden_file_says() {
         let (file, status, call) = case;
         writeln!(actual, "{call} <- {file} {status}: {}", read(case)).unwrap();
     }
-    let golden = String::from_utf8(fixture("GOLDEN")).unwrap();
-    assert!(actual == golden, "fixtures/GOLDEN differs; read was:\n{actual}");
+    FIXTURES.are_golden(&actual);
     assert!(!actual.contains("rsa-key"), "a private key is quoted");
 }
 
 #[test]
 fn every_fixture_is_read_and_has_a_marked_source() {
-    let files: BTreeSet<String> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != "SOURCES" && name != "GOLDEN")
-        .collect();
-    let sources = String::from_utf8(fixture("SOURCES")).unwrap();
-    let marked: BTreeSet<String> = sources
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let (file, mark) = (words.next()?, words.next()?);
-            let known = file.contains('.') && ["recorded", "documented", "assumed"].contains(&mark);
-            known.then(|| file.to_owned())
-        })
-        .collect();
-    let read: BTreeSet<String> = CASES.iter().map(|(file, ..)| (*file).to_owned()).collect();
-    assert_eq!(files, marked);
-    assert_eq!(files, read);
+    FIXTURES.are_read_and_marked(CASES.iter().map(|(file, ..)| *file));
 }
 
 mod mutated {
@@ -255,18 +173,9 @@ mod mutated {
         ) {
             let (file, status, _) = CASES[case];
             let mut response = Response::json(status, fixture(file));
-            for (at, kind, byte) in edits {
-                let at = at % response.body.len().max(1);
-                let tokens: [&[u8]; 4] = [b"-1", b"1e999", b"null", b"{}"];
-                match kind {
-                    0 => response.body.insert(at, byte),
-                    1 if at < response.body.len() => { response.body.remove(at); }
-                    2 => { response.body.truncate(at); }
-                    _ => { response.body.splice(at..at, tokens[usize::from(byte % 4)].iter().copied()); }
-                }
-            }
+            mangle(&mut response.body, edits);
             for call in ["whoami", "account", "hostnodes", "gpus", "instances", "sessions", "deploy", "terminate"] {
-                let _ = told(call, &response);
+                let _ = answered(call, &response);
             }
         }
 

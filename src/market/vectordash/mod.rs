@@ -35,7 +35,7 @@ mod fixtures;
 use crate::{
     io::net::{Request, Response},
     market::{
-        Ability, Deployed, Dialect, Effect, Exchange, Language, Manners, Order, Stop, Wish,
+        Ability, Deployed, Dialect, Exchange, Language, Manners, Order, Stop, Wish,
         hush::scanned,
         raw::{RawCall, Stakes},
     },
@@ -77,16 +77,6 @@ impl Vectordash {
     }
 }
 
-type Read<T> = fn(&Request, &Response) -> Result<T, Refusal>;
-
-const fn reads<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
-    Exchange { call, request, effect: Effect::Reads, read }
-}
-
-const fn writes<T>(call: &'static str, request: Request, read: Read<T>) -> Exchange<T> {
-    Exchange { call, request, effect: Effect::Writes, read }
-}
-
 fn no_such_image(image: &str) -> String {
     format!("Vectordash has no image \"{image}\"; name one of {}", calls::IMAGES.join(", "))
 }
@@ -116,7 +106,7 @@ impl Dialect for Vectordash {
     }
 
     fn hostnodes(&self) -> Exchange<Scan<Hostnode>> {
-        reads("hostnodes", self.calls.gpus(), |request, response| {
+        Exchange::reads("hostnodes", self.calls.gpus(), |request, response| {
             let gpus = wire::gpus(&Answer::read(request, response).accepted()?)?;
             Ok(scanned(request, response, wire::hostnodes(gpus)))
         })
@@ -127,7 +117,7 @@ impl Dialect for Vectordash {
     }
 
     fn instances(&self) -> Exchange<Scan<Instance>> {
-        reads("instances", self.calls.instances(), |request, response| {
+        Exchange::reads("instances", self.calls.instances(), |request, response| {
             let sessions = wire::sessions(&Answer::read(request, response).accepted()?)?;
             Ok(scanned(request, response, wire::instances(sessions)))
         })
@@ -138,7 +128,7 @@ impl Dialect for Vectordash {
     }
 
     fn whoami(&self) -> Exchange<()> {
-        reads("whoami", self.calls.account(), read_taken)
+        Exchange::reads("whoami", self.calls.account(), read_taken)
     }
 
     fn balance(&self) -> Option<Exchange<Balance>> {
@@ -174,9 +164,11 @@ impl Dialect for Vectordash {
     }
 
     fn terminate(&self, id: &InstanceId) -> Exchange<()> {
-        writes("terminate", self.calls.delete(id), |request, response| match read_deleted(request, response) {
-            Err(Refusal::Gone) => Ok(()),
-            told => told,
+        Exchange::writes("terminate", self.calls.delete(id), |request, response| {
+            match read_deleted(request, response) {
+                Err(Refusal::Gone) => Ok(()),
+                told => told,
+            }
         })
     }
 
@@ -191,10 +183,10 @@ impl Dialect for Vectordash {
     fn raw(&self, call: &RawCall, fields: &[(String, String)]) -> Option<Exchange<()>> {
         let request = self.calls.raw(call, fields)?;
         Some(match call.stakes {
-            Stakes::Nothing if call.name == raw::ACCOUNT => reads(call.name, request, read_taken),
-            Stakes::Nothing => reads(call.name, request, read_told),
-            Stakes::Money => writes(call.name, request, read_told),
-            Stakes::Loss => writes(call.name, request, read_deleted),
+            Stakes::Nothing if call.name == raw::ACCOUNT => Exchange::reads(call.name, request, read_taken),
+            Stakes::Nothing => Exchange::reads(call.name, request, read_told),
+            Stakes::Money => Exchange::writes(call.name, request, read_told),
+            Stakes::Loss => Exchange::writes(call.name, request, read_deleted),
         })
     }
 }

@@ -14,7 +14,7 @@ use super::{
     Vectordash,
     answer::Answer,
     nouns::{Account, Creation, ListedGpu, Session},
-    reads, wire, writes,
+    wire,
 };
 use crate::{
     market::{Deployed, Exchange, contradicted, hush::scanned},
@@ -24,28 +24,28 @@ use crate::{
 impl Vectordash {
     /// Whose token it is.
     pub fn account(&self) -> Exchange<Account> {
-        reads("account", self.calls.account(), |request, response| {
+        Exchange::reads("account", self.calls.account(), |request, response| {
             wire::account(Answer::read(request, response).text()?)
         })
     }
 
     /// The GPUs that can be had, as they are listed.
     pub fn gpus(&self) -> Exchange<Scan<ListedGpu>> {
-        reads("hostnodes", self.calls.gpus(), |request, response| {
+        Exchange::reads("hostnodes", self.calls.gpus(), |request, response| {
             Ok(scanned(request, response, wire::gpus(&Answer::read(request, response).accepted()?)?))
         })
     }
 
     /// All instances that are listed, those that are over included, with all that is said of them.
     pub fn sessions(&self) -> Exchange<Scan<Session>> {
-        reads("instances", self.calls.instances(), |request, response| {
+        Exchange::reads("instances", self.calls.instances(), |request, response| {
             Ok(scanned(request, response, wire::sessions(&Answer::read(request, response).accepted()?)?))
         })
     }
 
     /// Makes an instance.
     pub fn create(&self, creation: &Creation) -> Exchange<Deployed> {
-        writes("deploy", self.calls.create(creation), |request, response| {
+        Exchange::writes("deploy", self.calls.create(creation), |request, response| {
             let answer = Answer::read(request, response);
             let names_an_instance = answer.names_an_instance();
             match answer.accepted() {

@@ -2,17 +2,15 @@
 //! on each a VM of somebody else's whose name is nearly one of ours.
 
 use crate::{
-    market::WorldOrder,
-    model::{HourlyRate, InstanceId, PriceType, Shape, Timestamp, Usd, VmName},
+    model::{HourlyRate, InstanceId, Usd},
     settings::Vendor,
     sim::{
-        Faults, Market, Temper, World, WorldOptions,
+        Market, World, WorldOptions,
         catalogue::{self, Machine},
-        host::RULE,
+        props::{NOON, anothers, honest},
         seed::Seed,
     },
 };
-use std::collections::BTreeMap;
 
 /// What an account holds at the opening, in micros of a US dollar.
 const BALANCE_MICROS: i64 = 500_000_000;
@@ -46,17 +44,9 @@ const SHARED: [Wanted; 3] = [
 /// One type, and another on which nobody of ours stands.
 const DASH: [Wanted; 2] = [("geforcegtx1070-pcie-8gb", 0, 2, 220_000), (ELSEWHERE_AT_DASH, 0, 2, 850_000)];
 
-/// The moment at which every story begins.
-pub fn opening() -> Timestamp {
-    // 2026-11-20T12:00:00Z: far from midnight.
-    Timestamp::from_second(1_795_176_000).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
 fn machine(vendor: Vendor, (model, which, gpus, micros): Wanted) -> Option<Machine> {
-    let has =
-        |machine: &Machine| machine.gpus.keys().any(|own| own.as_str() == model) && machine.available_for.is_none();
-    let mut machine = catalogue::machines_of(vendor).into_iter().filter(has).nth(which)?;
-    machine.ports.truncate(PORTS);
+    let has = |machine: &Machine| machine.has(model) && machine.available_for.is_none();
+    let mut machine = catalogue::machines_of(vendor).into_iter().filter(has).nth(which)?.with_ports(PORTS);
     for (total, taken, price) in machine.gpus.values_mut() {
         (*total, *taken, *price) = (gpus, 0, HourlyRate::from_micros(micros));
     }
@@ -65,8 +55,7 @@ fn machine(vendor: Vendor, (model, which, gpus, micros): Wanted) -> Option<Machi
 
 /// A still world of these machines.
 fn world(seed: Seed, machines: &[Machine]) -> World {
-    let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike(Usd::from_micros(BALANCE_MICROS)) };
-    World::with_machines(seed.0, opening(), options, machines)
+    World::with_machines(seed.0, NOON, WorldOptions::still(Usd::from_micros(BALANCE_MICROS)), machines)
 }
 
 /// Somebody else puts a VM of so many GPUs on the machine that no story wants.
@@ -76,23 +65,13 @@ pub fn put_foreign(world: &mut World, vendor: Vendor, called: &str, gpus: u32) -
         Vendor::Vectordash => ELSEWHERE_AT_DASH,
         Vendor::Trace => return None,
     };
-    let has = |machine: &Machine| machine.gpus.keys().any(|own| own.as_str() == model);
-    let hostnode = catalogue::machines_of(vendor).into_iter().find(has)?.id;
-    let order = WorldOrder {
-        name: called.parse::<VmName>().ok()?,
-        hostnode,
-        shape: Shape { gpu_model: model.parse().ok()?, gpus, vcpus: 4, ram_gb: 16, storage_gb: 100 },
-        price_type: PriceType::OnDemand,
-        bid: None,
-        image: "Ubuntu 22.04 LTS".to_owned(),
-        ports: BTreeMap::new(),
-        rule: RULE,
-    };
+    let hostnode = catalogue::machines_of(vendor).into_iter().find(|machine| machine.has(model))?.id;
+    let order = anothers(called.parse().ok()?, hostnode, model.parse().ok()?, gpus);
     world.deploy_foreign(order).ok()
 }
 
 fn market(dock: World, dash: World) -> Market {
-    let mut market = Market::of_all_dialects(dock, Faults::none(), Some("k"), Some("t"));
+    let mut market = honest(dock);
     market.elsewhere.insert(Vendor::Vectordash, dash);
     for vendor in [Vendor::Tensordock, Vendor::Vectordash] {
         put_foreign(market.world_of(vendor), vendor, LOOK_ALIKE, 1);

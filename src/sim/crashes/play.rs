@@ -17,6 +17,7 @@ use crate::{
         Origin, Scenery, Stage, VmState, check,
         clock::VirtualClock,
         power::{Cut, Power},
+        props::NOON,
         seed::Seed,
         stage::Ticked,
     },
@@ -74,7 +75,7 @@ impl<'a> Play<'a> {
     /// Sets the stage.
     pub async fn new(story: &'a Story, seed: Seed, cuts: impl IntoIterator<Item = Cut>) -> Result<Self, String> {
         let stage = Stage::new(Scenery {
-            clock: VirtualClock::patient(super::places::opening()),
+            clock: VirtualClock::patient(NOON),
             market: (story.market)(seed),
             elsewhere: BTreeMap::new(),
             settings: &story.settings,

@@ -7,42 +7,54 @@ use super::{
 };
 use crate::{
     market::Call,
-    sim::{Fault, Market, power::Side, seed::Seed},
+    sim::{
+        Fault, Market,
+        power::Side,
+        props::{self, DOCK_V2, LIMITS, SETTINGS, VECTORDASH},
+        seed::Seed,
+    },
 };
 use std::time::Duration;
 
-/// Settings of one marketplace whose pace costs nothing. The late window is short, so that a case that waits for its end does
-/// not take long.
-const DOCK: &str = r#"
-policies = "/policies"
-scan_interval = "30s"
-settle_grace = "90s"
-late_window = "5m"
-[limits]
-max_hourly_rate = 40.00
-[marketplaces.tensordock]
-api = "tensordock-v0"
-key = { env = "KEY" }
-token = { env = "TOKEN" }
-requests_per_second = 100
-"#;
+/// What comes first in the settings. The late window is short, so that a case that waits for its end does not take long.
+const TIMES: &str = "scan_interval = \"30s\"\nsettle_grace = \"90s\"\nlate_window = \"5m\"\n";
 
 /// Four GPUs by bid, in VMs of two.
-const BIDDING: &str = r#"
+const BIDDING: &str = r#"target_gpus = 4
+models = ["geforcertx3090-pcie-24gb", "rtxa6000-pcie-48gb"]
+"#;
+
+/// GPUs on demand, one to a VM, wherever they are cheapest.
+const BUYING: &str = r#"target_gpus = 2
+preference = "value"
+models = ["v100-pcie-16gb", "geforcertx3090-pcie-24gb", "geforcegtx1070-pcie-8gb"]
+[on_demand]
+use = "always"
+"#;
+
+/// A policy that wants this, in VMs of so many GPUs.
+fn policy(wants: &str, gpus: u32) -> String {
+    format!(
+        r#"
 fleet = "train"
-target_gpus = 4
 max_hourly_rate = 6.00
 balance_floor = 50.00
-models = ["geforcertx3090-pcie-24gb", "rtxa6000-pcie-48gb"]
-[instance]
-gpus = { min = 2, max = 2 }
+{wants}[instance]
+gpus = {{ min = {gpus}, max = {gpus} }}
 scale_down = "delete"
 ssh_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIaXnsdHVQJ8sp4Vj2p0Y3z9cQ0nXkzYXn2Qz6m0N6Y demo"
 [disruption]
 max_unavailable = "100%"
 max_scale_down = "100%"
 cooldown_down = "30s"
-"#;
+"#
+    )
+}
+
+/// Settings of one marketplace whose account nobody can read.
+fn unreadable(marketplace: &str, account: &str) -> String {
+    [TIMES, LIMITS, marketplace, &props::unreadable(account, "40")].concat()
+}
 
 /// A fleet, where it is, and what happens to it.
 #[derive(Clone, Debug)]
@@ -61,85 +73,6 @@ pub struct Story {
     pub scenes: Vec<Scene>,
 }
 
-/// Settings of one marketplace of an API that takes only a token.
-const DOCK_V2: &str = r#"
-policies = "/policies"
-scan_interval = "30s"
-settle_grace = "90s"
-late_window = "5m"
-[limits]
-max_hourly_rate = 40.00
-[marketplaces.dock-v2]
-api = "tensordock-v2"
-token = { env = "TOKEN" }
-[accounts.dock-v2]
-balance = "unreadable-ok"
-max_spend_per_day = 40
-"#;
-
-/// Settings of the other vendor, whose account nobody can read.
-const DASH: &str = r#"
-policies = "/policies"
-scan_interval = "30s"
-settle_grace = "90s"
-late_window = "5m"
-[limits]
-max_hourly_rate = 40.00
-[marketplaces.vectordash]
-api = "vectordash"
-token = { env = "TOKEN" }
-requests_per_second = 100
-[accounts.vectordash]
-balance = "unreadable-ok"
-max_spend_per_day = 40
-"#;
-
-/// All three; two of them share an account.
-const ALL: &str = r#"
-policies = "/policies"
-scan_interval = "30s"
-settle_grace = "90s"
-late_window = "5m"
-[limits]
-max_hourly_rate = 40.00
-[marketplaces.tensordock]
-api = "tensordock-v0"
-key = { env = "KEY" }
-token = { env = "TOKEN" }
-requests_per_second = 100
-[marketplaces.dock-v2]
-api = "tensordock-v2"
-token = { env = "TOKEN" }
-account = "tensordock"
-[marketplaces.vectordash]
-api = "vectordash"
-token = { env = "TOKEN" }
-requests_per_second = 100
-[accounts.vectordash]
-balance = "unreadable-ok"
-max_spend_per_day = 40
-"#;
-
-/// GPUs on demand, one to a VM, wherever they are cheapest.
-const BUYING: &str = r#"
-fleet = "train"
-target_gpus = 2
-max_hourly_rate = 6.00
-balance_floor = 50.00
-preference = "value"
-models = ["v100-pcie-16gb", "geforcertx3090-pcie-24gb", "geforcegtx1070-pcie-8gb"]
-[on_demand]
-use = "always"
-[instance]
-gpus = { min = 1, max = 1 }
-scale_down = "delete"
-ssh_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIaXnsdHVQJ8sp4Vj2p0Y3z9cQ0nXkzYXn2Qz6m0N6Y demo"
-[disruption]
-max_unavailable = "100%"
-max_scale_down = "100%"
-cooldown_down = "30s"
-"#;
-
 /// More than any bid may be, in micros.
 const TOO_MUCH: u64 = 5_000_000;
 /// A little more than ours.
@@ -157,20 +90,14 @@ fn scenes(scenes: impl IntoIterator<Item = (Act, u32)>) -> Vec<Scene> {
 /// Four GPUs by bid at TensorDock, and this.
 fn bidding(name: &'static str, acts: impl IntoIterator<Item = (Act, u32)>) -> Story {
     let scenes = scenes(std::iter::once((Act::Nothing, 4)).chain(acts));
-    Story { name, market: places::dock, settings: DOCK.to_owned(), policy: BIDDING.to_owned(), prologue: None, scenes }
+    let (settings, policy) = ([TIMES, SETTINGS].concat(), policy(BIDDING, 2));
+    Story { name, market: places::dock, settings, policy, prologue: None, scenes }
 }
 
 /// Two GPUs on demand at these marketplaces, and this.
-fn buying(name: &'static str, settings: &str, acts: impl IntoIterator<Item = (Act, u32)>) -> Story {
+fn buying(name: &'static str, settings: String, acts: impl IntoIterator<Item = (Act, u32)>) -> Story {
     let scenes = scenes(std::iter::once((Act::Nothing, 2)).chain(acts));
-    Story {
-        name,
-        market: places::shared,
-        settings: settings.to_owned(),
-        policy: BUYING.to_owned(),
-        prologue: None,
-        scenes,
-    }
+    Story { name, market: places::shared, settings, policy: policy(BUYING, 1), prologue: None, scenes }
 }
 
 impl Story {
@@ -197,6 +124,7 @@ impl Story {
 
 /// Every story.
 pub fn all() -> Vec<Story> {
+    let dash = || unreadable(VECTORDASH, "vectordash");
     let mut stories = vec![
         bidding("fill", []),
         bidding("outbid", [(Act::Outbid(A_LITTLE), 4)]),
@@ -237,10 +165,14 @@ pub fn all() -> Vec<Story> {
         .with("scale_down = \"delete\"", "scale_down = \"stop\""),
         bidding("late", []).unlisted_for(LATE_S),
         bidding("too late", [(Act::Target(2), 2)]).unlisted_for(TOO_LATE_S),
-        buying("span", ALL, [(Act::Target(4), 4), (Act::Target(1), 1), (Act::Evacuate, 0)]),
-        buying("v2", DOCK_V2, [(Act::Halt, 2), (Act::Lose, 2), (Act::Evacuate, 0)]),
-        buying("dash", DASH, [(Act::Lose, 2), (Act::Target(1), 1)]),
-        buying("budget", DASH, [(Act::Settle("max_spend_per_day = 40", "max_spend_per_day = 0.02"), 0)]),
+        buying(
+            "span",
+            [TIMES, &props::settings_of_all("40")].concat(),
+            [(Act::Target(4), 4), (Act::Target(1), 1), (Act::Evacuate, 0)],
+        ),
+        buying("v2", unreadable(DOCK_V2, "dock-v2"), [(Act::Halt, 2), (Act::Lose, 2), (Act::Evacuate, 0)]),
+        buying("dash", dash(), [(Act::Lose, 2), (Act::Target(1), 1)]),
+        buying("budget", dash(), [(Act::Settle("max_spend_per_day = 40", "max_spend_per_day = 0.02"), 0)]),
     ];
     let fallback = "[on_demand]\nuse = \"fallback\"\nafter = \"1m\"\n[instance]";
     stories.push(Story { market: places::dock_without_spot, ..bidding("fallback", []).with("[instance]", fallback) });

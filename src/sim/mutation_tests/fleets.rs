@@ -1,9 +1,9 @@
 //! Scenes about targets and the operator: how much is rented, what is let go, who says so.
 
-use super::play::{A6000, Play, SETTINGS, TRAIN, edited, free, machines, opening, world_of};
+use super::play::{A6000, NOON, Play, SETTINGS, TRAIN, edited, free, machines_with, world_of};
 use crate::{
     engine::Lever,
-    sim::{Absence, Temper, World, WorldOptions},
+    sim::{Absence, World, WorldOptions},
 };
 use std::time::Duration;
 
@@ -38,12 +38,9 @@ pub async fn a_fleet_watches() -> Play {
 
 /// Half of a fleet runs, the other half is protected and still being made, and then there is too much of it.
 pub async fn the_ones_that_do_not_run_are_protected() -> Play {
-    let options = WorldOptions {
-        temper: Temper::Still,
-        provisioning_s: (240, 240),
-        ..WorldOptions::lifelike("500".parse().expect("a good literal"))
-    };
-    let world = World::with_machines(1, opening(), options, &machines(&[A6000, "v100-sxm2-16gb"]));
+    let still = WorldOptions::still("500".parse().expect("a good literal"));
+    let options = WorldOptions { provisioning_s: (240, 240), ..still };
+    let world = World::with_machines(1, NOON, options, &machines_with(&[A6000, "v100-sxm2-16gb"]));
     let mut play = Play::on(world, SETTINGS, &edited(&[("target_gpus = 8", "target_gpus = 4")])).await;
     play.pass(330).await;
     play.target(8).await;

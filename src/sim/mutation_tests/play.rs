@@ -3,13 +3,13 @@
 use crate::{
     engine::{Lever, Role},
     ledger::fleet::Member,
-    market::WorldOrder,
-    model::{InstanceId, PriceType, Shape, Timestamp, Usd},
+    model::{InstanceId, Usd},
     sim::{
-        Call, Fault, Faults, Market, Scenery, Stage, Temper, Vm, World, WorldOptions,
-        catalogue::{self, Machine},
+        Call, Fault, Market, Scenery, Stage, Vm, World,
+        catalogue::Machine,
         check::{Breach, Promise},
         clock::VirtualClock,
+        props::{anothers, honest, still},
         seed::Seed,
     },
 };
@@ -19,17 +19,7 @@ use std::{
     time::Duration,
 };
 
-/// One marketplace whose pace costs nothing.
-pub const SETTINGS: &str = r#"
-policies = "/policies"
-[limits]
-max_hourly_rate = 40.00
-[marketplaces.tensordock]
-api = "tensordock-v0"
-key = { env = "KEY" }
-token = { env = "TOKEN" }
-requests_per_second = 100
-"#;
+pub use crate::sim::props::{NOON, SETTINGS, machines_with};
 
 /// Eight GPUs in VMs of one.
 pub const TRAIN: &str = r#"
@@ -65,21 +55,9 @@ pub fn settings(from: &str, to: &str) -> String {
     SETTINGS.replace(from, to)
 }
 
-/// When every world begins.
-pub fn opening() -> Timestamp {
-    "2026-11-20T12:00:00Z".parse().expect("a good literal")
-}
-
-/// The machines of the catalogue that have one of these models.
-pub fn machines(models: &[&str]) -> Vec<Machine> {
-    let has = |machine: &Machine| machine.gpus.keys().any(|model| models.contains(&model.as_str()));
-    let found = catalogue::machines().into_iter().filter(has);
-    found.map(|machine| Machine { ports: machine.ports.iter().copied().take(10).collect(), ..machine }).collect()
-}
-
 /// A machine with so many GPUs, all of them free.
 pub fn free(at: usize, gpus: u32) -> Machine {
-    let mut machine = machines(&[A6000]).remove(at);
+    let mut machine = machines_with(&[A6000]).remove(at);
     for (total, taken, _) in machine.gpus.values_mut() {
         (*total, *taken) = (gpus, 0);
     }
@@ -88,18 +66,12 @@ pub fn free(at: usize, gpus: u32) -> Machine {
 
 /// A world of these machines in which nothing moves by itself.
 pub fn world_of(balance: &str, machines: &[Machine]) -> World {
-    let options =
-        WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike(balance.parse().expect("a good literal")) };
-    World::with_machines(1, opening(), options, machines)
+    still(balance.parse().expect("a good literal"), machines)
 }
 
 /// A world that [`TRAIN`] can be rented in.
 pub fn world(balance: &str) -> World {
-    world_of(balance, &machines(&[A6000, "v100-sxm2-16gb"]))
-}
-
-fn market(world: World) -> Market {
-    Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"))
+    world_of(balance, &machines_with(&[A6000, "v100-sxm2-16gb"]))
 }
 
 /// A stage, and what was found on it.
@@ -137,7 +109,7 @@ impl Play {
 
     /// With a marketplace `other` in a world of its own.
     pub async fn beside_another(world: World, other: World, settings: &str, policy: &str) -> Self {
-        Self::beside([("other".parse().expect("a good literal"), market(other))].into(), world, settings, policy).await
+        Self::beside([("other".parse().expect("a good literal"), honest(other))].into(), world, settings, policy).await
     }
 
     async fn beside(
@@ -147,8 +119,8 @@ impl Play {
         policy: &str,
     ) -> Self {
         let scenery = Scenery {
-            clock: VirtualClock::at(opening()),
-            market: market(world),
+            clock: VirtualClock::at(NOON),
+            market: honest(world),
             elsewhere,
             settings,
             role: Role::AsConfigured,
@@ -248,21 +220,11 @@ impl Play {
 
 /// Somebody else puts a VM of one GPU into an account.
 pub fn stranger(world: &mut World, called: &str) -> Option<InstanceId> {
-    let found = machines(&["rtxa4000-pcie-16gb", A6000]);
+    let found = machines_with(&["rtxa4000-pcie-16gb", A6000]);
     let ids: BTreeSet<_> = world.hostnode_ids().into_iter().collect();
     found.into_iter().filter(|machine| ids.contains(&machine.id)).find_map(|machine| {
         let (gpu_model, _) = machine.gpus.first_key_value()?;
-        let gpu_model = gpu_model.clone();
-        let order = WorldOrder {
-            name: called.parse().ok()?,
-            hostnode: machine.id.clone(),
-            shape: Shape { gpu_model, gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100 },
-            price_type: PriceType::OnDemand,
-            bid: None,
-            image: "Ubuntu 22.04 LTS".to_owned(),
-            ports: BTreeMap::new(),
-            rule: crate::market::tensordock_v0::wire::RULE,
-        };
+        let order = anothers(called.parse().ok()?, machine.id.clone(), gpu_model.clone(), 1);
         world.deploy_foreign(order).ok()
     })
 }

@@ -150,7 +150,7 @@ async fn stage(
     let mut settings = Settings { policies: PathBuf::from(POLICIES), scan_interval: interval, ..settings.clone() };
     settings.marketplaces.retain(|_, marketplace| marketplace.api.vendor() == Vendor::Tensordock);
     settings.marketplaces.values_mut().for_each(|marketplace| marketplace.requests_per_second_milli = PACE_MILLI);
-    let options = WorldOptions { temper: Temper::Still, ..WorldOptions::lifelike(balance) };
+    let options = WorldOptions::still(balance);
     let world = World::with_machines(SEED.0, opens_at, options, &[]);
     let clock = VirtualClock::patient(opens_at);
     let market = Market::of_all_dialects(world, Faults::none(), None, None);

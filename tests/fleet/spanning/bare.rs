@@ -2,7 +2,7 @@
 //! may give other ports than those that were asked for.
 
 use super::{
-    super::stage::{Stage, name, of_all},
+    super::stage::{Stage, honest, name},
     fleet, market,
 };
 use spotscale::{
@@ -51,7 +51,7 @@ fn bare() -> TensordockV2Fake {
 #[tokio::test]
 async fn an_account_whose_balance_nobody_can_read_rents_nothing_and_says_what_to_do_until_it_is_declared() {
     let undeclared = settings("max_spend_per_day = 30");
-    let mut stage = Stage::across(of_all(world()), &undeclared, &[("train", &fleet(4, ""))]).await;
+    let mut stage = Stage::across(honest(world()), &undeclared, &[("train", &fleet(4, ""))]).await;
     stage.ticks(6).await;
     assert_eq!((stage.made(), stage.blocked("train")), (0, [("balance_unknown".to_owned(), 4)].into()));
     let detail = stage.report("train").blocked[0].detail.clone();

@@ -2,7 +2,7 @@
 //! comes right.
 
 use super::{
-    super::stage::{Stage, machines_with, name, of_all, opening},
+    super::stage::{NOON, Stage, honest, machines_with, name},
     settings, spread, target,
 };
 use spotscale::{
@@ -42,8 +42,8 @@ fn lively(seed: u64) -> Market {
     let options = WorldOptions::lifelike("2000".parse().unwrap());
     let dock: Vec<Machine> = machines_with(&["v100-pcie-16gb", "rtxa4000-pcie-16gb"]);
     let dash: Vec<Machine> = catalogue::machines_of(Vendor::Vectordash).into_iter().step_by(4).collect();
-    let mut market = of_all(World::with_machines(seed, opening(), options.clone(), &dock));
-    market.elsewhere.insert(Vendor::Vectordash, World::with_machines(seed, opening(), options, &dash));
+    let mut market = honest(World::with_machines(seed, NOON, options.clone(), &dock));
+    market.elsewhere.insert(Vendor::Vectordash, World::with_machines(seed, NOON, options, &dash));
     market
 }
 

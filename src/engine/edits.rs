@@ -1,154 +1,195 @@
 //! How much an edit would tear down, before it comes into force.
 //!
-//! A slip of the finger in a policy (a lost digit, a wrong limit) must not cost anybody a fleet. An edit that would let
-//! more GPUs go than `max_scale_down` allows, and more than one VM, is held whole until the operator applies it. This
-//! module only counts, and counts pessimistically: everything that the edit would ever let go by rate and target, not
-//! what one plan would let go within its disruption budget, and on top of that what a plan under the new text would let go
-//! at once for any other reason (a longer `min_runway` on a low account, say). What goes under the text in force too is not
-//! the edit's doing.
+//! A slip of the finger in a policy or in `[limits]` (a lost digit, a wrong limit) must not cost anybody a fleet. An edit
+//! that would let more GPUs go than `max_scale_down` allows, and more than one VM, is held whole until the operator applies
+//! it. This module only counts. It has no order of victims of its own: it has the same moment planned with what is in force
+//! and with the edit, and what only the edit lets go is the edit's doing. That is one way for every kind of edit.
+//!
+//! What a plan lets go at once is not all that goes because of an edit, so each is looked at in four ways, as `Ahead`
+//! says, and the worst counts. What time alone brings about is nobody's edit: what a longer `min_runway` or a smaller
+//! budget lets go hours later, when the money has run down to it, is not counted.
 
-use super::what_if;
 use crate::{
-    ledger::fleet::{Fleet, Member, Standing},
-    model::{AccountName, FleetName, HourlyRate, VmName, reason::Teardown},
-    plan::{Action, FleetState, Plan, Situation, plan},
-    policy::Policy,
-    settings::AccountLimits,
+    model::{AccountName, Balance, FleetName, InstanceId, VmName, inventory::Dated, reason::Teardown},
+    plan::{Action, FleetState, Order, Situation, permitted, plan},
+    policy::{Policy, terms::Mode},
+    settings::Limits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What an edit would let go.
+/// The operator's targets, by fleet.
+pub type Levers = BTreeMap<FleetName, u32>;
+
+/// What an edit would let go of a fleet, and what it may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
     /// VMs.
     pub vms: u32,
     /// GPUs.
     pub gpus: u32,
+    /// GPUs that may go without asking: `max_scale_down` of the policy in force.
+    pub gpus_max: u32,
 }
 
 impl Loss {
-    /// More than `max_scale_down` of the law in force, and more than one VM.
-    pub fn is_too_much(&self, in_force: &Policy, target_gpus: u32) -> bool {
-        self.vms > 1 && self.gpus > in_force.disruption.max_scale_down.of(target_gpus)
+    /// More than may go without asking, and more than one VM.
+    pub fn is_too_much(&self) -> bool {
+        self.vms > 1 && self.gpus > self.gpus_max
     }
 
-    /// What another part of the same edit would let go as well, at worst.
-    pub fn add(&mut self, other: Self) {
-        self.vms = self.vms.saturating_add(other.vms);
-        self.gpus = self.gpus.saturating_add(other.gpus);
+    fn worse(self, other: Self) -> Self {
+        let weight = |loss: &Self| (loss.is_too_much(), loss.gpus, loss.vms);
+        if weight(&other) > weight(&self) { other } else { self }
     }
 }
 
-fn counts(member: &Member) -> bool {
-    !matches!(member.standing, Standing::Leaving | Standing::StoppedReleased)
+/// How far one looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ahead {
+    /// What the very next plan lets go, as everything stands.
+    AtOnce,
+    /// Whom it comes to once what is in doubt is found and nothing is waited for any more, while every lever stays as it is.
+    InTime,
+    /// Likewise, once nothing is paused or protected any more, while the operator's targets last.
+    UnderTargets,
+    /// Likewise, once the operator's targets have ended too.
+    UnderTexts,
 }
 
-/// Dearest first, then youngest, then by name: an order in which money would take victims.
-fn dearest_first<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<&'a Member> {
-    let mut ordered: Vec<&Member> = members.filter(|member| counts(member)).collect();
-    ordered.sort_by(|a, b| {
-        let per_gpu = |member: &Member| member.committed().micros() / u64::from(member.shape.gpus.max(1));
-        per_gpu(b).cmp(&per_gpu(a)).then(b.intended_at.cmp(&a.intended_at)).then(a.name.cmp(&b.name))
-    });
-    ordered
+impl Ahead {
+    const ALL: [Self; 4] = [Self::AtOnce, Self::InTime, Self::UnderTargets, Self::UnderTexts];
+
+    /// The target that counts then, whether or not it is held up to now.
+    fn target(self, state: &FleetState, levers: &Levers) -> u32 {
+        let text = state.policy.target_gpus;
+        match self {
+            Self::AtOnce | Self::InTime | Self::UnderTargets => {
+                levers.get(&state.policy.fleet).copied().unwrap_or(text)
+            }
+            Self::UnderTexts => text,
+        }
+    }
+
+    /// VMs that a plan lets go then.
+    fn gone(self, situation: &Situation, levers: &Levers) -> BTreeSet<VmName> {
+        let mut then = situation.clone();
+        for state in then.fleets.values_mut() {
+            let target = self.target(state, levers);
+            state.order = match (self, state.order) {
+                (Self::AtOnce | Self::InTime, Order::Evacuate) => Order::Evacuate,
+                (Self::AtOnce | Self::InTime, Order::Pause(_)) => Order::Pause(target),
+                (Self::AtOnce | Self::InTime, Order::Hold(_)) | (Self::UnderTargets | Self::UnderTexts, _) => {
+                    Order::Hold(target)
+                }
+            };
+        }
+        match self {
+            Self::AtOnce => {}
+            Self::InTime => without_waiting(&mut then),
+            Self::UnderTargets | Self::UnderTexts => {
+                without_waiting(&mut then);
+                without_levers(&mut then);
+            }
+        }
+        let planned = plan(&then);
+        let allowed = planned.actions.iter().filter(|action| permitted(&then, action));
+        allowed.filter_map(|action| lets_go(action).cloned()).collect()
+    }
 }
 
-/// What a new policy would let go of its fleet that the one in force would not; the targets are what each makes the fleet
-/// hold.
-pub fn loss_by_policy(situation: &Situation, new: &Policy, target_gpus: u32, target_gpus_in_force: u32) -> Loss {
-    let Some(state) = situation.fleets.get(&new.fleet) else { return Loss::default() };
-    let (_, edited) = what_if(situation, new.clone());
-    let mut before = let_go(&new.fleet, &plan(situation));
-    by_numbers(&state.fleet, &state.policy, target_gpus_in_force, &mut before);
-    let mut gone = let_go(&new.fleet, &edited);
-    by_numbers(&state.fleet, new, target_gpus, &mut gone);
-    gone.retain(|name| !before.contains(name));
-    total(state.fleet.members.values().filter(|member| gone.contains(&member.name)))
+/// Takes away what only delays that a VM goes.
+fn without_waiting(situation: &mut Situation) {
+    situation.markets.values_mut().for_each(|market| market.list_complete = true);
+    let accounts: Vec<AccountName> = situation.accounts.keys().cloned().collect();
+    for account in accounts {
+        let left = situation.account_left(&account);
+        let state = situation.accounts.get_mut(&account);
+        if let (Some((left, _)), Some(balance)) = (left, state.and_then(|state| state.balance.as_mut())) {
+            *balance = Dated { at: situation.now, value: Balance { amount: left, ..balance.value } };
+        }
+    }
+    for state in situation.fleets.values_mut() {
+        state.scaled_down_at = None;
+        for member in state.fleet.members.values_mut() {
+            // One in doubt is let go once it is found.
+            member.id = member.id.take().or_else(|| member.name.as_str().parse::<InstanceId>().ok());
+        }
+    }
 }
 
-/// Members that a plan lets go for reasons that [`by_numbers`] does not count.
-fn let_go(fleet: &FleetName, plan: &Plan) -> BTreeSet<VmName> {
-    let gone = plan.actions.iter().filter_map(|action| match action {
-        Action::Delete { subject, reason, .. } | Action::Stop { subject, reason, .. } => Some((subject, *reason)),
+/// Takes away what the operator keeps VMs with: that the daemon only observes is one of these.
+fn without_levers(situation: &mut Situation) {
+    situation.limits.mode = Mode::Act;
+    let members = situation.fleets.values_mut().flat_map(|state| state.fleet.members.values_mut());
+    members.for_each(|member| member.protected = false);
+}
+
+/// The member that an action lets go.
+fn lets_go(action: &Action) -> Option<&VmName> {
+    match action {
+        // What turned up late may be called like one that stays.
+        Action::Delete { reason: Teardown::Late, .. } => None,
+        Action::Delete { subject, .. } | Action::Stop { subject, .. } => Some(&subject.name),
         Action::Ask { .. } | Action::Look { .. } | Action::Deploy(_) | Action::Rebid { .. } | Action::Start { .. } => {
             None
         }
-    });
-    let of_fleet = gone.filter(|(subject, reason)| subject.fleet == *fleet && !is_by_numbers(*reason));
-    of_fleet.map(|(subject, _)| subject.name.clone()).collect()
-}
-
-const fn is_by_numbers(reason: Teardown) -> bool {
-    matches!(reason, Teardown::Target | Teardown::RateLimit | Teardown::GlobalRateLimit)
-}
-
-/// Adds what is over a target and a rate limit, now or ever, once what is in `gone` is gone.
-fn by_numbers(fleet: &Fleet, policy: &Policy, target_gpus: u32, gone: &mut BTreeSet<VmName>) {
-    let ordered = dearest_first(fleet.members.values());
-    let staying = ordered.iter().filter(|member| !gone.contains(&member.name));
-    let mut gpus: u32 = staying.clone().map(|member| member.counted_gpus()).sum();
-    let mut rate: HourlyRate = staying.map(|member| member.committed()).sum();
-    for member in &ordered {
-        // A VM goes for the target only if the target stays met without it.
-        let over_target = gpus >= target_gpus.saturating_add(member.counted_gpus());
-        if !gone.contains(&member.name) && (rate > policy.max_hourly_rate || over_target) {
-            gone.insert(member.name.clone());
-            gpus = gpus.saturating_sub(member.counted_gpus());
-            rate = rate.minus(member.committed());
-        }
     }
 }
 
-/// What a new rate limit over all fleets would let go of each.
-pub fn loss_by_limit(fleets: &BTreeMap<FleetName, Fleet>, max_hourly_rate: HourlyRate) -> BTreeMap<FleetName, Loss> {
-    let members = fleets.values().flat_map(|fleet| fleet.members.values());
-    let mut rate: HourlyRate = members.map(Member::committed).sum();
+/// What lies between two situations that differ by an edit, for each fleet: at its worst.
+fn losses(in_force: &Situation, edited: &Situation, levers: &Levers) -> BTreeMap<FleetName, Loss> {
     let mut losses: BTreeMap<FleetName, Loss> = BTreeMap::new();
-    for member in dearest_first(fleets.values().flat_map(|fleet| fleet.members.values())) {
-        if rate <= max_hourly_rate {
-            break;
+    for ahead in Ahead::ALL {
+        let before = match ahead {
+            // What goes in time anyway may go at once.
+            Ahead::AtOnce => &ahead.gone(in_force, levers) | &Ahead::InTime.gone(in_force, levers),
+            Ahead::InTime | Ahead::UnderTargets | Ahead::UnderTexts => ahead.gone(in_force, levers),
+        };
+        let after = ahead.gone(edited, levers);
+        for (name, state) in &in_force.fleets {
+            let members = state.fleet.members.values();
+            let lost = members.filter(|member| after.contains(&member.name) && !before.contains(&member.name));
+            let gpus_max = state.policy.disruption.max_scale_down.of(ahead.target(state, levers));
+            let loss = lost.fold(Loss { gpus_max, ..Loss::default() }, |loss, member| Loss {
+                vms: loss.vms.saturating_add(1),
+                gpus: loss.gpus.saturating_add(member.counted_gpus()),
+                gpus_max,
+            });
+            let worst = losses.get(name).map_or(loss, |worst| worst.worse(loss));
+            losses.insert(name.clone(), worst);
         }
-        rate = rate.minus(member.committed());
-        let loss = losses.entry(member.fleet.clone()).or_default();
-        loss.vms += 1;
-        loss.gpus += member.counted_gpus();
     }
     losses
 }
 
-/// What new budgets of accounts would let go of each fleet at once that those in force do not. What a smaller budget lets
-/// go by the end of the day is not counted: at midnight it is new, and that is what a budget is for.
-pub fn loss_by_budgets(
-    situation: &Situation,
-    accounts: &BTreeMap<AccountName, AccountLimits>,
-) -> BTreeMap<FleetName, Loss> {
-    let mut edited = situation.clone();
-    edited.limits.accounts.clone_from(accounts);
-    let before = over_budget(situation);
-    let gone: BTreeSet<VmName> = over_budget(&edited).into_iter().filter(|name| !before.contains(name)).collect();
-    let members = |state: &FleetState| total(state.fleet.members.values().filter(|member| gone.contains(&member.name)));
-    let losses = situation.fleets.iter().map(|(name, state)| (name.clone(), members(state)));
-    losses.filter(|(_, loss)| loss.vms > 0).collect()
+/// What a new policy would let go that the one in force would not: of its own fleet, or of another one at whose cost it
+/// keeps its share, whichever is worse.
+pub fn loss_by_policy(situation: &Situation, new: &Policy, levers: &Levers) -> Loss {
+    let (mut in_force, mut edited) = (situation.clone(), situation.clone());
+    let Some(state) = edited.fleets.get_mut(&new.fleet) else { return Loss::default() };
+    state.policy = new.clone();
+    state.held = None;
+    match new.mode {
+        // Where only the edit acts, all that goes is its doing.
+        Mode::Act => {}
+        // Else both are judged by what they would do, or many small edits could be watched and all be done at once.
+        Mode::Observe => {
+            for state in [&mut in_force, &mut edited].into_iter().filter_map(|side| side.fleets.get_mut(&new.fleet)) {
+                state.policy = state.policy.acting();
+            }
+        }
+    }
+    losses(&in_force, &edited, levers).into_values().fold(Loss::default(), Loss::worse)
 }
 
-/// Members that a plan lets go for a budget's sake.
-fn over_budget(situation: &Situation) -> BTreeSet<VmName> {
-    let actions = plan(situation).actions.into_iter();
-    let gone = actions.filter_map(|action| match action {
-        Action::Delete { subject, reason: Teardown::Budget, .. } => Some(subject.name),
-        Action::Delete { .. }
-        | Action::Stop { .. }
-        | Action::Ask { .. }
-        | Action::Look { .. }
-        | Action::Deploy(_)
-        | Action::Rebid { .. }
-        | Action::Start { .. } => None,
-    });
-    gone.collect()
-}
-
-fn total<'a>(members: impl Iterator<Item = &'a Member>) -> Loss {
-    members.fold(Loss::default(), |loss, member| Loss { vms: loss.vms + 1, gpus: loss.gpus + member.counted_gpus() })
+/// What new limits over all fleets, and new budgets of accounts, would let go of each fleet that those in force would not.
+pub fn loss_by_limits(situation: &Situation, new: &Limits, levers: &Levers) -> BTreeMap<FleetName, Loss> {
+    let mut in_force = situation.clone();
+    in_force.limits_held = None;
+    let mut edited = in_force.clone();
+    // A change of mode is no edit of what is let go.
+    edited.limits = Limits { mode: in_force.limits.mode, ..new.clone() };
+    losses(&in_force, &edited, levers)
 }
 
 #[cfg(test)]
@@ -156,10 +197,13 @@ mod tests {
     use super::*;
     use crate::{
         engine::sample::{member, name, status},
-        ledger::Standing,
-        model::Usd,
-        policy::terms::Terms,
+        ledger::{Member, Standing, fleet::Fleet},
+        model::{HourlyRate, Usd},
+        plan::tests::situations,
+        policy::terms::{Quantity, Terms},
+        settings::AccountLimits,
     };
+    use proptest::prelude::*;
     use std::time::Duration;
 
     /// The sample's situation, in which `train` runs these and has a target of 8, and its policy.
@@ -177,14 +221,31 @@ mod tests {
         (situation, policy)
     }
 
-    fn loss(situation: &Situation, new: &Policy, target: u32) -> Loss {
-        loss_by_policy(situation, new, target, 8)
-    }
-
     fn edited(policy: &Policy, edit: impl FnOnce(&mut Terms)) -> Policy {
         let mut terms = Terms::clone(policy);
         edit(&mut terms);
         Policy::vouched(terms)
+    }
+
+    /// VMs and GPUs that an edit would let go while the operator's levers are untouched.
+    fn loss(situation: &Situation, new: &Policy) -> (u32, u32) {
+        let loss = loss_by_policy(situation, new, &Levers::new());
+        (loss.vms, loss.gpus)
+    }
+
+    fn is_held(situation: &Situation, new: &Policy, levers: &Levers) -> bool {
+        loss_by_policy(situation, new, levers).is_too_much()
+    }
+
+    fn train() -> FleetName {
+        name("train")
+    }
+
+    /// Puts a policy into force.
+    fn enforce(situation: &mut Situation, policy: &Policy) {
+        let state = situation.fleets.get_mut(&policy.fleet).unwrap();
+        state.policy = policy.clone();
+        state.order = Order::Hold(policy.target_gpus);
     }
 
     const SIX: [(u32, u32, &str); 6] =
@@ -193,29 +254,44 @@ mod tests {
     #[test]
     fn an_edit_that_changes_no_limit_loses_nothing() {
         let (situation, policy) = situation(&SIX);
-        assert_eq!(loss(&situation, &policy, 8), Loss::default());
-        assert_eq!(loss(&situation, &edited(&policy, |terms| terms.target_gpus = 20), 20), Loss::default());
+        assert_eq!(loss(&situation, &policy), (0, 0));
+        assert_eq!(loss(&situation, &edited(&policy, |terms| terms.target_gpus = 20)), (0, 0));
     }
 
     #[test]
     fn a_lower_target_loses_what_is_over_it_and_never_goes_below() {
         let (situation, policy) = situation(&SIX);
-        let lower = |target: u32| loss(&situation, &edited(&policy, |terms| terms.target_gpus = target), target);
-        assert_eq!(lower(5), Loss { vms: 1, gpus: 1 });
-        assert_eq!(lower(0), Loss { vms: 6, gpus: 6 });
+        let lower = |target: u32| loss(&situation, &edited(&policy, |terms| terms.target_gpus = target));
+        assert_eq!((lower(5), lower(0)), ((1, 1), (6, 6)));
         let (situation, policy) = self::situation(&[(1, 4, "1.60"), (2, 4, "1.64")]);
         let three = edited(&policy, |terms| terms.target_gpus = 3);
-        assert_eq!(loss(&situation, &three, 3), Loss { vms: 1, gpus: 4 });
+        assert_eq!(loss(&situation, &three), (1, 4));
     }
 
     #[test]
     fn a_lower_rate_limit_loses_the_dearest_until_it_fits() {
         let (situation, policy) = situation(&SIX);
         // 2.55 for the GPUs and 6 × 0.005 for storage are committed.
-        let limit = |limit: &str| edited(&policy, |terms| terms.max_hourly_rate = limit.parse().unwrap());
-        assert_eq!(loss(&situation, &limit("2.58"), 8), Loss::default());
-        assert_eq!(loss(&situation, &limit("2.57"), 8), Loss { vms: 1, gpus: 1 });
-        assert_eq!(loss(&situation, &limit("0.50"), 8), Loss { vms: 5, gpus: 5 });
+        let limit =
+            |limit: &str| loss(&situation, &edited(&policy, |terms| terms.max_hourly_rate = limit.parse().unwrap()));
+        assert_eq!((limit("2.58"), limit("2.57"), limit("0.50")), ((0, 0), (1, 1), (5, 5)));
+    }
+
+    #[test]
+    fn a_lower_rate_limit_loses_the_lost_first_however_cheap_they_are() {
+        // The dearest alone would do: 3.605 of 5.625. But what serves nobody goes first.
+        let (mut situation, policy) =
+            situation(&[(1, 4, "3.60"), (2, 1, "0.50"), (3, 1, "0.50"), (4, 1, "0.50"), (5, 1, "0.50")]);
+        let lower = edited(&policy, |terms| terms.max_hourly_rate = "2.50".parse().unwrap());
+        assert_eq!(loss(&situation, &lower), (1, 4));
+        // Not for long enough to be given up anyway.
+        let now = situation.now;
+        let members = situation.fleets.get_mut(&train()).unwrap().fleet.members.values_mut();
+        for member in members.filter(|member| member.shape.gpus == 1) {
+            (member.standing, member.since) = (Standing::Lost, now);
+        }
+        assert_eq!(loss(&situation, &lower), (5, 8));
+        assert!(is_held(&situation, &lower, &Levers::new()));
     }
 
     #[test]
@@ -226,20 +302,97 @@ mod tests {
                 model.max_price = Some("0.43".parse().unwrap());
             }
         });
-        assert_eq!(loss(&situation, &capped, 8), Loss::default(), "it steers what is rented from now on");
+        assert_eq!(loss(&situation, &capped), (0, 0), "it steers what is rented from now on");
         let billed_more = situation.fleets.get_mut(&policy.fleet).unwrap().fleet.members.values_mut().take(2);
         for member in billed_more {
             member.quoted.as_mut().unwrap().compute = "0.44".parse().unwrap();
         }
-        assert_eq!(loss(&situation, &capped, 8), Loss { vms: 2, gpus: 2 });
+        assert_eq!(loss(&situation, &capped), (2, 2));
+    }
+
+    #[test]
+    fn a_model_that_is_taken_out_a_higher_floor_and_a_longer_wait_lose_nothing() {
+        let (situation, policy) = situation(&SIX);
+        let none = |edit: fn(&mut Terms)| assert_eq!(loss(&situation, &edited(&policy, edit)), (0, 0));
+        none(|terms| terms.models.retain(|terms| !terms.model.as_str().contains("4090")));
+        none(|terms| terms.balance_floor = Usd::from_micros(100_000_000_000));
+        none(|terms| terms.hosts.min_uptime_ppm = 1_000_000);
+        none(|terms| terms.instance.gpus.min = 8);
+        none(|terms| terms.disruption.cooldown_down = Duration::ZERO);
+        none(|terms| terms.disruption.max_scale_down = Quantity::Count(0));
     }
 
     #[test]
     fn what_goes_anyway_is_not_the_edits_doing() {
-        let (situation, policy) = situation(&SIX);
-        let lower = edited(&policy, |terms| terms.target_gpus = 2);
-        assert_eq!(loss_by_policy(&situation, &lower, 2, 2), Loss::default());
-        assert_eq!(loss_by_policy(&situation, &lower, 1, 2), Loss { vms: 1, gpus: 1 });
+        let (mut situation, policy) = situation(&SIX);
+        let target = |target: u32| edited(&policy, |terms| terms.target_gpus = target);
+        enforce(&mut situation, &target(2));
+        assert_eq!(loss(&situation, &target(2)), (0, 0));
+        assert_eq!(loss(&situation, &target(1)), (1, 1));
+        let hasty = edited(&target(2), |terms| terms.disruption.max_unavailable = Quantity::Count(8));
+        assert_eq!(loss(&situation, &hasty), (0, 0), "nor that it goes sooner");
+    }
+
+    #[test]
+    fn what_is_protected_paused_in_doubt_or_waited_for_goes_in_the_end_all_the_same() {
+        let (mut situation, policy) = situation(&SIX);
+        let zero = edited(&policy, |terms| terms.target_gpus = 0);
+        situation.markets.values_mut().for_each(|market| market.list_complete = false);
+        let now = situation.now;
+        let state = situation.fleets.get_mut(&train()).unwrap();
+        state.scaled_down_at = Some(now);
+        for member in state.fleet.members.values_mut() {
+            member.protected = true;
+        }
+        for member in state.fleet.members.values_mut().take(2) {
+            (member.standing, member.id) = (Standing::InDoubt, None);
+        }
+        for order in [Order::Hold(8), Order::Pause(8), Order::Evacuate] {
+            situation.fleets.get_mut(&train()).unwrap().order = order;
+            assert_eq!(loss(&situation, &zero), (6, 6), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_watched_goes_once_it_acts() {
+        let (mut situation, policy) = situation(&SIX);
+        let watching = |target: u32| edited(&policy, |terms| (terms.mode, terms.target_gpus) = (Mode::Observe, target));
+        assert_eq!(loss(&situation, &watching(8)), (0, 0));
+        assert_eq!(loss(&situation, &watching(0)), (6, 6));
+        // It was watched down to 2; acting on that is what tears it down.
+        enforce(&mut situation, &watching(2));
+        assert_eq!(loss(&situation, &watching(1)), (1, 1));
+        let acting = edited(&policy, |terms| terms.target_gpus = 2);
+        assert_eq!(loss(&situation, &acting), (4, 4));
+        assert!(is_held(&situation, &acting, &Levers::new()), "of 2");
+    }
+
+    #[test]
+    fn an_edit_under_a_target_of_the_operators_is_judged_by_that_and_by_what_follows_it() {
+        let sixteen: Vec<(u32, u32, &str)> = (1..=16).map(|sequence| (sequence, 1, "0.10")).collect();
+        let (mut situation, policy) = situation(&sixteen);
+        let levers = Levers::from([(train(), 16)]);
+        situation.fleets.get_mut(&train()).unwrap().order = Order::Hold(16);
+        let target = |target: u32| edited(&policy, |terms| terms.target_gpus = target);
+        // From 8 to 3 once the lever ends: 5 of 8, though nothing goes now, and it would be little of 16.
+        assert!(is_held(&situation, &target(3), &levers));
+        assert!(!is_held(&situation, &target(4), &levers));
+        // 16 × 0.105 are committed: 9 of 16 go now, and of those that stay once the lever ends one.
+        let cheap = |most: &str| edited(&policy, |terms| terms.max_hourly_rate = most.parse().unwrap());
+        assert!(is_held(&situation, &cheap("0.74"), &levers));
+        assert!(!is_held(&situation, &cheap("0.84"), &levers));
+    }
+
+    #[test]
+    fn while_the_operators_target_is_nothing_an_edit_is_judged_by_what_follows() {
+        let (mut situation, policy) = situation(&SIX);
+        let levers = Levers::from([(train(), 0)]);
+        situation.fleets.get_mut(&train()).unwrap().order = Order::Hold(0);
+        let target = |target: u32| edited(&policy, |terms| terms.target_gpus = target);
+        assert!(is_held(&situation, &target(0), &levers), "6 of 8 that may still be there by then");
+        assert!(!is_held(&situation, &target(3), &levers));
+        situation.fleets.get_mut(&train()).unwrap().fleet.members.clear();
+        assert!(!is_held(&situation, &target(0), &levers));
     }
 
     #[test]
@@ -248,9 +401,19 @@ mod tests {
         let account = situation.accounts.values_mut().next().unwrap();
         account.balance.as_mut().unwrap().value.amount = Usd::from_micros(20_000_000);
         let longer = edited(&policy, |terms| terms.min_runway = Duration::from_secs(3_600 * 24));
-        let longer = loss(&situation, &longer, 8);
-        assert!(longer.vms >= 5, "{longer:?}");
-        assert_eq!(loss(&situation, &policy, 8), Loss::default());
+        assert!(loss(&situation, &longer).0 >= 5, "{:?}", loss(&situation, &longer));
+        assert_eq!(loss(&situation, &policy), (0, 0));
+        // A balance that is too old to act on now is read again.
+        let balance = situation.accounts.values_mut().next().unwrap().balance.as_mut().unwrap();
+        balance.at = crate::model::time::before(balance.at, Duration::from_secs(1_200));
+        assert!(loss(&situation, &longer).0 >= 5, "{:?}", loss(&situation, &longer));
+    }
+
+    fn by_limits(situation: &Situation, edit: impl FnOnce(&mut Limits)) -> BTreeMap<FleetName, (u32, u32)> {
+        let mut limits = situation.limits.clone();
+        edit(&mut limits);
+        let losses = loss_by_limits(situation, &limits, &Levers::new()).into_iter();
+        losses.map(|(fleet, loss)| (fleet, (loss.vms, loss.gpus))).filter(|(_, loss)| loss.0 > 0).collect()
     }
 
     #[test]
@@ -259,29 +422,104 @@ mod tests {
         let account: AccountName = name("tensordock");
         let losses = |most: &str| {
             let limits = AccountLimits { max_spend_per_day: Some(most.parse().unwrap()), ..AccountLimits::UNSAID };
-            loss_by_budgets(&situation, &BTreeMap::from([(account.clone(), limits)]))
+            by_limits(&situation, |edited| edited.accounts = BTreeMap::from([(account.clone(), limits)]))
         };
         // 12.345 are spent today, and what is spent on now is no reason to hold an edit.
         assert_eq!(losses("20"), BTreeMap::new());
-        let loss = |losses: BTreeMap<FleetName, Loss>| losses.get(&name("train")).copied().unwrap_or_default().vms;
+        let loss = |losses: BTreeMap<FleetName, (u32, u32)>| losses.get(&train()).copied().unwrap_or_default().0;
         assert!((1..6).contains(&loss(losses("14"))), "{:?}", losses("14"));
         assert_eq!(loss(losses("12")), 6);
     }
 
     #[test]
     fn too_much_is_more_than_the_share_of_the_target_and_more_than_one_vm() {
-        let (_, policy) = situation(&SIX);
-        let is_too_much = |vms, gpus| Loss { vms, gpus }.is_too_much(&policy, 8);
+        let is_too_much = |vms, gpus| Loss { vms, gpus, gpus_max: 4 }.is_too_much();
         assert_eq!([is_too_much(4, 4), is_too_much(5, 5), is_too_much(1, 8)], [false, true, false]);
     }
 
     #[test]
-    fn a_lower_limit_over_all_fleets_loses_the_dearest_of_any() {
-        let fleets = status().situation.unwrap().fleets;
-        let fleets: BTreeMap<FleetName, Fleet> = fleets.into_iter().map(|(name, state)| (name, state.fleet)).collect();
-        let losses = |limit: &str| loss_by_limit(&fleets, limit.parse().unwrap());
-        assert_eq!(losses("40"), BTreeMap::new());
-        assert_eq!(losses("3.00"), BTreeMap::from([(name("train"), Loss { vms: 1, gpus: 2 })]));
-        assert_eq!(losses("0").len(), 2);
+    fn a_lower_limit_over_all_fleets_loses_of_the_lowest_priority_first_however_cheap_it_is() {
+        let (mut situation, policy) = situation(&[(1, 1, "2.495")]);
+        let serve: FleetName = name("serve");
+        let six = |sequence: u32| {
+            let member = member("serve", sequence, "geforcertx4090-pcie-24gb", 1, "0.395", Standing::Running);
+            (member.name.clone(), member)
+        };
+        let state = situation.fleets.get_mut(&serve).unwrap();
+        let low = edited(&state.policy, |terms| {
+            terms.priority = policy.priority - 1;
+            terms.target_gpus = 6;
+            terms.max_hourly_rate = policy.max_hourly_rate;
+        });
+        enforce(&mut situation, &low);
+        situation.fleets.get_mut(&serve).unwrap().fleet =
+            Fleet { members: (1..=6).map(six).collect(), ..Fleet::default() };
+        let lost = |most: &str| by_limits(&situation, |limits| limits.max_hourly_rate = Some(most.parse().unwrap()));
+        // 2.50 and 6 × 0.40 are committed.
+        assert_eq!(lost("4.90"), BTreeMap::new());
+        assert_eq!(lost("2.90"), BTreeMap::from([(serve.clone(), (5, 5))]));
+        assert_eq!(lost("2.40"), BTreeMap::from([(serve, (6, 6)), (train(), (1, 1))]));
+    }
+
+    #[test]
+    fn what_only_a_lever_keeps_is_lost_by_an_edit_that_takes_it_for_money() {
+        let (mut situation, policy) = situation(&SIX);
+        let target = edited(&policy, |terms| terms.target_gpus = 0);
+        enforce(&mut situation, &target);
+        let poor = edited(&target, |terms| terms.max_hourly_rate = "0.50".parse().unwrap());
+        assert_eq!(loss(&situation, &poor), (0, 0), "they go anyway");
+        for paused in [true, false] {
+            let state = situation.fleets.get_mut(&train()).unwrap();
+            state.order = if paused { Order::Pause(0) } else { Order::Hold(0) };
+            state.fleet.members.values_mut().for_each(|member| member.protected = !paused);
+            assert_eq!(loss(&situation, &poor), (5, 5), "{paused}");
+        }
+    }
+
+    /// Members that a plan lets go as things stand.
+    fn let_go(situation: &Situation) -> BTreeSet<VmName> {
+        let actions = plan(situation).actions.into_iter().filter(|action| permitted(situation, action));
+        actions.filter_map(|action| lets_go(&action).cloned()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn an_edit_that_is_not_held_lets_no_more_go_in_the_next_tick_than_it_may(
+            mut in_force in situations(),
+            target in 0u32..12,
+            most in 1u64..60,
+            runway_h in 1u64..400,
+            all in 1u64..100,
+        ) {
+            let names: Vec<FleetName> = in_force.fleets.keys().cloned().collect();
+            for state in in_force.fleets.values_mut() {
+                state.order = Order::Hold(state.policy.target_gpus);
+            }
+            let state = in_force.fleets[&names[0]].clone();
+            let new = edited(&state.policy, |terms| {
+                terms.target_gpus = target;
+                terms.max_hourly_rate = HourlyRate::from_micros(most * 100_000);
+                terms.min_runway = Duration::from_secs(3_600 * runway_h);
+            });
+            let mut by_policy = in_force.clone();
+            enforce(&mut by_policy, &new);
+            let mut by_limits = in_force.clone();
+            by_limits.limits.max_hourly_rate = Some(HourlyRate::from_micros(all * 100_000));
+            let held = loss_by_policy(&in_force, &new, &Levers::new()).is_too_much();
+            let losses = loss_by_limits(&in_force, &by_limits.limits, &Levers::new());
+            let waits = losses.values().any(Loss::is_too_much);
+            let anyway = &let_go(&in_force) | &Ahead::InTime.gone(&in_force, &Levers::new());
+            for (is_held, edited) in [(held, by_policy), (waits, by_limits)] {
+                let gone = &let_go(&edited) - &anyway;
+                for state in in_force.fleets.values() {
+                    let lost = state.fleet.members.values().filter(|member| gone.contains(&member.name));
+                    let lost: Vec<u32> = lost.map(Member::counted_gpus).collect();
+                    let may = state.policy.disruption.max_scale_down.of(state.policy.target_gpus);
+                    prop_assert!(is_held || lost.len() < 2 || lost.iter().sum::<u32>() <= may, "{lost:?} of {may}");
+                }
+            }
+        }
     }
 }

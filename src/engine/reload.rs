@@ -6,23 +6,22 @@
 use super::{
     Engine, LeverError, Waiting,
     act::{self, Written},
-    edits::{Loss, loss_by_budgets, loss_by_limit, loss_by_policy},
+    edits::{Levers, Loss, loss_by_limits, loss_by_policy},
     law::{self, Law},
     observe,
 };
 use crate::{
     io::systemd,
     ledger::{
-        LimitsText,
+        Ledger, LimitsText,
         fleet::Stray,
         has_anything,
         record::{Answer, Record},
     },
     market::client::WriteOutcome,
     metrics::PolicyReload,
-    model::{AccountName, FleetName, MarketplaceName, Refusal, VmName, reason::Teardown},
+    model::{AccountName, FleetName, MarketplaceName, Refusal, Timestamp, VmName, reason::Teardown},
     plan::{Action, Subject},
-    policy::Policy,
     settings::{self, Limits},
 };
 use std::{
@@ -53,7 +52,10 @@ impl Engine {
             }
         }
         self.read_policies().await;
-        self.judge_limits().await;
+        // Before anything was seen, nobody knows what they would tear down: then the first tick judges them.
+        if self.situation.is_some() {
+            self.judge_limits().await;
+        }
         systemd::tell(&systemd::Notice::Ready);
     }
 
@@ -131,23 +133,15 @@ impl Engine {
         };
         let book = self.book.clone();
         let mut book = book.lock().await;
-        let target = |name: &FleetName, policy: &Policy| {
-            let operator = book.ledger().levers().target(name, now).map(|target| target.gpus);
-            operator.unwrap_or(policy.target_gpus)
-        };
+        let levers = self.targets(book.ledger(), now);
         let held_before: BTreeSet<FleetName> = held(&self.law);
         let proposed = self.law.statutes.iter().filter_map(|(name, statute)| {
-            let policy = &statute.proposed.as_ref()?.policy;
-            let in_force = &statute.in_force.policy;
-            let loss = |new, old| Some(loss_by_policy(situation.as_ref()?, policy, new, old));
-            // The operator's target ends some day, and then the policy's counts.
-            let now = loss(target(name, policy), target(name, in_force))?;
-            let then = loss(policy.target_gpus, in_force.target_gpus)?;
-            Some((name.clone(), if then.gpus > now.gpus { then } else { now }))
+            let text = statute.proposed.as_ref().filter(|text| text.digest != statute.in_force.digest)?;
+            Some((name.clone(), loss_by_policy(situation.as_ref()?, &text.policy, &levers)))
         });
         let losses: BTreeMap<FleetName, Loss> = proposed.collect();
         let before = self.law.clone();
-        let enacted = self.law.enact(&losses, &target);
+        let enacted = self.law.enact(&losses);
         for fleet in held(&self.law).difference(&held_before) {
             tracing::warn!(%fleet, "an edit would tear down more than max_scale_down; it is held until it is applied");
             self.metrics.policy_reloaded(PolicyReload::Held);
@@ -182,29 +176,20 @@ impl Engine {
     /// `[limits]` and `[accounts]` on disk come into force unless they would tear down too much.
     pub(super) async fn judge_limits(&mut self) {
         let new = self.settings.limits.clone();
-        let in_force = self.limits.max_hourly_rate;
-        let mut losses = match new.max_hourly_rate {
-            Some(rate) if in_force.is_none_or(|old| rate < old) => loss_by_limit(&self.fleets, rate),
-            Some(_) | None => BTreeMap::new(),
-        };
-        if new.accounts != self.limits.accounts {
-            let situation = self.situate(&BTreeMap::new()).await;
-            for (fleet, loss) in loss_by_budgets(&situation, &new.accounts) {
-                losses.entry(fleet).or_default().add(loss);
+        let losses = match new == (Limits { mode: new.mode, ..self.limits.clone() }) {
+            true => BTreeMap::new(),
+            false => {
+                let situation = self.situate(&BTreeMap::new()).await;
+                let levers = self.targets(self.book.lock().await.ledger(), self.clock.now());
+                loss_by_limits(&situation, &new, &levers)
             }
-        }
+        };
         let (book, digest) = (self.book.lock().await, limits_digest(&new));
         let waits_for: BTreeSet<FleetName> = losses
             .into_iter()
             // The operator's word for one fleet is kept while that for another is waited for.
             .filter(|(fleet, _)| book.ledger().levers().applied(fleet) != Some(&digest))
-            .filter(|(fleet, loss)| {
-                let statute = self.law.statutes.get(fleet);
-                statute.is_some_and(|statute| {
-                    let policy = &statute.in_force.policy;
-                    loss.is_too_much(policy, policy.target_gpus)
-                })
-            })
+            .filter(|(_, loss)| loss.is_too_much())
             .map(|(fleet, _)| fleet)
             .collect();
         drop(book);
@@ -219,6 +204,13 @@ impl Engine {
             );
             self.limits_held = Some((new, waits_for));
         }
+    }
+
+    /// The operator's targets.
+    fn targets(&self, ledger: &Ledger, now: Timestamp) -> Levers {
+        let fleets = self.law.statutes.keys();
+        let targets = fleets.map(|fleet| Some((fleet.clone(), ledger.levers().target(fleet, now)?.gpus)));
+        targets.flatten().collect()
     }
 
     async fn enact_limits(&mut self) -> bool {
@@ -236,7 +228,10 @@ impl Engine {
                 && *mode == limits.mode
                 && *accounts == limits.accounts
         });
-        if is_recorded {
+        // Of an edit that was taken back no word is left: the same one is waited for again.
+        let is_waited_for = self.limits_held.is_some();
+        let has_word = self.law.statutes.keys().any(|fleet| book.ledger().levers().applied(fleet).is_some());
+        if is_recorded && (is_waited_for || !has_word) {
             return true;
         }
         match book.append(now, vec![limits_in_force(limits)]) {

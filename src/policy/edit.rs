@@ -4,7 +4,7 @@
 //! *started* obeys both: [`lower_limits`] gives the lower of the two for each limit on money. What already runs is judged
 //! by the old one alone, or holding the edit would be no holding.
 
-use super::{Policy, Terms};
+use super::{Policy, Terms, terms::Mode};
 use crate::model::{GpuModel, HourlyRate, Usd};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -37,6 +37,15 @@ pub fn lower_limits(old: &Policy, new: &Policy) -> StartLimits {
         min_runway: old.min_runway.max(new.min_runway),
         max_prices,
         target_gpus: old.target_gpus.min(new.target_gpus),
+    }
+}
+
+impl Policy {
+    /// The same, as if it acted: what it would do the day on which it does more than watch.
+    pub fn acting(&self) -> Self {
+        let mut terms = self.terms.clone();
+        terms.mode = Mode::Act;
+        Self { terms }
     }
 }
 

@@ -61,6 +61,49 @@ async fn a_target_ends_by_itself_and_is_no_edit_that_could_be_held() {
     stage.agrees();
 }
 
+fn policy(gpus: u32) -> String {
+    small().replace("target_gpus = 8", &format!("target_gpus = {gpus}"))
+}
+
+fn is_held(stage: &Stage) -> bool {
+    stage.status().fleets[&name("train")].policy.held.is_some()
+}
+
+#[tokio::test]
+async fn an_edit_under_a_target_of_the_operators_is_held_for_what_it_would_do_once_that_ends() {
+    let mut stage = eight_small().await;
+    move_it(&mut stage, target(12, Some(Duration::from_secs(1_800)))).await;
+    stage.ticks(6).await;
+    assert_eq!(stage.gpus_alive("train"), 12);
+    let deleted = stage.deleted();
+    stage.write("train", &policy(3)).await;
+    stage.tick().await;
+    assert!(is_held(&stage), "5 of 8 would go when the target ends: {}", stage.told());
+    stage.restart().await;
+    stage.pass(Duration::from_secs(3_600)).await;
+    assert!(is_held(&stage));
+    assert_eq!((stage.gpus_alive("train"), stage.deleted()), (8, deleted + 4), "back to the text in force");
+    stage.agrees();
+}
+
+#[tokio::test]
+async fn an_edit_while_the_operators_target_is_nothing_is_held_for_what_is_still_there() {
+    let mut stage = eight_small().await;
+    move_it(&mut stage, target(0, Some(Duration::from_secs(1_800)))).await;
+    stage.write("train", &policy(0)).await;
+    stage.tick().await;
+    assert!(is_held(&stage));
+    // Once nothing is there, an edit takes nothing away; and what ends is no edit.
+    stage.pass(Duration::from_secs(1_200)).await;
+    assert_eq!(stage.gpus_alive("train"), 0);
+    stage.write("train", &policy(3)).await;
+    stage.tick().await;
+    assert!(!is_held(&stage));
+    stage.pass(Duration::from_secs(900)).await;
+    assert_eq!(stage.gpus_alive("train"), 3);
+    stage.agrees();
+}
+
 #[tokio::test]
 async fn a_paused_fleet_is_left_as_it_is_and_says_what_resume_would_bring_back() {
     for scope in [fleet(), Scope::All] {

@@ -311,6 +311,37 @@ async fn limits_over_all_fleets_are_lowered_a_little_at_once_and_much_only_when_
 }
 
 #[tokio::test]
+async fn limits_over_all_fleets_are_judged_by_the_fleet_that_would_give_way() {
+    // One dear VM that keeps its share, and six cheap ones that do not.
+    let dear = target(1).replace("models", "priority = 200\nmodels").replace("fleet = \"train\"", "fleet = \"serve\"");
+    let mut stage = Stage::new(&[("train", &target(6)), ("serve", &dear)]).await;
+    stage.ticks(6).await;
+    assert_eq!((stage.gpus_alive("train"), stage.gpus_alive("serve")), (6, 1));
+    let rate = |fleet: &str| stage.report(fleet).rate_now;
+    // The dear one alone would make room enough, if it were it that goes.
+    let vms = stage.members("train");
+    let cheapest = vms.iter().map(spotscale::ledger::Member::committed).min().unwrap();
+    let most = rate("serve").plus(cheapest).plus(cheapest);
+    let limited = SETTINGS.replace("max_hourly_rate = 40.00", &format!("max_hourly_rate = {most}"));
+    let writes = stage.writes();
+    stage.settle_for(&limited).await;
+    for restarts in [false, true] {
+        if restarts {
+            stage.restart().await;
+        }
+        stage.ticks(4).await;
+        assert_eq!((stage.writes(), stage.gpus_alive("train")), (writes, 6), "held: {}", stage.told());
+    }
+    let told = stage.status().settings_faults.join("; ");
+    assert!(told.contains("`spotscale apply train`") && !told.contains("apply serve"), "{told}");
+    stage.pull(Lever::Apply(name("train"))).await.unwrap();
+    stage.ticks(6).await;
+    assert!(stage.gpus_alive("train") <= 2, "{}", stage.told());
+    assert_eq!(stage.gpus_alive("serve"), 1);
+    stage.agrees();
+}
+
+#[tokio::test]
 async fn while_limits_are_held_the_lower_ones_bind_what_is_started_by_all_fleets_together() {
     let half = target(4) + "max_scale_down = 1\n";
     let other = half.replace("fleet = \"train\"", "fleet = \"serve\"");
@@ -357,6 +388,82 @@ async fn the_word_for_one_fleet_is_kept_while_that_for_another_is_waited_for() {
     stage.ticks(8).await;
     assert_eq!(stage.gpus_alive("train") + stage.gpus_alive("serve"), 0);
     stage.agrees();
+}
+
+#[tokio::test]
+async fn the_word_for_an_edit_of_limits_is_forgotten_when_the_edit_is_taken_back() {
+    let half = target(4) + "max_scale_down = 1\n";
+    let other = half.replace("fleet = \"train\"", "fleet = \"serve\"");
+    let mut stage = Stage::new(&[("train", &half), ("serve", &other)]).await;
+    stage.ticks(6).await;
+    let slip = SETTINGS.replace("max_hourly_rate = 40.00", "max_hourly_rate = 0.10");
+    stage.settle_for(&slip).await;
+    stage.tick().await;
+    stage.pull(Lever::Apply(name("train"))).await.unwrap();
+    stage.settle_for(SETTINGS).await;
+    stage.ticks(2).await;
+    assert_eq!(stage.status().settings_faults, Vec::<String>::new());
+    stage.settle_for(&slip).await;
+    stage.tick().await;
+    let told = stage.status().settings_faults.join("; ");
+    assert!(told.contains("`spotscale apply train`"), "{told}");
+    assert_eq!(stage.gpus_alive("train") + stage.gpus_alive("serve"), 8);
+}
+
+#[tokio::test]
+async fn a_file_that_returns_with_another_text_is_held_against_the_one_last_in_force() {
+    let mut stage = eight_small().await;
+    let writes = stage.writes();
+    stage.remove("train").await;
+    stage.ticks(2).await;
+    stage.restart().await;
+    stage.ticks(2).await;
+    // Under another name, too.
+    stage.write("learning", &target(3)).await;
+    stage.ticks(4).await;
+    rests(&stage, writes);
+    assert!(held(&stage).unwrap().contains("5 VMs with 5 GPUs"));
+}
+
+#[tokio::test]
+async fn each_of_two_edits_in_a_row_is_judged_by_itself() {
+    let mut stage = eight_small().await;
+    stage.write("train", &target(4)).await;
+    stage.tick().await;
+    // Most of the eight are still there; of those that are to stay, two go.
+    stage.write("train", &target(2)).await;
+    stage.tick().await;
+    assert_eq!(held(&stage), None);
+    stage.write("train", &target(0)).await;
+    stage.tick().await;
+    assert!(held(&stage).unwrap().contains("2 VMs with 2 GPUs"), "{:?}", held(&stage));
+    stage.ticks(20).await;
+    assert_eq!(stage.gpus_alive("train"), 2);
+    stage.agrees();
+}
+
+#[tokio::test]
+async fn what_a_paused_or_a_watched_fleet_would_lose_is_held_before_it_is_resumed_or_acts() {
+    let watching = |gpus: u32| target(gpus).replace("models", "mode = \"observe\"\nmodels");
+    let mut stage = eight_small().await;
+    let writes = stage.writes();
+    stage.pull(Lever::Pause(Scope::All)).await.unwrap();
+    stage.write("train", &target(3)).await;
+    stage.tick().await;
+    assert!(held(&stage).unwrap().contains("5 VMs with 5 GPUs"));
+    stage.pull(Lever::Resume(Scope::All)).await.unwrap();
+    stage.ticks(4).await;
+    rests(&stage, writes);
+    // One small step after the other while it only watches; then all at once.
+    for gpus in [8, 4, 2] {
+        stage.write("train", &watching(gpus)).await;
+        stage.ticks(2).await;
+        assert_eq!(held(&stage), None, "{gpus}");
+    }
+    stage.write("train", &target(2)).await;
+    stage.ticks(4).await;
+    rests(&stage, writes);
+    assert!(held(&stage).unwrap().contains("6 VMs with 6 GPUs"));
 }
 
 #[tokio::test]

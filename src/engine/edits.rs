@@ -164,7 +164,7 @@ mod tests {
 
     /// The sample's situation, in which `train` runs these and has a target of 8, and its policy.
     fn situation(members: &[(u32, u32, &str)]) -> (Situation, Policy) {
-        let mut situation = status().situation.unwrap();
+        let mut situation = status().situation.unwrap().into_value();
         let train: FleetName = name("train");
         let state = situation.fleets.get_mut(&train).unwrap();
         let run = |(sequence, gpus, price): &(u32, u32, &str)| {
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_lower_limit_over_all_fleets_loses_the_dearest_of_any() {
-        let fleets = status().situation.unwrap().fleets;
+        let fleets = status().situation.unwrap().into_value().fleets;
         let fleets: BTreeMap<FleetName, Fleet> = fleets.into_iter().map(|(name, state)| (name, state.fleet)).collect();
         let losses = |limit: &str| loss_by_limit(&fleets, limit.parse().unwrap());
         assert_eq!(losses("40"), BTreeMap::new());

@@ -60,7 +60,7 @@ pub fn changed_keys(old: &Policy, new: &Policy) -> Vec<&'static str> {
         spot,
         on_demand,
         disruption,
-    } = &old.terms;
+    } = &**old;
     let differs = [
         ("fleet", *fleet != new.fleet),
         ("target_gpus", *target_gpus != new.target_gpus),

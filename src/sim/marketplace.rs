@@ -584,7 +584,7 @@ mod tests {
         assert_eq!((&vm.id, &vm.name, &vm.status), (&made.id, &order.name, &InstanceStatus::Running));
         assert_eq!((vm.quoted, vm.available_until), (Some(rates), Some(at(30 * 86_400))));
         assert_eq!(stand.ask(&stand.dialect.terminate(&made.id)), Ok(()));
-        assert_eq!(stand.ask(&stand.dialect.instances()).unwrap().items, []);
+        assert_eq!(*stand.ask(&stand.dialect.instances()).unwrap().items, []);
         assert_eq!(stand.made(), 0, "TensorDock has no part in it");
         assert_eq!(stand.market.calls(Api::Vectordash, Call::Deploy), 1);
         assert_eq!(stand.market.world_of(Vendor::Vectordash).truth().vms.len(), 1);

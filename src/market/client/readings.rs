@@ -2,7 +2,7 @@
 //!
 //! Lists hardly ever change between two looks. What a reader makes of a request and its answer depends on nothing else
 //! ([`Exchange::read`](crate::market::Exchange)), so where both are the same, byte for byte, it is not made again. This is
-//! another thing than a conditional request ([`copies`](super::copies)), which spares the server and the wire; the copy that
+//! another thing than a conditional request ([`copies`]), which spares the server and the wire; the copy that
 //! a 304 stands for is one answer that comes again.
 //!
 //! **Invariant:** only what could be read is kept, the newest of each call, and nothing that may not be kept as a copy.

@@ -167,7 +167,7 @@ fn a_vm_of_either_api_is_in_both_lists_and_goes_by_either() {
     let exchange = stand.v2.terminate(&by_v0);
     assert_eq!(stand.ask(exchange), Ok(()), "what is gone is done");
     let exchange = stand.v2.instances();
-    assert_eq!(stand.ask(exchange).unwrap().items, vec![]);
+    assert_eq!(*stand.ask(exchange).unwrap().items, vec![]);
     assert_eq!(stand.market.calls(Api::TensordockV2, Call::Terminate), 2);
 }
 

@@ -35,7 +35,7 @@ fn known(hostnodes: usize) -> Situation {
     runtime.block_on(async {
         let mut rehearsal = Rehearsal::new(Some(hostnodes), "100", Role::LookOnly, &POLICIES).await;
         let status = rehearsal.tick().await;
-        status.situation.clone().expect("the market was looked at")
+        status.situation.clone().expect("the market was looked at").into_value()
     })
 }
 

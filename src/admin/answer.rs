@@ -43,7 +43,7 @@ fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
 }
 
 fn planned(status: &Status) -> Result<(&Situation, &Plan), Problem> {
-    let both = status.situation.as_ref().zip(status.plan.as_ref());
+    let both = status.situation.as_deref().zip(status.plan.as_deref());
     both.ok_or_else(too_early)
 }
 
@@ -153,7 +153,7 @@ pub(super) async fn answer(house: &Arc<House>, spec: &Spec, asked: &Asked) -> Re
             json(&DecisionsView { decisions })
         }
         Endpoint::Accounts => json(&show::accounts(&status, now)),
-        Endpoint::Discovery => json(&show::discovered(status.situation.as_ref())),
+        Endpoint::Discovery => json(&show::discovered(status.situation.as_deref())),
         Endpoint::Openapi => {
             debug_assert_eq!(spec.answer, Answer::Document);
             json(&openapi::document())

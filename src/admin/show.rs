@@ -571,7 +571,7 @@ mod tests {
 
     #[test]
     fn prometheus_discovers_each_forwarded_port_of_what_runs() {
-        let found = discovered(status().situation.as_ref());
+        let found = discovered(status().situation.as_deref());
         assert_eq!(found.len(), 6, "three run, two ports each");
         assert!(found.iter().any(|target| target.targets == ["192.0.2.1:20001"]
             && target.labels.get("__meta_spotscale_port").is_some_and(|port| port == "9100")));

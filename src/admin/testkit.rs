@@ -110,7 +110,7 @@ impl Open {
             what_if: Arc::new(|source| match source.text.contains("fleet") {
                 true => {
                     let status = sample::status();
-                    Ok((status.situation.unwrap(), status.plan.unwrap()))
+                    Ok((status.situation.unwrap().into_value(), status.plan.unwrap().into_value()))
                 }
                 false => Err(vec!["policy:1:1: `fleet` is missing".into()]),
             }),

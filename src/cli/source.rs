@@ -308,7 +308,7 @@ impl Offline {
         match (edit, &status.situation) {
             (Some(policy), Some(situation)) => {
                 let (situation, plan) = what_if(situation, policy);
-                let status = Status { situation: Some(situation), plan: Some(plan), ..(*status).clone() };
+                let status = Status { situation: Some(situation.into()), plan: Some(plan.into()), ..(*status).clone() };
                 Ok(Arc::new(status))
             }
             (Some(_) | None, _) => Ok(status),
@@ -323,7 +323,7 @@ impl Offline {
         looked: &'s Status,
         fleet: Option<&FleetName>,
     ) -> Result<(&'s Situation, &'s Plan), Failure> {
-        let both = looked.situation.as_ref().zip(looked.plan.as_ref()).ok_or_else(|| {
+        let both = looked.situation.as_deref().zip(looked.plan.as_deref()).ok_or_else(|| {
             let told = Failure::failed(format!("the market could not be seen within {}", time::show(self.within)));
             looked.troubles.iter().fold(told, |told, trouble| told.because(trouble.clone()))
         })?;

@@ -489,11 +489,11 @@ mod tests {
             Action::Deploy(deploy) if deploy.price_type == PriceType::Spot => Some(deploy),
             _ => None,
         };
-        let deploy = status.plan.unwrap().actions.into_iter().find_map(spot_deploy).unwrap();
+        let deploy = status.plan.unwrap().into_value().actions.into_iter().find_map(spot_deploy).unwrap();
         let mut hostnode = situation.markets.values().flat_map(|market| &market.hostnodes).next().unwrap().clone();
         hostnode.id = deploy.hostnode.clone();
         hostnode.spot = spot(deploy.bid.unwrap());
-        let list = Scan { items: vec![hostnode], dropped: vec![] };
+        let list = Scan { items: vec![hostnode].into(), dropped: vec![] };
         let view = MarketView {
             account: deploy.account.clone(),
             hostnodes: Reading::taken(sample::now(), list),

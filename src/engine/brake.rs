@@ -109,7 +109,7 @@ mod tests {
     use crate::{engine::sample::status, model::reason::Teardown};
 
     fn actions() -> Vec<Action> {
-        status().plan.unwrap().actions
+        status().plan.unwrap().into_value().actions
     }
 
     fn deploy() -> Action {

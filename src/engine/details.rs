@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn list(stage: &mut Stage, items: &[Instance]) {
-        let (at, items) = (stage.now, items.to_vec());
+        let (at, items) = (stage.now, items.to_vec().into());
         let view = stage.view();
         view.instances.fold(at, Ok(Scan { items, dropped: Vec::new() }));
         view.lookups.clear();

@@ -208,7 +208,7 @@ mod tests {
 
     /// The sample's situation, in which `train` runs these and has a target of 8, and its policy.
     fn situation(members: &[(u32, u32, &str)]) -> (Situation, Policy) {
-        let mut situation = status().situation.unwrap();
+        let mut situation = status().situation.unwrap().into_value();
         let train: FleetName = name("train");
         let state = situation.fleets.get_mut(&train).unwrap();
         let run = |(sequence, gpus, price): &(u32, u32, &str)| {

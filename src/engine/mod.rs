@@ -48,7 +48,7 @@ use crate::{
     io::{clock::Clock, entropy::Entropy, files::Files, systemd},
     ledger::{Evidence, Journal, Patience, fleet::Fleet},
     metrics::Metrics,
-    model::{AccountName, FleetName, HourlyRate, Inventory, MarketplaceName, Timestamp},
+    model::{AccountName, FleetName, HourlyRate, Inventory, MarketplaceName, Shared, Timestamp},
     plan::{Bench, Plan, Situation, verify::Invariant},
     policy::{self, Source, terms::Mode},
     settings::{Limits, Settings},
@@ -145,8 +145,8 @@ pub struct Engine {
     fleets: BTreeMap<FleetName, Fleet>,
     complete: BTreeMap<MarketplaceName, bool>,
     foreign: BTreeMap<AccountName, HourlyRate>,
-    situation: Option<Situation>,
-    plan: Option<Plan>,
+    situation: Option<Shared<Situation>>,
+    plan: Option<Shared<Plan>>,
 
     started_at: Timestamp,
     /// The newest tick was broken off before it looked.

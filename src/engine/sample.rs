@@ -241,7 +241,7 @@ fn situation() -> Situation {
     let market = MarketState {
         account: name("tensordock"),
         bench: None,
-        hostnodes: vec![hostnode],
+        hostnodes: vec![hostnode].into(),
         hostnodes_at: Some(ago(1)),
         list_complete: true,
         quotes: Vec::new(),
@@ -388,8 +388,8 @@ pub(crate) fn status() -> Status {
         decision: Some("12".into()),
         mode: Mode::Act,
         scan_interval: Duration::from_secs(30),
-        situation: Some(situation()),
-        plan: Some(plan()),
+        situation: Some(situation().into()),
+        plan: Some(plan().into()),
         fleets: BTreeMap::from([
             (name("train"), fleet_status("train.toml", 12_345_678, false)),
             (name("serve"), fleet_status("serve.toml", 3_000_000, true)),

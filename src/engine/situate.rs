@@ -5,7 +5,7 @@ use crate::{
     ledger::{Ledger, Standing, fleet::Fleet},
     model::{
         AccountName, FleetName, Guard, Hostnode, HostnodeId, HourlyRate, Inventory, Lookup, MarketView,
-        MarketplaceName, RefusalKind, Timestamp, offer::Ports, time, wish::Ability,
+        MarketplaceName, RefusalKind, Shared, Timestamp, offer::Ports, time, wish::Ability,
     },
     plan::{AccountState, Bench, FleetState, MarketState, Order, Situation},
     policy::StartLimits,
@@ -144,8 +144,11 @@ fn market_state(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) ->
 
 /// The machines as listed, and those that were asked about one by one as they were told then. What even that leaves
 /// out is not asked again: a machine of which nobody tells a free port has none.
-fn machines(view: &MarketView) -> Vec<Hostnode> {
-    let listed = view.hostnodes.last.iter().flat_map(|list| &list.value.items);
+fn machines(view: &MarketView) -> Shared<Vec<Hostnode>> {
+    let listed = view.hostnodes.last.as_ref().map(|list| list.value.items.clone()).unwrap_or_default();
+    if view.machines.is_empty() {
+        return listed;
+    }
     let as_told = |hostnode: &Hostnode| match view.machines.get(&hostnode.id).map(|told| &told.value) {
         None => Some(hostnode.clone()),
         Some(Lookup::Gone) => None,
@@ -157,7 +160,7 @@ fn machines(view: &MarketView) -> Vec<Hostnode> {
             Some(Hostnode { id: hostnode.id.clone(), ports, ..told.clone() })
         }
     };
-    listed.filter_map(as_told).collect()
+    listed.iter().filter_map(as_told).collect()
 }
 
 fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option<Bench> {
@@ -214,7 +217,7 @@ mod tests {
     /// What a stage's journal and newest look come to, with one policy in force and perhaps another held.
     fn situation(stage: &Stage, law: &Law) -> Situation {
         let joined = stage.joined();
-        let limits = sample::status().situation.unwrap().limits;
+        let limits = sample::status().situation.unwrap().into_value().limits;
         situate(&Known {
             now: stage.now,
             stale_after: STALE_AFTER_MIN,
@@ -276,10 +279,10 @@ mod tests {
         let listed = Hostnode { ports: Ports::Unlisted, ..listed.clone() };
         let mut stage = Stage::new();
         let at = stage.now;
-        let scan = crate::model::Scan { items: vec![listed.clone()], dropped: Vec::new() };
+        let scan = crate::model::Scan { items: vec![listed.clone()].into(), dropped: Vec::new() };
         stage.view().hostnodes.fold(at, Ok(scan));
         let shown = |stage: &Stage| situation(stage, &Law::default()).markets[&of("tensordock")].hostnodes.clone();
-        assert_eq!(shown(&stage), std::slice::from_ref(&listed));
+        assert_eq!(*shown(&stage), std::slice::from_ref(&listed));
         let mut told = |value| {
             stage.view().machines.insert(listed.id.clone(), crate::model::inventory::Dated { at, value });
             shown(&stage).first().map(|hostnode| hostnode.ports.clone())

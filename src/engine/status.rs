@@ -2,7 +2,7 @@
 
 use crate::{
     ledger::Period,
-    model::{AccountName, FleetName, HourlyRate, MarketplaceName, Refusal, Timestamp, Usd, inventory::Dated},
+    model::{AccountName, FleetName, HourlyRate, MarketplaceName, Refusal, Shared, Timestamp, Usd, inventory::Dated},
     plan::{Budget, Plan, Situation},
     policy::terms::Mode,
     settings::BalanceRule,
@@ -141,9 +141,9 @@ pub struct Status {
     /// Between two looks.
     pub scan_interval: Duration,
     /// All that the newest plan knew.
-    pub situation: Option<Situation>,
+    pub situation: Option<Shared<Situation>>,
     /// The newest plan that was not only asking, and why.
-    pub plan: Option<Plan>,
+    pub plan: Option<Shared<Plan>>,
     /// Fleets, known from a policy or only from the journal.
     pub fleets: BTreeMap<FleetName, FleetStatus>,
     /// Marketplaces.

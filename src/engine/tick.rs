@@ -87,8 +87,8 @@ impl Engine {
             let writes: Vec<Action> = writes.into_iter().filter(may).collect();
             let idle = asks.is_empty() && writes.is_empty();
             let policies = situation.fleets.iter().map(|(name, fleet)| (name.clone(), fleet.policy.clone())).collect();
-            self.situation = Some(situation);
-            self.plan = Some(plan);
+            self.situation = Some(situation.into());
+            self.plan = Some(plan.into());
             if idle || forbidden {
                 break;
             }
@@ -106,8 +106,8 @@ impl Engine {
                 // The newest plan must be of what is known now, not of what was known before acting.
                 self.settle().await;
                 if let Some((situation, plan)) = self.think(&unanswered).await {
-                    self.situation = Some(situation);
-                    self.plan = Some(plan);
+                    self.situation = Some(situation.into());
+                    self.plan = Some(plan.into());
                 }
                 break;
             }

@@ -491,7 +491,7 @@ fn a_protection_ends_and_a_stray_elsewhere_keeps_its_own_account() {
     other.account = of("other");
     other.instances = crate::model::Reading::taken(
         stage.now,
-        crate::model::Scan { items: vec![instance("i1", &a, Running)], dropped: vec![] },
+        crate::model::Scan { items: vec![instance("i1", &a, Running)].into(), dropped: vec![] },
     );
     stage.inventory.markets.insert(of("other"), other);
     stage.look();

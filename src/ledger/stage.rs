@@ -188,7 +188,7 @@ impl Stage {
     #[track_caller]
     pub(crate) fn list_after(&mut self, seconds: u64, instances: &[Instance], dropped: &[Dropped]) -> Vec<Record> {
         self.pass(seconds);
-        let (at, scan) = (self.now, Scan { items: instances.to_vec(), dropped: dropped.to_vec() });
+        let (at, scan) = (self.now, Scan { items: instances.to_vec().into(), dropped: dropped.to_vec() });
         self.view().instances.fold(at, Ok(scan));
         self.look()
     }

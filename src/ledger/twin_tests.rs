@@ -32,7 +32,7 @@ fn twin_of(id: &str, name: &VmName, status: crate::model::InstanceStatus) -> Ins
 fn look(stage: &mut Stage, own: Option<&[Instance]>, twin: Option<&[Instance]>) -> Vec<Record> {
     let at = stage.pass(30).now;
     for (name, list) in [("tensordock", own), (TWIN, twin)] {
-        let list = list.map(|items| Scan { items: items.to_vec(), dropped: Vec::new() });
+        let list = list.map(|items| Scan { items: items.to_vec().into(), dropped: Vec::new() });
         let list = list.ok_or_else(|| Refusal::Unreachable("timed out".into()));
         let view = stage.inventory.markets.get_mut(&of(name)).unwrap();
         view.instances.fold(at, list);

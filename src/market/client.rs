@@ -10,7 +10,8 @@
 //! slot; the [`Pacer`], which the marketplaces of one account share, serves in order of arrival, so that all alternate and
 //! none starves another. A write holds its lane until it is answered, a read gives its turn back once it has its slot.
 //!
-//! A list that has not changed since it was read is not sent again where the server offers that ([`copies`]).
+//! A list that has not changed since it was read is not sent again where the server offers that ([`copies`]), and not read
+//! again in any case ([`readings`]).
 //!
 //! **Invariant:** a write is sent at most once. What it did is in doubt after any failure that came once its first byte
 //! was sent, any 5xx (a proxy's header included), any answer that cannot be read, and any 200 that does not say success:
@@ -18,6 +19,7 @@
 
 pub mod copies;
 pub mod pace;
+pub mod readings;
 
 pub use pace::Pacer;
 
@@ -35,6 +37,7 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
+use readings::Readings;
 use std::{
     fmt,
     sync::{Arc, Mutex as SyncMutex, PoisonError},
@@ -83,6 +86,11 @@ pub trait Observer: Send + Sync {
     fn unchanged(&self, marketplace: &MarketplaceName, call: &'static str);
 }
 
+/// What an answer may say: plain values, which can be handed out again.
+pub trait Says: Clone + Send + Sync + 'static {}
+
+impl<T: Clone + Send + Sync + 'static> Says for T {}
+
 /// Leave to send one write now.
 #[derive(Debug)]
 pub struct Turn<'a> {
@@ -98,7 +106,7 @@ impl Turn<'_> {
     }
 
     /// Sends once, and says what is known of it afterwards.
-    pub async fn write<T>(self, exchange: Exchange<T>) -> WriteOutcome<T> {
+    pub async fn write<T: Says>(self, exchange: Exchange<T>) -> WriteOutcome<T> {
         if !Guard::SentOnce.is_kept() {
             self.client.exchange(&exchange, self.deadline).await;
         }
@@ -140,6 +148,7 @@ pub struct Client {
     interval: Duration,
     pacer: Arc<Pacer>,
     copies: SyncMutex<Copies>,
+    readings: SyncMutex<Readings>,
     reading: Mutex<()>,
     lane: Mutex<()>,
     /// When the newest write had its turn.
@@ -178,6 +187,7 @@ impl Client {
             interval,
             pacer: Arc::new(Pacer::new()),
             copies: SyncMutex::new(Copies::new()),
+            readings: SyncMutex::new(Readings::new()),
             reading: Mutex::new(()),
             lane: Mutex::new(()),
             wrote_at: SyncMutex::new(Duration::ZERO),
@@ -221,7 +231,7 @@ impl Client {
     ///
     /// # Errors
     /// The last refusal.
-    pub async fn read<T>(&self, exchange: Exchange<T>) -> Result<T, Refusal> {
+    pub async fn read<T: Says>(&self, exchange: Exchange<T>) -> Result<T, Refusal> {
         self.read_with(UTMOST, exchange).await
     }
 
@@ -229,7 +239,7 @@ impl Client {
     ///
     /// # Errors
     /// The last refusal.
-    pub async fn read_with<T>(&self, effort: Effort, exchange: Exchange<T>) -> Result<T, Refusal> {
+    pub async fn read_with<T: Says>(&self, effort: Effort, exchange: Exchange<T>) -> Result<T, Refusal> {
         match exchange.effect {
             Effect::Reads => {}
             Effect::Writes => return Err(Refusal::Refused(format!("{} is a write; it was not sent", exchange.call))),
@@ -288,7 +298,7 @@ impl Client {
     }
 
     /// Waits for a turn and takes it.
-    pub async fn write<T>(&self, exchange: Exchange<T>) -> WriteOutcome<T> {
+    pub async fn write<T: Says>(&self, exchange: Exchange<T>) -> WriteOutcome<T> {
         self.turn().await.write(exchange).await
     }
 
@@ -311,7 +321,7 @@ impl Client {
         self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn exchange<T>(&self, exchange: &Exchange<T>, deadline: Duration) -> Sent<T> {
+    async fn exchange<T: Says>(&self, exchange: &Exchange<T>, deadline: Duration) -> Sent<T> {
         let span = tracing::debug_span!("call", marketplace = %self.marketplace, call = exchange.call);
         let request = match exchange.effect {
             Effect::Reads => self.copies().conditional(&exchange.request),
@@ -354,7 +364,7 @@ impl Client {
     }
 
     /// What an answer says; of one that says that nothing has changed, what our copy says.
-    fn understood<T>(&self, exchange: &Exchange<T>, response: Response) -> Result<T, Refusal> {
+    fn understood<T: Says>(&self, exchange: &Exchange<T>, response: Response) -> Result<T, Refusal> {
         let Exchange { call, request, effect, read: _ } = exchange;
         match effect {
             Effect::Writes => exchange.understood(&response),
@@ -362,14 +372,27 @@ impl Client {
                 let copy = self.copies().again(request);
                 let copy = copy.ok_or_else(|| Refusal::Malformed("HTTP 304, and nothing was read before".into()))?;
                 self.observer.unchanged(&self.marketplace, call);
-                exchange.understood(&copy)
+                self.read_once(exchange, &copy)
             }
             Effect::Reads => {
-                let value = exchange.understood(&response)?;
+                let response = Arc::new(response);
+                let value = self.read_once(exchange, &response)?;
                 self.copies().keep(request, response);
                 Ok(value)
             }
         }
+    }
+
+    /// What an answer says; where it is the newest of its call once more, what that said.
+    fn read_once<T: Says>(&self, exchange: &Exchange<T>, response: &Arc<Response>) -> Result<T, Refusal> {
+        let Exchange { call, request, effect: _, read: _ } = exchange;
+        let readings = || self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(said) = readings().again(call, request, response) {
+            return Ok(said);
+        }
+        let said = exchange.understood(response)?;
+        readings().keep(call, request, response, &said);
+        Ok(said)
     }
 }
 

@@ -206,7 +206,7 @@ mod tests {
         let answer =
             Response::json(200, r#"{"instances":[{"pem":"MIIEhush\nMIIEmore\n"},{"a":{"pem":["MIIEdeep"]}}]}"#);
         let scan = |why: &str| Scan::<()> {
-            items: Vec::new(),
+            items: Vec::new().into(),
             dropped: vec![Dropped { what: "MIIEmore".to_owned(), why: why.to_owned() }],
         };
         for (why, expected) in [

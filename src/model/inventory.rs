@@ -5,8 +5,8 @@
 //! may treat it as one.
 
 use super::{
-    AccountName, Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, MarketplaceName, Refusal, Timestamp, Usd,
-    offer::Quote,
+    AccountName, Hostnode, HostnodeId, HourlyRate, Instance, InstanceId, MarketplaceName, Refusal, Shared, Timestamp,
+    Usd, offer::Quote,
 };
 use std::collections::BTreeMap;
 
@@ -78,14 +78,14 @@ impl Dropped {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan<T> {
     /// What was understood.
-    pub items: Vec<T>,
+    pub items: Shared<Vec<T>>,
     /// What was not.
     pub dropped: Vec<Dropped>,
 }
 
 impl<T> Default for Scan<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), dropped: Vec::new() }
+        Self { items: Shared::default(), dropped: Vec::new() }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod name;
 pub mod offer;
 pub mod reason;
 pub mod refusal;
+pub mod shared;
 pub mod time;
 pub mod wish;
 
@@ -31,4 +32,5 @@ pub use money::{HourlyRate, Usd};
 pub use name::{AccountName, FleetName, HostnodeId, InstanceId, MarketplaceName, VmName};
 pub use offer::{Hostnode, Offer, PriceType, Shape};
 pub use refusal::{Refusal, RefusalKind};
+pub use shared::Shared;
 pub use time::Timestamp;

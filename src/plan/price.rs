@@ -153,15 +153,11 @@ pub(super) fn price(
     }
     infer_refusals(&mut priced);
     priced.sort_by(|a, b| {
-        let key = |priced: &Priced| {
-            let candidate = &priced.candidate;
-            (
-                std::cmp::Reverse(candidate.offer.shape.gpus),
-                candidate.price_type,
-                candidate.offer.shape.gpu_model.clone(),
-            )
-        };
-        (&a.candidate.score, key(a)).cmp(&(&b.candidate.score, key(b)))
+        let (a, b) = (&a.candidate, &b.candidate);
+        let (one, other) = (&a.offer.shape, &b.offer.shape);
+        let by_size = other.gpus.cmp(&one.gpus);
+        let by_way = a.price_type.cmp(&b.price_type);
+        a.score.cmp(&b.score).then(by_size).then(by_way).then_with(|| one.gpu_model.cmp(&other.gpu_model))
     });
     priced
 }

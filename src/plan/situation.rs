@@ -3,7 +3,7 @@
 use crate::{
     ledger::{HostMemory, Missing, Spent, fleet::Fleet},
     model::{
-        AccountName, FleetName, GpuModel, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Timestamp, Usd,
+        AccountName, FleetName, GpuModel, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Shared, Timestamp, Usd,
         inventory::{Balance, Dated},
         name::Namer,
         offer::Quote,
@@ -74,7 +74,7 @@ pub struct MarketState {
     /// Why nothing may be rented there now. Deletes go on.
     pub bench: Option<Bench>,
     /// The machines, as last listed.
-    pub hostnodes: Vec<Hostnode>,
+    pub hostnodes: Shared<Vec<Hostnode>>,
     /// When they were listed.
     pub hostnodes_at: Option<Timestamp>,
     /// Whether the newest list of instances is complete: nothing is rented while it is not.

@@ -22,7 +22,7 @@ use crate::{
         fleet::{Attempts, DeleteAnswer, DeleteAttempt, Fleet, Late, Stray},
     },
     model::{
-        AccountName, GpuModel, Hostnode, Instance, InstanceStatus, Timestamp,
+        AccountName, GpuModel, Hostnode, Instance, InstanceStatus, Shared, Timestamp,
         inventory::{Balance, Dated},
         name::Namer,
         offer::{BidAnswer, Bounds, Ports, PriceRule, Quote, Resources, SpotTerms, Stock, Supply},
@@ -144,7 +144,7 @@ pub(super) fn town(members: &str) -> Town {
     let market = MarketState {
         account: "acc".parse().unwrap(),
         bench: None,
-        hostnodes: vec![],
+        hostnodes: Shared::default(),
         hostnodes_at: Some(now),
         list_complete: true,
         quotes: vec![],
@@ -298,7 +298,7 @@ impl Town {
         let mut twin = self.market().clone();
         twin.hostnodes_at = Some(before(self.situation.now, seconds(listed_s_ago)));
         twin.quotes.clear();
-        for host in &mut twin.hostnodes {
+        for host in twin.hostnodes.iter_mut() {
             host.spot = SpotTerms::None;
             edit(host);
         }
@@ -533,7 +533,7 @@ impl Town {
 
     /// On every list that shows the machine.
     fn free(&mut self, hostnode: &HostnodeId, shape: &Shape, freed: bool, ports: &BTreeMap<u16, u16>) {
-        let listed = self.situation.markets.values_mut().flat_map(|market| &mut market.hostnodes);
+        let listed = self.situation.markets.values_mut().flat_map(|market| market.hostnodes.iter_mut());
         for host in listed.filter(|host| host.id == *hostnode) {
             let Supply::Resources(resources) = &mut host.supply else { continue };
             let Some(stock) = resources.gpus.get_mut(&shape.gpu_model) else { continue };

@@ -18,7 +18,7 @@ use super::{
 use crate::model::{FleetName, MarketplaceName, catalogue::Vocabulary, image, name::VM_NAME_BYTES_MAX, offer::Bounds};
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Room kept in a VM's name for the journal's epoch, in bytes.
 pub const EPOCH_BYTES_MAX: usize = 8;
@@ -122,7 +122,7 @@ pub fn check(source: &Source, context: &Context) -> Checked {
 /// The second half, on top of what was found while reading.
 pub(super) fn finish(source: &Source, context: &Context, raw: &Raw, mut findings: Findings) -> Checked {
     let terms = terms(source, context, raw, &mut findings);
-    let policy = terms.filter(|_| findings.is_clean()).map(|terms| Policy { terms });
+    let policy = terms.filter(|_| findings.is_clean()).map(|terms| Policy { terms: Arc::new(terms) });
     let (faults, warnings) = findings.sorted();
     Checked { fleet: raw.fleet.as_ref().map(|fleet| fleet.value.clone()), policy, faults, warnings }
 }

@@ -6,7 +6,7 @@
 
 use super::{Policy, Terms, terms::Mode};
 use crate::model::{GpuModel, HourlyRate, Usd};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What binds new VMs while an edit is held, beside the policy in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub fn lower_limits(old: &Policy, new: &Policy) -> StartLimits {
 impl Policy {
     /// The same, as if it acted: what it would do the day on which it does more than watch.
     pub fn acting(&self) -> Self {
-        let mut terms = self.terms.clone();
-        terms.mode = Mode::Act;
+        let mut terms = Arc::clone(&self.terms);
+        Arc::make_mut(&mut terms).mode = Mode::Act;
         Self { terms }
     }
 }
@@ -69,7 +69,7 @@ pub fn changed_keys(old: &Policy, new: &Policy) -> Vec<&'static str> {
         spot,
         on_demand,
         disruption,
-    } = &old.terms;
+    } = &**old;
     let differs = [
         ("fleet", *fleet != new.fleet),
         ("target_gpus", *target_gpus != new.target_gpus),

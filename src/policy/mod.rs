@@ -33,10 +33,12 @@ pub use folder::check_folder;
 pub use source::{Source, digest, gather};
 pub use terms::Terms;
 
-/// A coherent policy. Reads like its [`Terms`]; cannot be changed.
+use std::sync::Arc;
+
+/// A coherent policy. Reads like its [`Terms`]; cannot be changed, so that its copies share them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    terms: Terms,
+    terms: Arc<Terms>,
 }
 
 impl std::ops::Deref for Policy {
@@ -49,8 +51,8 @@ impl std::ops::Deref for Policy {
 impl Policy {
     /// Terms that were a policy's when a decision was recorded: to recompute what followed from them, whatever a check of
     /// the same text would make of it by now. Nothing else may be decided on them.
-    pub(crate) const fn recorded(terms: Terms) -> Self {
-        Self { terms }
+    pub(crate) fn recorded(terms: Terms) -> Self {
+        Self { terms: Arc::new(terms) }
     }
 }
 
@@ -58,6 +60,6 @@ impl Policy {
 impl Policy {
     /// For tests of what trusts a policy: terms that the test vouches for.
     pub(crate) fn vouched(terms: Terms) -> Self {
-        Self { terms }
+        Self { terms: Arc::new(terms) }
     }
 }

@@ -77,7 +77,7 @@ impl World {
     pub(super) fn close_the_month(&mut self) {
         let month = self.present_month();
         self.books.closed.insert(self.books.month, month);
-        for vm in self.past.iter_mut().chain(self.vms.values_mut()) {
+        for vm in self.past.iter_mut().chain(self.vms.quietly().values_mut()) {
             vm.billed_before = Billed { whole: vm.spent, storage: vm.spent_on_storage };
         }
         (self.books.month, self.books.ends_at) = month_of(self.books.ends_at);

@@ -261,7 +261,9 @@ fn gpus(vm: &Vm) -> u32 {
 /// The fleet that a VM is named after: the longest name wins.
 fn fleet_of<'a>(status: &'a Status, vm: &Vm) -> Option<&'a str> {
     let names = status.fleets.keys().map(|name| name.as_str());
-    names.filter(|name| vm.name.as_str().starts_with(&format!("spotscale-{name}-"))).max_by_key(|name| name.len())
+    let rest = vm.name.as_str().strip_prefix("spotscale-")?;
+    let is_of = |name: &&str| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+    names.filter(is_of).max_by_key(|name| name.len())
 }
 
 /// Names that were given up: their GPUs are the one overrun that can happen.

@@ -352,6 +352,15 @@ impl Host {
         }
     }
 
+    /// Whether a step to `now` would change anything.
+    pub fn is_due(&self, now: Millis) -> bool {
+        let Self { absence, lent_until, absences, floors, prices, arrivals, sway, rivals, .. } = self;
+        let timers = [absences, floors, prices, arrivals].map(|timer| timer.next);
+        let others = [absence.map(|(_, until)| until), *lent_until, sway.as_ref().map(|sway| sway.next)];
+        let all = timers.into_iter().chain(others).flatten().chain(rivals.iter().map(|rival| rival.until));
+        all.into_iter().any(|next| next <= now)
+    }
+
     /// Lets the host live up to `now`. A new rival stands outside at first; the world settles who gets in.
     pub fn step(&mut self, temper: Temper, now: Millis) -> Stepped {
         let mut stepped = Stepped::default();

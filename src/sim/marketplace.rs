@@ -10,6 +10,7 @@ use super::{
     faults::{Effected, Fault, Faults},
     knobs::Knobs,
     memories::Memories,
+    pages::{Pages, etag},
     seed::Seed,
     storms::Storms,
     told::{Accepted, Answers, Listing, Noted},
@@ -23,7 +24,6 @@ use crate::{
     model::{InstanceId, Timestamp, time},
     settings::{Api, Vendor},
 };
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -94,6 +94,8 @@ pub struct Market {
     storms: Storms,
     /// Lists as they were shown, where they may be shown again.
     memories: Memories,
+    /// Lists as they were made, where they need not be made again.
+    pages: Pages,
     /// Requests that were never answered and arrive only then, in the order in which they were sent.
     under_way: BTreeMap<(Timestamp, u64), (Api, Request)>,
     sent: u64,
@@ -118,6 +120,7 @@ impl Market {
             appearances: BTreeMap::new(),
             storms,
             memories: Memories::default(),
+            pages: Pages::default(),
             under_way: BTreeMap::new(),
             sent: 0,
             handled: BTreeMap::new(),
@@ -287,24 +290,36 @@ impl Market {
                 self.appearances.entry(counter.api.vendor()).or_default(),
             )
         };
-        let (memories, api) = (&mut self.memories, counter.api);
+        let (memories, pages, api) = (&mut self.memories, &mut self.pages, counter.api);
         let keeps = self.faults.shows_the_past(call) && call.is_list() && matches!(fault, Fault::None | Fault::Slow(_));
         let answer = spoil(fault, || {
-            let answer = counter.fake.serve(&mut veil as &mut dyn Backend, request);
+            let (answer, known_by) = match pages.again(api, call, request, &mut veil) {
+                Some(page) => {
+                    veil.noted.listed.clone_from(&page.listed);
+                    (page.answer.clone(), Some(page.etag.clone()))
+                }
+                None => {
+                    let answer = counter.fake.serve(&mut veil as &mut dyn Backend, request);
+                    pages.keep(api, call, request, &mut veil, &answer);
+                    (answer, None)
+                }
+            };
             for twist in &twists {
                 *self.twisted.entry((api, twist.as_str())).or_default() += 1;
             }
-            let answer = if let Fault::StaleList(age) = fault {
-                memories.recall(api, request, time::before(now, age)).unwrap_or(answer)
-            } else if keeps {
-                memories.keep(api, request, now, answer)
+            let (answer, known_by) = if let Fault::StaleList(age) = fault {
+                let recalled = memories.recall(api, request, time::before(now, age));
+                recalled.map_or((answer, known_by), |recalled| (recalled, None))
             } else {
-                answer
+                if keeps {
+                    memories.keep(api, request, now, &answer);
+                }
+                (answer, known_by)
             };
             // An answer that arrives in part has parts.
             let arrives = !matches!(fault, Fault::HalfJson | Fault::CutAnswer);
             if call.is_list() && request.method == Method::Get && arrives {
-                unless_known(request, answer)
+                unless_known(request, answer, known_by)
             } else {
                 answer
             }
@@ -320,16 +335,12 @@ impl Market {
     }
 }
 
-/// Letters of an `ETag`, of the 64 that a digest has.
-const ETAG_LETTERS: usize = 32;
-
-/// A good answer with its `ETag`; 304 and no body for who has it already.
-fn unless_known(request: &Request, mut answer: Response) -> Response {
+/// A good answer with its `ETag`, computed where it is not known yet; 304 and no body for who has it already.
+fn unless_known(request: &Request, mut answer: Response, known_by: Option<String>) -> Response {
     if answer.status != 200 {
         return answer;
     }
-    let digest: String = Sha256::digest(&answer.body).iter().map(|byte| format!("{byte:02x}")).collect();
-    let etag = format!("\"{}\"", digest.get(..ETAG_LETTERS).unwrap_or(&digest));
+    let etag = known_by.unwrap_or_else(|| etag(&answer));
     let known = request.header("if-none-match").unwrap_or_default();
     if known.split(',').any(|known| known.trim().trim_start_matches("W/") == etag) {
         answer.status = 304;
@@ -494,6 +505,29 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_a_quiet_world_is_not_made_again_and_one_of_a_world_that_changed_is() {
+        let mut stand = Stand::new();
+        let request = stand.dialect.instances().request;
+        let shown = |stand: &mut Stand| {
+            stand.second += 30;
+            let reaction = stand.market.handle(at(stand.second), &request);
+            let Answer::Whole(answer) = reaction.answer else { panic!("{reaction:?}") };
+            let listed = stand.market.listings(Vendor::Tensordock).last().map(|listing| listing.told.clone());
+            (answer, listed)
+        };
+        let empty = shown(&mut stand);
+        let vm = stand.deploy("spotscale-train-k3x9-1").unwrap();
+        assert_ne!(shown(&mut stand), empty);
+        stand.second += 120;
+        let running = shown(&mut stand);
+        assert_eq!(shown(&mut stand), running, "nothing happened");
+        stand.market.conceal(Vendor::Tensordock, vm, at(stand.second + 100));
+        assert_eq!(shown(&mut stand), empty, "nothing changed, and it is not shown");
+        stand.second += 100;
+        assert_eq!(shown(&mut stand), running);
+    }
+
+    #[test]
     fn our_own_dialect_is_understood() {
         let mut stand = Stand::new();
         assert_eq!(stand.ask(&stand.dialect.whoami()), Ok(()));
@@ -567,7 +601,7 @@ mod tests {
         assert_eq!((&vm.id, &vm.name, &vm.status), (&made.id, &order.name, &InstanceStatus::Running));
         assert_eq!((vm.quoted, vm.available_until), (Some(rates), Some(at(30 * 86_400))));
         assert_eq!(stand.ask(&stand.dialect.terminate(&made.id)), Ok(()));
-        assert_eq!(stand.ask(&stand.dialect.instances()).unwrap().items, []);
+        assert_eq!(*stand.ask(&stand.dialect.instances()).unwrap().items, []);
         assert_eq!(stand.made(), 0, "TensorDock has no part in it");
         assert_eq!(stand.market.calls(Api::Vectordash, Call::Deploy), 1);
         assert_eq!(stand.market.world_of(Vendor::Vectordash).truth().vms.len(), 1);

@@ -25,16 +25,15 @@ fn which(api: Api, request: &Request) -> Which {
 }
 
 impl Memories {
-    /// Keeps an answer, and gives it back.
-    pub fn keep(&mut self, api: Api, request: &Request, now: Timestamp, answer: Response) -> Response {
+    /// Keeps an answer.
+    pub fn keep(&mut self, api: Api, request: &Request, now: Timestamp, answer: &Response) {
         let kept = self.0.entry(which(api, request)).or_default();
-        if kept.back().is_none_or(|(_, last)| *last != answer) {
+        if kept.back().is_none_or(|(_, last)| last != answer) {
             if kept.len() >= KEPT_MAX {
                 kept.pop_front();
             }
             kept.push_back((now, answer.clone()));
         }
-        answer
     }
 
     /// What the list was at a moment; `None` where nobody looked by then.
@@ -54,7 +53,7 @@ mod tests {
         let (list, other) = (Request::get("/list"), Request::get("/other"));
         let mut memories = Memories::default();
         for (second, body) in [(10, "a"), (20, "a"), (30, "b")] {
-            memories.keep(Api::TensordockV0, &list, at(second), Response::json(200, body));
+            memories.keep(Api::TensordockV0, &list, at(second), &Response::json(200, body));
         }
         let recalled = |request, second| {
             memories

@@ -51,6 +51,7 @@ mod memories;
 #[cfg(test)]
 mod mutation_tests;
 pub mod operator;
+mod pages;
 pub mod plot;
 pub mod power;
 pub mod props;
@@ -71,6 +72,7 @@ pub mod verdict;
 pub mod vm;
 pub mod wall;
 pub mod wallet;
+mod watched;
 pub mod world;
 
 pub use crate::market::Call;

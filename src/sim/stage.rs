@@ -331,7 +331,7 @@ impl Stage {
 
     /// What does not hold of the mind, which plans the newest situation anew. Dear to ask: whoever directs says when.
     pub fn second_thoughts(&self) -> Vec<Breach> {
-        self.status().situation.iter().flat_map(check::think_again).collect()
+        self.status().situation.as_deref().into_iter().flat_map(check::think_again).collect()
     }
 
     /// What does not hold of the journal, all of which is read. Dearer still.

@@ -7,6 +7,7 @@
 
 use super::{
     lies::Fate,
+    pages::MadeOf,
     told::Noted,
     twist::{Heard, Twist},
     world::World,
@@ -19,7 +20,7 @@ use crate::{
         time,
     },
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
 /// How much of a list is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,10 @@ pub(super) struct Veil<'a> {
     pub balance_lag: Duration,
     /// What whoever called was told, as far as it is worth remembering.
     pub noted: Noted,
+    /// What lists were asked for, as they were shown.
+    pub made_of: MadeOf,
+    /// Something was asked that another moment, or the same once more, would answer otherwise.
+    pub has_its_hour: Cell<bool>,
 }
 
 impl<'a> Veil<'a> {
@@ -84,7 +89,20 @@ impl<'a> Veil<'a> {
             twists: &[],
             balance_lag: Duration::ZERO,
             noted: Noted::default(),
+            made_of: MadeOf::default(),
+            has_its_hour: Cell::new(false),
         }
+    }
+
+    /// Whether lists are what they are, whatever the hour.
+    pub fn shows_all(&self) -> bool {
+        let Appearances { late, lingering, quotes: _, wallet: _ } = &*self.appearances;
+        self.shown == Shown::All && late.is_empty() && lingering.is_empty()
+    }
+
+    /// Whether all that was asked was lists, and shown as it is in the world.
+    pub fn is_timeless(&self) -> bool {
+        self.shows_all() && !self.has_its_hour.get()
     }
 
     /// Makes a VM, with what is odd about that.
@@ -121,11 +139,14 @@ impl<'a> Veil<'a> {
 
 impl Backend for Veil<'_> {
     fn now(&self) -> Timestamp {
+        self.has_its_hour.set(true);
         self.world.now()
     }
 
     fn hostnodes(&mut self) -> Vec<Hostnode> {
-        self.shown.of(self.world.hostnodes())
+        let shown = self.shown.of(self.world.hostnodes());
+        self.made_of.hostnodes = Some(shown.clone());
+        shown
     }
 
     fn vms(&mut self) -> Vec<WorldVm> {
@@ -141,14 +162,17 @@ impl Backend for Veil<'_> {
         }
         let vms = self.shown.of(vms);
         self.noted.listed = Some(vms.iter().map(|vm| vm.instance.id.clone()).collect());
+        self.made_of.vms = Some(vms.clone());
         vms
     }
 
     fn vm(&mut self, id: &InstanceId) -> Option<WorldVm> {
+        self.has_its_hour.set(true);
         self.world.vm(id)
     }
 
     fn wallet(&mut self) -> (Usd, HourlyRate) {
+        self.has_its_hour.set(true);
         let now = self.world.now();
         match self.appearances.wallet {
             Some((at, shown)) if now < time::after(at, self.balance_lag) => shown,
@@ -161,6 +185,7 @@ impl Backend for Veil<'_> {
     }
 
     fn validate(&mut self, bid: &Bid) -> BidAnswer {
+        self.has_its_hour.set(true);
         let answer = self.world.validate(bid);
         let quotes = &mut self.appearances.quotes;
         if answer == BidAnswer::Accepted {
@@ -182,10 +207,12 @@ impl Backend for Veil<'_> {
     }
 
     fn rebid(&mut self, id: &InstanceId, price: HourlyRate) -> Result<BidAnswer, Refusal> {
+        self.has_its_hour.set(true);
         self.world.rebid(id, price)
     }
 
     fn deploy(&mut self, order: WorldOrder) -> Result<WorldVm, Refusal> {
+        self.has_its_hour.set(true);
         if self.refuses {
             return Err(match order.price_type {
                 PriceType::Spot => Refusal::BidTooLow("somebody else was faster".to_owned()),
@@ -212,18 +239,22 @@ impl Backend for Veil<'_> {
     }
 
     fn start(&mut self, id: &InstanceId) -> Result<(), Refusal> {
+        self.has_its_hour.set(true);
         self.world.start(id)
     }
 
     fn stop(&mut self, id: &InstanceId, how: Stop) -> Result<(), Refusal> {
+        self.has_its_hour.set(true);
         self.world.stop(id, how)
     }
 
     fn modify(&mut self, id: &InstanceId, shape: Shape) -> Result<(), Refusal> {
+        self.has_its_hour.set(true);
         self.world.modify(id, shape)
     }
 
     fn terminate(&mut self, id: &InstanceId) -> Result<(), Refusal> {
+        self.has_its_hour.set(true);
         let shown = self.world.vm(id);
         self.world.terminate(id)?;
         for twist in self.twists {
@@ -244,6 +275,7 @@ impl Backend for Veil<'_> {
     }
 
     fn month(&mut self, year: i16, month: i8) -> WorldMonth {
+        self.has_its_hour.set(true);
         self.world.month(year, month)
     }
 }

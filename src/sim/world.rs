@@ -21,6 +21,7 @@ use super::{
     truth::Sums,
     vm::{Ended, Vm, VmState},
     wallet::Grains,
+    watched::{Version, Watched},
 };
 use crate::{
     model::{HostnodeId, HourlyRate, InstanceId, PriceType, Shape, Timestamp, Usd},
@@ -67,9 +68,9 @@ pub struct World {
     pub(super) opened_at: Millis,
     pub(super) now: Millis,
     stepped_to: Millis,
-    pub(super) hosts: BTreeMap<HostnodeId, Host>,
+    pub(super) hosts: Watched<BTreeMap<HostnodeId, Host>>,
     /// Those that exist.
-    pub(super) vms: BTreeMap<InstanceId, Vm>,
+    pub(super) vms: Watched<BTreeMap<InstanceId, Vm>>,
     /// Those that did, in the order in which they ended.
     pub(super) past: Vec<Vm>,
     /// The sums over those.
@@ -116,7 +117,7 @@ impl World {
     /// A world of one's own machines, whatever `options.hosts` says.
     pub fn with_machines(seed: u64, now: Timestamp, options: WorldOptions, machines: &[catalogue::Machine]) -> Self {
         let (seed, now) = (Seed(seed), now.as_millisecond());
-        let hosts = machines
+        let hosts: BTreeMap<HostnodeId, Host> = machines
             .iter()
             .map(|machine| (machine.id.clone(), Host::new(machine, seed, options.temper, now)))
             .collect();
@@ -127,8 +128,8 @@ impl World {
             opened_at: now,
             now,
             stepped_to: now,
-            hosts,
-            vms: BTreeMap::new(),
+            hosts: hosts.into(),
+            vms: BTreeMap::new().into(),
             past: Vec::new(),
             buried: Sums::default(),
             balance,
@@ -164,13 +165,15 @@ impl World {
     fn step(&mut self, now: Millis) {
         let mut unsettled = Vec::new();
         let mut died = Vec::new();
-        for (id, host) in &mut self.hosts {
+        let due = |(id, host): (&HostnodeId, &Host)| host.is_due(now).then(|| id.clone());
+        for id in self.hosts.iter().filter_map(due).collect::<Vec<_>>() {
+            let Some(host) = self.hosts.get_mut(&id) else { continue };
             let stepped = host.step(self.options.temper, now);
             if stepped.died {
                 died.push(id.clone());
             }
             if stepped.unsettled {
-                unsettled.push(id.clone());
+                unsettled.push(id);
             }
         }
         for id in died {
@@ -179,10 +182,9 @@ impl World {
         for id in unsettled {
             self.settle(&id);
         }
-        let hosts = &self.hosts;
-        for vm in self.vms.values_mut() {
-            let up = hosts.get(&vm.hostnode).is_some_and(|host| host.absence.is_none());
-            if vm.state == VmState::Starting && up && vm.ready_at <= now {
+        let is_ready = |vm: &&Vm| vm.state == VmState::Starting && vm.ready_at <= now && self.host_is_up(&vm.hostnode);
+        for id in self.vms.values().filter(is_ready).map(|vm| vm.id.clone()).collect::<Vec<_>>() {
+            if let Some(vm) = self.vms.get_mut(&id) {
                 vm.state = VmState::Running;
             }
         }
@@ -223,8 +225,10 @@ impl World {
         let lasts = self.balance.lasts_ms(self.burn());
         let paid = lasts.map_or(millis, |lasts| lasts.min(millis));
         let hosts = &self.hosts;
+        // No list shows what a VM has cost.
         let cost = self
             .vms
+            .quietly()
             .values_mut()
             .map(|vm| vm.charge(hosts.get(&vm.hostnode).is_some_and(|host| host.absence.is_none()), paid))
             .fold(Grains::default(), Grains::plus);
@@ -386,6 +390,11 @@ impl World {
         }
     }
 
+    /// Of its machines and of its VMs: all that lists are made of.
+    pub(super) fn versions(&self) -> [Version; 2] {
+        [self.hosts.version(), self.vms.version()]
+    }
+
     /// What the account holds.
     pub fn balance(&self) -> Usd {
         self.balance.usd()
@@ -471,6 +480,51 @@ mod tests {
         other.advance(at(50_000));
         assert_eq!(at_once, in_pieces);
         assert_ne!(at_once.hostnodes(), other.hostnodes());
+    }
+
+    #[test]
+    fn a_machine_for_which_nothing_is_due_is_what_it_was_after_a_step() {
+        let mut world = wild(3);
+        let (mut due, mut quiet) = (0, 0);
+        for step in 1..=2_000 {
+            let now = world.opened_at + step * STEP_MS;
+            for host in world.hosts.values() {
+                let mut stepped = host.clone();
+                let told = stepped.step(Temper::Wild, now);
+                if host.is_due(now) {
+                    due += 1;
+                } else {
+                    quiet += 1;
+                    assert_eq!((&stepped, told), (host, super::super::host::Stepped::default()));
+                }
+            }
+            world.advance(Timestamp::from_millisecond(now).unwrap());
+        }
+        assert!(due > 100 && quiet > due, "{due} {quiet}");
+    }
+
+    #[test]
+    fn a_list_that_is_another_than_before_is_of_another_version() {
+        let options = WorldOptions { hosts: Some(15), ..WorldOptions::lifelike("60".parse().unwrap()) };
+        let mut world = World::new(3, Timestamp::UNIX_EPOCH, options);
+        let (mut same, mut others) = (0, 0);
+        let mut before = (world.versions(), world.hostnodes(), Backend::vms(&mut world));
+        for step in 1..=1_000 {
+            if step % 50 == 1 {
+                let hosts = world.hostnodes();
+                hosts.iter().find(|host| act(&mut world, 1, &host.id, 1, step));
+            }
+            world.advance(at(step * 30));
+            let after = (world.versions(), world.hostnodes(), Backend::vms(&mut world));
+            if before.0 == after.0 {
+                same += 1;
+                assert_eq!((&before.1, &before.2), (&after.1, &after.2));
+            } else {
+                others += 1;
+            }
+            before = after;
+        }
+        assert!(same > 100 && others > 20, "{same} {others}");
     }
 
     #[test]

@@ -279,14 +279,14 @@ where
         (exchange.read)(&exchange.request, &answer)
     };
     let Ok(Lookup::Here(good)) = read(&node) else { panic!("{api}: {} is not there", exchange.call) };
-    let good = Scan { items: vec![good], dropped: Vec::new() };
+    let good = Scan { items: vec![good].into(), dropped: Vec::new() };
     let check = |what: &str, node: &Node| {
         let outcome = read(node);
         let context = format!("{api}: {}: {what}: {}", exchange.call, node.text());
         assert_eq!(outcome.faults(), Vec::<String>::new(), "{context}");
         match outcome {
             Ok(Lookup::Here(item)) => {
-                let scan = Scan { items: vec![item], dropped: Vec::new() };
+                let scan = Scan { items: vec![item].into(), dropped: Vec::new() };
                 assert_eq!(lies(&scan, &good, &word_in(what)), Vec::<String>::new(), "{context}");
             }
             Ok(Lookup::Gone) => panic!("{context}: nothing said that it is gone"),

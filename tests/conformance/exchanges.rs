@@ -6,7 +6,7 @@ use spotscale::{
     io::net::{Request, Response},
     market::{
         Dialect, Effect, Exchange, Order, Stop,
-        client::{Client, WriteOutcome},
+        client::{Client, Says, WriteOutcome},
     },
     model::{HostnodeId, InstanceId, PriceType, Refusal, Shape, offer::Bid},
     settings::Api,
@@ -60,7 +60,7 @@ fn told<T: Sane>(outcome: Result<T, Refusal>) -> Told {
 }
 
 /// An exchange as a reader.
-pub fn reader<T: Sane + 'static>(exchange: Exchange<T>) -> Reader {
+pub fn reader<T: Sane + Says>(exchange: Exchange<T>) -> Reader {
     let Exchange { call, request, effect, read } = exchange;
     let asked = request.clone();
     let again = request.clone();

@@ -179,7 +179,7 @@ impl Stand {
 
     /// The one VM of that name in the list.
     pub async fn find(&self, name: &str) -> Option<Instance> {
-        let mut named: Vec<Instance> = self.instances().await.items;
+        let mut named: Vec<Instance> = self.instances().await.items.to_vec();
         named.retain(|vm| vm.name.as_str() == name);
         assert!(named.len() <= 1, "{}: `{name}` is listed {} times", self.api, named.len());
         named.pop()

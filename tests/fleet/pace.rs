@@ -239,7 +239,7 @@ async fn a_list_that_has_not_changed_is_not_sent_again_and_reads_the_same() {
     assert_eq!(told.0.lock().unwrap().len(), 4);
     // What has changed is sent.
     market.lock().unwrap().faults.script(Call::Hostnodes, Fault::EmptyList);
-    assert_eq!(clock.run(look()).await.unwrap().items, []);
+    assert_eq!(*clock.run(look()).await.unwrap().items, []);
     assert_eq!(clock.run(look()).await.as_ref(), Ok(&first));
     assert_eq!(told.0.lock().unwrap().len(), 4);
     // What is posted is always sent whole.

@@ -79,7 +79,7 @@ async fn every_decision_of_a_simulated_month_is_made_again_bit_by_bit() {
         }
         stage.tick_unwatched().await;
         if tick % 20 == 0 {
-            let situation = stage.status().situation.clone().unwrap();
+            let situation = stage.status().situation.clone().unwrap().into_value();
             assert_eq!(Scene::of(&situation).situation().as_ref(), Ok(&situation), "tick {tick}");
         }
     }

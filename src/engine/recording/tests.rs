@@ -24,7 +24,7 @@ impl Desk {
     fn new() -> Self {
         let store = Arc::new(MemoryStore::default());
         let recorder = Recorder::open(Arc::clone(&store) as Arc<dyn Store>).unwrap();
-        Self { store, recorder, situation: sample::status().situation.unwrap(), ticks: 0 }
+        Self { store, recorder, situation: sample::status().situation.unwrap().into_value(), ticks: 0 }
     }
 
     /// The daemon is started again on the same recording.

@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn sampled() -> Situation {
-        sample::status().situation.unwrap()
+        sample::status().situation.unwrap().into_value()
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 //! both when it is written and when it is read. Money is whole micros, moments are text, and what is keyed by a name is an
 //! object, so that two trees can be compared place by place.
 
-use crate::model::{HourlyRate, Timestamp, Usd};
+use crate::model::{HourlyRate, Shared, Timestamp, Usd};
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -260,6 +260,16 @@ impl<T: Tree> Tree for Box<T> {
 
     fn read(tree: &Value) -> Result<Self, Unread> {
         T::read(tree).map(Self::new)
+    }
+}
+
+impl<T: Tree> Tree for Shared<T> {
+    fn tree(&self) -> Value {
+        T::tree(self)
+    }
+
+    fn read(tree: &Value) -> Result<Self, Unread> {
+        T::read(tree).map(Self::from)
     }
 }
 

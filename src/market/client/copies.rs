@@ -74,16 +74,15 @@ impl Copies {
     }
 
     /// Keeps an answer that was read, where it may be kept, in place of what was kept before.
-    pub fn keep(&mut self, request: &Request, response: Response) {
+    pub fn keep(&mut self, request: &Request, response: Arc<Response>) {
         self.0.retain(|copy| copy.request != *request);
         let keeps = request.method == Method::Get
             && response.status == 200
             && response.body.len() <= BYTES_MAX
-            && !forbids(&response)
             && validators(&response).next().is_some()
-            && !hush::carries_keys(&response);
+            && may_be_kept(&response);
         if keeps {
-            self.0.push_back(Copy { request: request.clone(), response: Arc::new(response) });
+            self.0.push_back(Copy { request: request.clone(), response });
         }
         while self.0.len() > COPIES_MAX || self.bytes() > BYTES_MAX {
             self.0.pop_front();
@@ -112,6 +111,11 @@ fn is_settled(response: &Response) -> bool {
     lasted.is_some_and(|lasted| lasted >= SETTLED_AFTER)
 }
 
+/// Whether an answer may be kept at all: nobody forbids it, and there is no private key in it.
+pub fn may_be_kept(response: &Response) -> bool {
+    !forbids(response) && !hush::carries_keys(response)
+}
+
 fn forbids(response: &Response) -> bool {
     let said = response.header("cache-control").unwrap_or_default();
     said.split(',').any(|part| part.trim().eq_ignore_ascii_case("no-store"))
@@ -134,7 +138,7 @@ mod tests {
     /// What is said beside the plain request, after this was the answer to it.
     fn said(response: Response) -> Vec<(String, String)> {
         let mut copies = Copies::new();
-        copies.keep(&asked(1), response);
+        copies.keep(&asked(1), Arc::new(response));
         copies.conditional(&asked(1)).headers
     }
 
@@ -150,7 +154,7 @@ mod tests {
         assert_eq!(said(answer("{}", &[("last-modified", date), later])), [pair("if-modified-since", date)]);
         assert_eq!(said(answer("{}", &[])), []);
         let mut copies = Copies::new();
-        copies.keep(&asked(1), answer("{}", &[("etag", etag)]));
+        copies.keep(&asked(1), Arc::new(answer("{}", &[("etag", etag)])));
         let other_credentials = Request { query: vec![("api_key".into(), "other".into())], ..asked(1) };
         for other in [asked(2), other_credentials, Request { method: Method::Post, ..asked(1) }] {
             assert_eq!(copies.conditional(&other), other);
@@ -179,7 +183,7 @@ mod tests {
     fn only_a_good_answer_to_a_get_that_may_be_kept_is_kept() {
         let kept = |request: Request, response: Response| {
             let mut copies = Copies::new();
-            copies.keep(&request, response);
+            copies.keep(&request, Arc::new(response));
             copies.again(&request).is_some()
         };
         let good = || answer("{}", &[("etag", "\"1\"")]);
@@ -195,10 +199,10 @@ mod tests {
     #[test]
     fn a_newer_answer_takes_the_place_of_the_older_even_where_it_cannot_be_kept_itself() {
         let mut copies = Copies::new();
-        copies.keep(&asked(1), answer("old", &[("etag", "\"1\"")]));
-        copies.keep(&asked(1), answer("new", &[("etag", "\"2\"")]));
+        copies.keep(&asked(1), Arc::new(answer("old", &[("etag", "\"1\"")])));
+        copies.keep(&asked(1), Arc::new(answer("new", &[("etag", "\"2\"")])));
         assert_eq!(copies.again(&asked(1)).unwrap().body, b"new");
-        copies.keep(&asked(1), answer("newest", &[]));
+        copies.keep(&asked(1), Arc::new(answer("newest", &[])));
         assert!(copies.again(&asked(1)).is_none());
     }
 
@@ -206,25 +210,25 @@ mod tests {
     fn copies_are_few_and_small_and_the_one_used_longest_ago_goes_first() {
         let mut copies = Copies::new();
         for id in 0..COPIES_MAX {
-            copies.keep(&asked(id), answer("{}", &[("etag", "\"1\"")]));
+            copies.keep(&asked(id), Arc::new(answer("{}", &[("etag", "\"1\"")])));
         }
         assert!(copies.again(&asked(0)).is_some());
-        copies.keep(&asked(COPIES_MAX), answer("{}", &[("etag", "\"1\"")]));
+        copies.keep(&asked(COPIES_MAX), Arc::new(answer("{}", &[("etag", "\"1\"")])));
         assert!(copies.again(&asked(0)).is_some() && copies.again(&asked(1)).is_none());
         let half = " ".repeat(BYTES_MAX / 2);
-        copies.keep(&asked(100), answer(&half, &[("etag", "\"1\"")]));
-        copies.keep(&asked(101), answer(&half, &[("etag", "\"1\"")]));
+        copies.keep(&asked(100), Arc::new(answer(&half, &[("etag", "\"1\"")])));
+        copies.keep(&asked(101), Arc::new(answer(&half, &[("etag", "\"1\"")])));
         assert!(copies.bytes() <= BYTES_MAX && copies.again(&asked(101)).is_some());
-        copies.keep(&asked(102), answer(&half, &[("etag", "\"1\"")]));
+        copies.keep(&asked(102), Arc::new(answer(&half, &[("etag", "\"1\"")])));
         assert!(copies.bytes() <= BYTES_MAX && copies.again(&asked(100)).is_none());
-        copies.keep(&asked(103), answer(&format!("{half}{half} "), &[("etag", "\"1\"")]));
+        copies.keep(&asked(103), Arc::new(answer(&format!("{half}{half} "), &[("etag", "\"1\"")])));
         assert!(copies.again(&asked(103)).is_none() && copies.again(&asked(102)).is_some());
     }
 
     #[test]
     fn nothing_of_a_request_prints() {
         let mut copies = Copies::new();
-        copies.keep(&asked(1), answer("{}", &[("etag", "\"1\"")]));
+        copies.keep(&asked(1), Arc::new(answer("{}", &[("etag", "\"1\"")])));
         assert_eq!(format!("{copies:?}"), "1 copies");
     }
 }

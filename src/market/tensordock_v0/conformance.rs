@@ -181,7 +181,7 @@ fn a_vms_whole_life_reads_back_as_the_world_has_it() {
     let says = dialect();
     ask(&mut world, says.whoami()).unwrap();
     let scan = ask(&mut world, says.hostnodes()).unwrap();
-    assert_eq!((scan.items, scan.dropped.len()), (world.hosts.clone(), 0));
+    assert_eq!((scan.items, scan.dropped.len()), (world.hosts.clone().into(), 0));
     let found = ask(&mut world, says.hostnode(&HOST.parse().unwrap()).unwrap());
     assert_eq!(found, Ok(Lookup::Here(world.hosts[0].clone())));
     assert_eq!(ask(&mut world, says.instances()).unwrap(), Scan::default());
@@ -190,7 +190,7 @@ fn a_vms_whole_life_reads_back_as_the_world_has_it() {
     let vm = world.vms[&made.id].instance.clone();
     assert_eq!(made.quoted, vm.quoted);
     assert_eq!((made.address.as_deref(), &made.ports), (Some("139.28.40.249"), &here().ports));
-    assert_eq!(ask(&mut world, says.instances()).unwrap().items, vec![vm.clone()]);
+    assert_eq!(*ask(&mut world, says.instances()).unwrap().items, vec![vm.clone()]);
     // The details quote no storage (documented, S1).
     let storage = HourlyRate::ZERO;
     let details = Instance { quoted: vm.quoted.map(|rates| Rates { storage, ..rates }), ..vm.clone() };

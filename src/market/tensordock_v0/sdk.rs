@@ -193,7 +193,7 @@ impl TensordockV0 {
         ]);
         Exchange::reads("revenue", self.form("/api/v0/billing/revenue", &fields), |request, response| {
             let mut hosts = scanned(request, response, accepted(response, read::revenue)?);
-            for host in &mut hosts.items {
+            for host in hosts.items.iter_mut() {
                 host.vms = scanned(request, response, std::mem::take(&mut host.vms));
             }
             Ok(hosts)

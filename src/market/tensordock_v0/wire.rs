@@ -62,7 +62,7 @@ pub(super) fn items<'a>(list: Json<'a>, what: &str) -> Result<Vec<(Option<String
 }
 
 /// Reads each item and keeps what is understood, once per id.
-pub(in crate::market) fn scan<'a, T>(
+pub(in crate::market) fn scan<'a, T: Clone>(
     items: Vec<(Option<String>, Json<'a>)>,
     read: impl Fn(&str, Json<'a>, &mut Vec<Dropped>) -> Result<T, String>,
 ) -> Scan<T> {

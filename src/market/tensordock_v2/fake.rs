@@ -182,7 +182,7 @@ impl Fake for TensordockV2Fake {
     }
 
     fn serve(&self, backend: &mut dyn Backend, request: &Request) -> Response {
-        let answer = if self.has_room(backend.now()) {
+        let answer = if self.has_room(|| backend.now()) {
             self.answer(backend, request)
         } else {
             Err(Reply::refused(429, "Too many requests"))
@@ -199,8 +199,9 @@ impl TensordockV2Fake {
     }
 
     /// Whether one more may be taken now. One that is turned away does not count.
-    fn has_room(&self, now: Timestamp) -> bool {
+    fn has_room(&self, now: impl FnOnce() -> Timestamp) -> bool {
         let Some(most) = self.requests_per_minute_max else { return true };
+        let now = now();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         while taken.front().is_some_and(|at| elapsed(*at, now) >= MINUTE) {
             taken.pop_front();

@@ -83,7 +83,7 @@ fn a_pool_is_a_machine_that_is_sold_in_lots() {
     let listed = ask(&mut world, &dialect().hostnodes()).unwrap();
     assert_eq!(listed.dropped, []);
     // What has nothing left is not listed.
-    assert_eq!(listed.items, world.hosts[..3]);
+    assert_eq!(*listed.items, world.hosts[..3]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_vms_whole_life_reads_back_as_the_world_has_it() {
     let made = ask(&mut world, &dialect().deploy(&order()).unwrap()).unwrap();
     assert_eq!(made.quoted, Some(Rates { compute: rate("0.0684"), ..Rates::default() }));
     let truly = world.vms[&made.id].instance.clone();
-    assert_eq!(ask(&mut world, &dialect().instances()).unwrap().items, std::slice::from_ref(&truly));
+    assert_eq!(*ask(&mut world, &dialect().instances()).unwrap().items, std::slice::from_ref(&truly));
     for status in [InstanceStatus::Running, InstanceStatus::Outbid, InstanceStatus::Leaving] {
         world.vms.get_mut(&made.id).unwrap().instance.status = status.clone();
         let found = ask(&mut world, &dialect().instance(&made.id).unwrap()).unwrap();
@@ -102,7 +102,7 @@ fn a_vms_whole_life_reads_back_as_the_world_has_it() {
         assert_eq!(ask(&mut world, &dialect().terminate(&made.id)), Ok(()));
     }
     assert_eq!(ask(&mut world, &dialect().instance(&made.id).unwrap()), Ok(Lookup::Gone));
-    assert_eq!(ask(&mut world, &dialect().instances()).unwrap().items, []);
+    assert_eq!(*ask(&mut world, &dialect().instances()).unwrap().items, []);
 }
 
 #[test]

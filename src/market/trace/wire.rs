@@ -34,7 +34,7 @@ fn object<'a>(answer: &Json<'a>) -> Result<Object<'a>, Refusal> {
     answer.object().ok_or_else(|| Refusal::Malformed("it is not an object".into()))
 }
 
-fn scan<'a, T>(
+fn scan<'a, T: Clone>(
     answer: &Json<'a>,
     list: &str,
     mut read: impl FnMut(&Object<'a>) -> Result<T, String>,

@@ -112,7 +112,7 @@ fn a_gpu_type_is_one_machine_as_the_default_create_would_give_it() {
 #[test]
 fn an_instances_whole_life_reads_back_as_the_world_has_it() {
     let mut world = world();
-    assert_eq!(ask(&mut world, &dialect().instances()).unwrap().items, []);
+    assert_eq!(*ask(&mut world, &dialect().instances()).unwrap().items, []);
     let made = ask(&mut world, &dialect().deploy(&order()).unwrap()).unwrap();
     assert_eq!(made.quoted, Some(Rates { compute: rate("0.70"), ..Rates::default() }));
     assert_eq!((made.address.as_deref(), &made.ports), (Some("203.0.113.9"), &[(25_852, 22)].into()));
@@ -136,7 +136,7 @@ fn an_instances_whole_life_reads_back_as_the_world_has_it() {
     assert_eq!((response.status, response.header("content-type")), (204, Some("application/octet-stream")));
     assert_eq!((response.body.len(), (terminate.read)(&terminate.request, &response)), (0, Ok(())));
     assert_eq!(ask(&mut world, &terminate), Ok(()), "it is gone already");
-    assert_eq!(ask(&mut world, &dialect().instances()).unwrap().items, []);
+    assert_eq!(*ask(&mut world, &dialect().instances()).unwrap().items, []);
 }
 
 #[test]

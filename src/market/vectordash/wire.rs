@@ -48,7 +48,7 @@ fn items<'a>(answer: &Json<'a>, name: &str) -> Result<Vec<Json<'a>>, Refusal> {
 }
 
 /// Reads each item and keeps what is understood; `what` names one that is not.
-fn scan<'a, T>(
+fn scan<'a, T: Clone>(
     items: Vec<Json<'a>>,
     what: &'static str,
     mut read: impl FnMut(&Object<'a>) -> Result<T, String>,

@@ -133,17 +133,17 @@ impl Kept {
     fn goes(&mut self, found: &mut Found, seen: &Seen<'_>) {
         let Seen { status, sighted, .. } = *seen;
         let (Some(situation), Some(since)) = (&status.situation, self.looked_at) else { return };
-        let shown = |one: &Sighted| -> Vec<(Who, Vm)> {
-            let is_shown = |vm: &&Vm| {
+        fn shown(one: &Sighted, since: Timestamp) -> impl Iterator<Item = (Who, &Vm)> {
+            let is_shown = move |vm: &&Vm| {
                 let shows = |listing: &Listing| match &listing.told {
                     Told::These(ids) => listing.at > since && ids.contains(&vm.id),
                     Told::Perhaps | Told::Nothing => false,
                 };
                 one.lists.iter().any(|listing| shows(listing))
             };
-            one.truth.alive().filter(is_shown).map(|vm| (who(vm), vm.clone())).collect()
-        };
-        let shown: BTreeMap<Who, Vm> = sighted.iter().flat_map(shown).collect();
+            one.truth.alive().filter(is_shown).map(|vm| (who(vm), vm))
+        }
+        let shown: BTreeMap<Who, &Vm> = sighted.iter().flat_map(|one| shown(one, since)).collect();
         let acting = || situation.fleets.values().filter(|state| !situation.is_observing(state));
         let late = acting().flat_map(|state| &state.fleet.late).filter(|late| late.delete.is_none());
         let late = late.map(|late| (late.name.clone(), late.id.clone())).filter(|late| shown.contains_key(late));

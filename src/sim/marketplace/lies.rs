@@ -20,7 +20,7 @@ impl Stand {
 
     fn list(&mut self) -> Vec<crate::model::Instance> {
         let exchange = self.dialect.instances();
-        self.ask(&exchange).unwrap().items
+        self.ask(&exchange).unwrap().items.to_vec()
     }
 
     fn alive(&self) -> usize {
@@ -49,7 +49,7 @@ impl Stand {
 
     fn prices(&mut self) -> Vec<crate::model::Hostnode> {
         let exchange = self.dialect.hostnodes();
-        self.ask(&exchange).unwrap().items
+        self.ask(&exchange).unwrap().items.to_vec()
     }
 }
 

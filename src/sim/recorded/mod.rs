@@ -279,7 +279,7 @@ mod tests {
 
     /// The sampled situation, and the first machine that it lists.
     fn opening() -> (Situation, MarketplaceName, Hostnode) {
-        let situation = sample::status().situation.unwrap();
+        let situation = sample::status().situation.unwrap().into_value();
         let (name, market) = situation.markets.iter().next().unwrap();
         let (name, hostnode) = (name.clone(), market.hostnodes[0].clone());
         (situation, name, hostnode)
@@ -332,7 +332,7 @@ mod tests {
         let shape = Shape { gpu_model, gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100 };
         let (_, rates) = hostnode.price(&shape).unwrap();
         let market = situation.markets.get_mut(&name).unwrap();
-        market.hostnodes = vec![hostnode.clone()];
+        market.hostnodes = vec![hostnode.clone()].into();
         market.quotes.clear();
         let mut floors = Vec::new();
         let mut reading = Reading::default();

@@ -29,7 +29,8 @@ pub fn lost(
                 reason == Teardown::Lost && *name == vm.name && id.is_none_or(|id| *id == vm.id)
             })
         };
-        let meant = one.truth.vms.iter().filter(|vm| vm.origin == Origin::Api && was_alive(vm)).filter(is_believed_lost);
+        let meant =
+            one.truth.vms.iter().filter(|vm| vm.origin == Origin::Api && was_alive(vm)).filter(is_believed_lost);
         for vm in meant.filter(|vm| vm.ended.is_none_or(|(_, how)| how == Ended::Deleted)) {
             let ran = Duration::from_secs(vm.gpu_seconds() / u64::from(vm.shape.gpus.max(1)));
             let ran_well = vm.state == VmState::Running && ran >= SEEN_RUNNING && !is_excused(&vm.id);

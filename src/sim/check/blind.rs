@@ -106,13 +106,7 @@ impl Blind {
     /// A name that is there after all was given up only after the grace, and after lists of the process that gave it up, which
     /// lacked it and showed all others. Only its own marketplace's lists count, and those show what was rented there: what
     /// another API of the same account shows or lacks proves nothing, for their ids need not agree.
-    fn given_up(
-        &self,
-        found: &mut Found,
-        seen: &Seen<'_>,
-        sighted: &Sighted,
-        held: &[(&MarketplaceName, &Vm)],
-    ) {
+    fn given_up(&self, found: &mut Found, seen: &Seen<'_>, sighted: &Sighted, held: &[(&MarketplaceName, &Vm)]) {
         let fleets = seen.status.situation.iter().flat_map(|situation| situation.fleets.values());
         let reserved = fleets.flat_map(|state| state.fleet.reserved.iter().map(|reserved| &reserved.name));
         let newly: BTreeSet<&VmName> = reserved.filter(|name| !self.given_up.contains(*name)).collect();
@@ -169,6 +163,16 @@ impl Hindrances<'_, '_> {
             if let Some(told) = self.told(decided, &intent.marketplace) {
                 found.unless(false, Promise::Blind, || format!("{} was rented, and {told}", intent.name));
             }
+            found.unless(self.are_machines_listed(decided, &intent.marketplace), Promise::Blind, || {
+                format!("{} was rented, and nobody has listed the machines for long", intent.name)
+            });
+        }
+        // To start, and to raise a bid, is to rent again.
+        for (decided, name) in paper.raised() {
+            let Some(marketplace) = paper.marketplace(name) else { continue };
+            if let Some(told) = self.told(decided, marketplace) {
+                found.unless(false, Promise::Blind, || format!("{name} was started or its bid raised, and {told}"));
+            }
         }
         for (decided, name, id, reason) in paper.let_go().filter(|(.., reason)| force(*reason) == Force::Order) {
             let Some(marketplace) = paper.marketplace(name) else { continue };
@@ -186,6 +190,15 @@ impl Hindrances<'_, '_> {
         }
     }
 
+    /// Whether the process that decided had read a list of the machines there that was young enough.
+    fn are_machines_listed(&self, decided: &Decided, marketplace: &MarketplaceName) -> bool {
+        let Some(api) = self.sighted.marketplaces.get(marketplace) else { return true };
+        let (began, ended) = self.seen.paper.lifetime(decided.sequence);
+        let its = self.sighted.machines.iter().filter(|(of, at)| of == api && *at > began && *at <= ended);
+        let tick_began = self.since.max(began);
+        its.map(|(_, at)| *at).max().is_some_and(|at| time::elapsed(at, tick_began) <= self.seen.paper.stale_after)
+    }
+
     /// What hindered from a decision about a marketplace: what the fullest of the lists lacked that were asked for in its
     /// tick. Where nobody asked in that tick, the newest of its process counts.
     fn told(&self, decided: &Decided, marketplace: &MarketplaceName) -> Option<String> {
@@ -197,8 +210,7 @@ impl Hindrances<'_, '_> {
         let of_tick: Vec<&Listing> = all.iter().copied().filter(|listing| listing.at > since).collect();
         let lists = if of_tick.is_empty() { all.last().copied().into_iter().collect() } else { of_tick };
         // What a process knew that has died since is told by what was known before and is known now.
-        let is_known =
-            |vm: &&Vm| paper.is_of_the_living(decided) || known.contains(&(vm.name.clone(), vm.id.clone()));
+        let is_known = |vm: &&Vm| paper.is_of_the_living(decided) || known.contains(&(vm.name.clone(), vm.id.clone()));
         let here: Vec<&Vm> = of(held, marketplace).into_iter().filter(is_known).collect();
         match lists.iter().filter_map(|listing| lacking(listing, &here)).min_by_key(Vec::len) {
             None => Some("no list could be read".to_owned()),

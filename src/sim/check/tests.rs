@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     io::store::{NewRow, Store},
-    ledger::Record,
+    ledger::{Record, Standing},
     model::reason::Teardown,
     sim::{Plot, Severity, Stage},
 };
@@ -91,4 +91,28 @@ async fn who_is_there_is_excused_only_when_it_is_proven_gone_and_not_at_one_look
     }
     let first = excused.iter().position(|is_excused| *is_excused);
     assert!(first.is_some_and(|first| first >= 4), "at least five lists, over at least the grace: {excused:?}");
+}
+
+/// `simulate --seed 3006 --faults hostile --for 12h`: the power was away for half an hour, and the first look after it still
+/// showed a VM of unknown status that the last look before it had shown so for the first time.
+#[tokio::test]
+async fn what_was_lost_while_nobody_looked_is_waited_for_anew() {
+    let mut stage = settled().await;
+    let ours = {
+        let sighted = stage.sighted();
+        let one = sighted.iter().find(|one| one.vendor == Vendor::Tensordock).unwrap();
+        one.truth.alive().find(|vm| vm.origin == Origin::Api).unwrap().clone()
+    };
+    stage.market().world.vanish(&ours.hostnode, crate::sim::Absence::Offline, 3 * HOUR);
+    let there = |stage: &Stage| all_vms(&stage.sighted()).any(|vm| vm.id == ours.id && vm.ended.is_none());
+    stage.tick().await;
+    stage.clock.pass(HOUR / 2);
+    stage.restart().await.unwrap();
+    for tick in 0..25 {
+        stage.tick().await;
+        assert_eq!(stage.breaches(), []);
+        let situation = stage.status().situation.clone().unwrap();
+        let member = situation.fleets.values().find_map(|state| state.fleet.members.get(&ours.name)).unwrap();
+        assert!(there(&stage) && member.standing == Standing::Lost, "tick {tick}: {}", member.standing);
+    }
 }

@@ -33,6 +33,8 @@ pub(super) struct Levers {
     /// Fleets of which nobody knows where their levers stand.
     unsure: BTreeSet<FleetName>,
     is_all_unsure: bool,
+    /// Of when the situation was that was looked at last.
+    looked_at: Option<Timestamp>,
 }
 
 impl Levers {
@@ -103,6 +105,10 @@ impl Levers {
 
     /// Every fleet is ordered as the operator ordered it.
     pub(super) fn look(&mut self, found: &mut Found, situation: &Situation) {
+        // A tick whose disk was full before it could think leaves the situation as it was: no lever can be in it yet.
+        if self.looked_at.replace(situation.now) == Some(situation.now) {
+            return;
+        }
         let is_plain = |state: &FleetState| state.order == Order::Hold(state.policy.target_gpus);
         for (name, _) in situation.fleets.iter().filter(|(_, state)| is_plain(state)) {
             // Whatever was moved, nothing of it is in force.
@@ -113,7 +119,7 @@ impl Levers {
             }
         }
         if self.is_all_unsure && situation.fleets.values().all(is_plain) {
-            *self = Self::default();
+            *self = Self { looked_at: self.looked_at, ..Self::default() };
         }
         if self.is_all_unsure {
             return;
@@ -163,6 +169,10 @@ mod tests {
     async fn what_the_operator_moved_is_in_force_until_it_ends_and_what_nobody_moved_is_not() {
         let situation = settled().await.status().situation.clone().unwrap();
         let (now, train): (_, FleetName) = (situation.now, "train".parse().unwrap());
+        let found = |levers: &mut Levers, situation: &Situation| {
+            levers.looked_at = None;
+            found(levers, situation)
+        };
         let mut levers = Levers::default();
         assert_eq!(found(&mut levers, &situation), []);
         levers.pulled(&Lever::Pause(Scope::Fleet(train.clone())), Moved::No, now, None);
@@ -181,5 +191,18 @@ mod tests {
         assert_eq!(found(&mut levers, &later), [], "the target has ended");
         levers.pulled(&Lever::Pause(Scope::Fleet(train)), Moved::Perhaps, now, None);
         assert_eq!(found(&mut levers, &paused), [], "who knows");
+    }
+
+    /// `simulate --seed 3013 --faults hostile --for 12h`: the disk was full in the tick after the lever.
+    #[tokio::test]
+    async fn a_situation_that_is_not_renewed_cannot_know_of_a_lever() {
+        let situation = settled().await.status().situation.clone().unwrap();
+        let (now, fleet) = (situation.now, "train".parse().unwrap());
+        let mut levers = Levers::default();
+        assert_eq!(found(&mut levers, &situation), []);
+        levers.pulled(&Lever::Target { fleet, gpus: 2, lasting: None }, Moved::Yes, now, None);
+        assert_eq!(found(&mut levers, &situation), [], "nobody has thought since");
+        let later = Situation { now: time::after(now, Duration::from_secs(30)), ..situation };
+        assert_eq!(found(&mut levers, &later), [Promise::Levers]);
     }
 }

@@ -350,7 +350,9 @@ async fn one(
         Action::Start { subject, why } => {
             let Some(exchange) = client.dialect().start(&subject.id) else { return cannot() };
             let name = subject.name.clone();
-            note(hands, vec![Record::StartIntended { name: name.clone(), why: why.clone() }]).await?;
+            if Guard::DurableStart.is_kept() {
+                note(hands, vec![Record::StartIntended { name: name.clone(), why: why.clone() }]).await?;
+            }
             let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             let record = match outcome {
@@ -372,7 +374,9 @@ async fn one(
             let Some(exchange) = client.dialect().stop(&subject.id, Stop::ReleaseGpu) else { return cannot() };
             let name = subject.name.clone();
             let intended = Record::StopIntended { name: name.clone(), reason: *reason, why: why.clone() };
-            note(hands, vec![intended]).await?;
+            if Guard::DurableStop.is_kept() {
+                note(hands, vec![intended]).await?;
+            }
             let outcome = turn.write(exchange).await;
             let done = Done::of(&outcome);
             if done.refusal.is_none() {

@@ -164,11 +164,9 @@ fn machines(view: &MarketView) -> Shared<Vec<Hostnode>> {
 }
 
 fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option<Bench> {
-    if known.ledger.is_benched_for_overbilling(name) {
-        return Some(Bench::Overbilled);
-    }
-    if known.ledger.is_benched(name) {
-        return Some(Bench::Paused);
+    if !Guard::ClosedMarket.holds(!known.ledger.is_benched(name)) {
+        let is_overbilled = known.ledger.is_benched_for_overbilling(name);
+        return Some(if is_overbilled { Bench::Overbilled } else { Bench::Paused });
     }
     let failures = [view.instances.failed.as_ref(), view.hostnodes.failed.as_ref()];
     let kinds = failures.into_iter().flatten().map(|dated| dated.value.kind());
@@ -191,7 +189,7 @@ fn bench(known: &Known<'_>, name: &MarketplaceName, view: &MarketView) -> Option
     }
     let fresh = |dated: &crate::model::inventory::Dated<_>| time::elapsed(dated.at, known.now) <= known.stale_after;
     match &view.hostnodes.last {
-        Some(dated) if fresh(dated) => None,
+        Some(dated) if Guard::StaleMachines.holds(fresh(dated)) => None,
         Some(_) | None => Some(Bench::Stale),
     }
 }

@@ -13,7 +13,7 @@ use super::{
     situate::{self, Known},
 };
 use crate::{
-    ledger::{Journal, Ledger, accrue, interruption, join, record::Record, settle},
+    ledger::{Journal, Ledger, Standing, accrue, interruption, join, record::Record, settle},
     market::client::BACKOFF_MAX,
     model::{FleetName, HostnodeId, MarketplaceName, PriceType, RefusalKind, Timestamp, reason::Interruption, time},
     plan::{self, Action, Bench, Order, Plan, Situation, verify},
@@ -235,6 +235,13 @@ impl Engine {
         let known: BTreeSet<FleetName> = self.law.statutes.keys().cloned().collect();
         let joined = join(book.ledger(), &self.evidence, &self.inventory, &known, now, self.patience());
         self.fleets = joined.fleets;
+        // How long it was lost while nobody looked proves nothing: a restart never shortens what a VM is waited for. Who
+        // began in the future began before the clock was set back, and that tells nothing.
+        let began = self.started_at.min(now);
+        let members = self.fleets.values_mut().flat_map(|fleet| fleet.members.values_mut());
+        for member in members.filter(|member| member.standing == Standing::Lost && began < now) {
+            member.since = member.since.max(began);
+        }
         self.complete = joined.complete;
         self.foreign = joined.foreign;
     }
@@ -558,8 +565,7 @@ impl Engine {
 }
 
 /// Whether a GPU that stands so is there, or on its way, as far as a fallback is concerned.
-const fn serving(standing: crate::ledger::Standing) -> bool {
-    use crate::ledger::Standing;
+const fn serving(standing: Standing) -> bool {
     match standing {
         Standing::Pending | Standing::Running | Standing::InDoubt => true,
         Standing::Outbid | Standing::StoppedKept | Standing::StoppedReleased | Standing::Leaving | Standing::Lost => {

@@ -265,7 +265,8 @@ impl Evidence {
             (absence.lists >= LISTS_BEFORE_LOOKUP && said_gone).then_some(Ending::NotFound)
         } else {
             let lasted = elapsed(absence.since, absence.last);
-            (absence.lists >= LISTS_WITHOUT_LOOKUP && lasted >= patience.settle_grace).then_some(Ending::Unlisted)
+            let is_long = absence.lists >= LISTS_WITHOUT_LOOKUP && lasted >= patience.settle_grace;
+            Guard::FiveLists.holds(is_long).then_some(Ending::Unlisted)
         }
     }
 

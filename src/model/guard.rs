@@ -18,6 +18,10 @@ labels! {
         DurableDelete = "durable_delete",
         /// A bid that is raised, and that nobody remembers after a crash.
         DurableRebid = "durable_rebid",
+        /// A VM that is started, and of which nobody remembers why after a crash.
+        DurableStart = "durable_start",
+        /// A VM that is stopped, and of which nobody remembers why after a crash.
+        DurableStop = "durable_stop",
         /// The same name for two VMs, because the next one was not counted on from the last.
         FreshName = "fresh_name",
         /// The same name for two VMs, because an older copy of the journal has forgotten what was given since.
@@ -50,6 +54,8 @@ labels! {
         CompleteList = "complete_list",
         /// A VM that is forgotten because lists lack it, though its marketplace knows it by its id.
         GoneById = "gone_by_id",
+        /// A VM that is forgotten because a list lacked it, where nothing can be asked by id.
+        FiveLists = "five_lists",
         /// A VM that is forgotten because its delete was meant, though nobody acknowledged it.
         DeleteProven = "delete_proven",
         /// A fleet that is lost because a list was suddenly empty.
@@ -58,6 +64,14 @@ labels! {
         CurrentList = "current_list",
         /// Renting where the newest list could not be read.
         StaleBench = "stale_bench",
+        /// Renting by a list of machines that is long out of date.
+        StaleMachines = "stale_machines",
+        /// Renting where the operator paused it, or where too much was billed too often.
+        ClosedMarket = "closed_market",
+        /// Renting on a machine on which a deploy has just failed.
+        Cooldown = "cooldown",
+        /// Renting what costs more than the policy would ever pay.
+        PriceCap = "price_cap",
         /// Renting where the newest list lacks what is there.
         RentOnComplete = "rent_on_complete",
         /// Letting go for the target's sake where the newest list lacks what is there.
@@ -84,6 +98,8 @@ labels! {
         BalanceAge = "balance_age",
         /// Renting what the rest of the day's budget does not pay.
         DayBudget = "day_budget",
+        /// Likewise, of the month's.
+        MonthBudget = "month_budget",
         /// A budget that runs out under what was rented earlier.
         BudgetShed = "budget_shed",
         /// Planning on a bid that was accepted long ago.
@@ -106,6 +122,8 @@ labels! {
         Paused = "paused",
         /// Too few GPUs that run, because too many were let go at a time.
         MaxUnavailable = "max_unavailable",
+        /// Too few GPUs, because all that are of unknown status were given up at a time.
+        GivenUpAtOnce = "given_up_at_once",
         /// A VM that goes for the target's sake though the operator protects it.
         Protected = "protected",
         /// A fleet that is torn down by a slip of the finger in its policy.

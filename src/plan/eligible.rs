@@ -5,7 +5,7 @@ use super::{FleetState, MarketState, Situation, draft::Notes, headroom::Short, s
 use crate::{
     ledger::Member,
     model::{
-        AccountName, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Offer, Shape,
+        AccountName, Guard, Hostnode, HostnodeId, HourlyRate, MarketplaceName, Offer, Shape,
         offer::{Location, Misfit, Ports, Rates, SpotTerms},
         reason::Rejected,
         time::elapsed,
@@ -99,10 +99,10 @@ fn admits(
         return Err(Rejected::UptimeBelowMin);
     }
     if let Some(memory) = situation.hosts.get(&(market.account.clone(), hostnode.id.clone())) {
-        if memory.quarantined {
+        if !Guard::Cooldown.holds(!memory.quarantined) {
             return Err(Rejected::Quarantined);
         }
-        if memory.cooldown_until.is_some_and(|until| until > situation.now) {
+        if !Guard::Cooldown.holds(memory.cooldown_until.is_none_or(|until| until <= situation.now)) {
             return Err(Rejected::Cooldown);
         }
     }
@@ -180,8 +180,9 @@ impl Place<'_> {
         if !hostnode.ports.may_serve(&terms.instance.ports) {
             return Err(Rejected::NoFreePorts);
         }
-        let price_cap = model.max_price.map(|price| price.times(gpus));
-        let start_cap = self.state.start_price(&model.model).map(|price| price.times(gpus));
+        let cap =
+            |price: Option<HourlyRate>| price.filter(|_| Guard::PriceCap.is_kept()).map(|price| price.times(gpus));
+        let (price_cap, start_cap) = (cap(model.max_price), cap(self.state.start_price(&model.model)));
         let sold = hostnode.sells_on_demand(&wanted).then_some(on_demand);
         let (bids, buys) = self.ways(hostnode.spot, gpus, on_demand, sold, price_cap)?;
         let offer = Offer {

@@ -6,7 +6,7 @@
 
 use super::{Budget, FleetState, Situation};
 use crate::{
-    ledger::Fleet,
+    ledger::{Fleet, Period},
     model::{AccountName, FleetName, Guard, HourlyRate, Timestamp, Usd, reason::Blocked, time::elapsed, time::show},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -267,7 +267,10 @@ impl<'a> Headroom<'a> {
         let by_budgets = self.situation.start_budgets(account);
         let by_budgets = by_budgets
             .iter()
-            .filter(|_| Guard::DayBudget.is_kept())
+            .filter(|(budget, _)| match budget.period {
+                Period::Day => Guard::DayBudget.is_kept(),
+                Period::Month => Guard::MonthBudget.is_kept(),
+            })
             .map(|(budget, text)| by_budget(state, account, budget, *text, cost));
         let mut least = by_balance;
         for payable in by_budgets {

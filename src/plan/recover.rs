@@ -185,7 +185,7 @@ fn give_up(draft: &mut Draft<'_>, state: &FleetState, member: &Member, why: &str
     }
     let going: u32 = state.fleet.members.values().filter(|other| draft.is_going(other)).map(Member::counted_gpus).sum();
     let at_once = state.policy.disruption.max_unavailable.of(state.target_gpus());
-    if going == 0 || going.saturating_add(member.counted_gpus()) <= at_once {
+    if Guard::GivenUpAtOnce.holds(going == 0 || going.saturating_add(member.counted_gpus()) <= at_once) {
         draft.delete(member, Teardown::Lost, why.to_owned());
     }
 }

@@ -11,31 +11,41 @@
 //! `kept`, that what should stay stays and what should go goes.
 
 mod absence;
+mod bans;
 mod blind;
+mod deeds;
 mod kept;
+mod levers;
 mod mind;
 mod paper;
+mod purse;
 mod replays;
 #[cfg(test)]
 mod tests;
 
+pub use levers::Moved;
 pub use mind::think_again;
 pub use paper::Paper;
 pub use replays::replays;
 
 use crate::{
-    engine::Status,
-    ledger::{Period, fleet::Fleet},
+    engine::{Lever, Status},
+    ledger::{
+        Member, Period,
+        fleet::{Fleet, Stray},
+    },
     model::{AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName, time},
-    plan::{FleetState, Order, Situation},
+    plan::{FleetState, Situation},
     settings::{Api, BalanceRule, Vendor},
     sim::{
         Ended, Hiding, Origin, Truth, Vm, VmState, World,
-        told::{Accepted, Listing},
+        told::{Accepted, Listing, Told},
     },
 };
 use blind::Blind;
 use kept::Kept;
+use levers::Levers;
+use purse::{Purse, Sight};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -48,6 +58,10 @@ const TICK_AT_MOST: Duration = Duration::from_secs(180);
 /// Nothing is rented on a balance older than this (CONTRACT, reasons: `balance_unknown`).
 const BALANCE_AGE_MAX: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Lists in a row that must lack a VM before it is asked for by id. Source: CONTRACT, "Gone" ("several").
+const LISTS_BEFORE_LOOKUP: usize = 3;
+/// And where nothing can be asked by id, for at least the settle grace. Source: CONTRACT, "Gone".
+const LISTS_WITHOUT_LOOKUP: usize = 5;
 
 labels! {
     /// What is promised.
@@ -86,6 +100,16 @@ labels! {
         Protected = "protected",
         /// An edit that would tear down too much waits for the operator.
         EditHeld = "edit_held",
+        /// The operator's levers are in force until they end.
+        Levers = "levers",
+        /// What is rented is what the policy wants, where it wants it, at no more than it says.
+        Wanted = "wanted",
+        /// Nothing is rented on a marketplace that is closed, nor on a machine that has just failed.
+        Closed = "closed",
+        /// What goes for money's sake goes because money is short.
+        Short = "short",
+        /// Every write is named by a decision in the history.
+        Explained = "explained",
         /// What turns up late is let go.
         Reaped = "reaped",
         /// What is billed more than was agreed is let go.
@@ -153,6 +177,8 @@ pub struct Sighted {
     pub truth: Truth,
     /// Attempts to list its VMs, and what was told; the newest last.
     pub lists: Vec<Arc<Listing>>,
+    /// When machines were listed so that it could be read, and in which API; the newest last.
+    pub machines: Vec<(Api, Timestamp)>,
     /// Bids that were asked about and accepted; the newest last.
     pub accepted: Vec<Arc<Accepted>>,
     /// VMs that were made by requests that nobody waited for any more: not by what was known then.
@@ -167,6 +193,13 @@ struct Seen<'a> {
     /// VMs of which nothing is promised.
     out_of_sight: &'a BTreeSet<InstanceId>,
     paper: &'a Paper,
+}
+
+impl Sighted {
+    /// Whether a marketplace leads there.
+    fn leads_from(&self, marketplace: &MarketplaceName) -> bool {
+        self.marketplaces.contains_key(marketplace)
+    }
 }
 
 /// All VMs there ever were, in whichever world.
@@ -189,7 +222,7 @@ fn spent(sighted: &[Sighted]) -> BTreeMap<AccountName, Usd> {
     spent
 }
 
-/// An account's UTC day so far.
+/// An account's UTC day or month so far.
 #[derive(Clone, Copy, Debug)]
 struct Day {
     began: Timestamp,
@@ -216,8 +249,7 @@ pub enum WallClock {
 pub struct Watch {
     /// VMs of others that the operator had deleted or adopted.
     pub operators_own: BTreeSet<InstanceId>,
-    /// VMs that stayed out of sight for longer than the late window, or whose marketplace said that they are gone: nothing is
-    /// promised about those.
+    /// VMs that were proven gone though they are there: nothing is promised about those.
     pub out_of_sight: BTreeSet<InstanceId>,
     /// As it was since the last look. Budgets are of days, and a day is what the wall clock says.
     pub wall_clock: WallClock,
@@ -229,6 +261,10 @@ pub struct Watch {
     pub applied: BTreeSet<FleetName>,
     blind: Blind,
     kept: Kept,
+    levers: Levers,
+    purse: Purse,
+    /// Of whom their marketplace said at the last look that there is none.
+    denied: BTreeSet<InstanceId>,
     /// All VMs there ever were.
     seen: BTreeSet<(String, InstanceId)>,
     /// Which of ours had a name first.
@@ -237,7 +273,7 @@ pub struct Watch {
     there: BTreeSet<(String, InstanceId)>,
     /// And whose machine was away.
     away: BTreeSet<InstanceId>,
-    days: BTreeMap<AccountName, Day>,
+    days: BTreeMap<(AccountName, Period), Day>,
     rates: BTreeMap<String, HourlyRate>,
     rate: HourlyRate,
     gpus: BTreeMap<String, u32>,
@@ -272,10 +308,27 @@ fn given_up(fleet: &Fleet) -> BTreeSet<&VmName> {
 }
 
 impl Watch {
+    /// The operator pulled a lever; `now` is the daemon's clock.
+    pub fn pulled(&mut self, lever: &Lever, moved: Moved, now: Timestamp, status: &Status) {
+        self.levers.pulled(lever, moved, now, status.situation.as_deref());
+        // What the operator names is theirs to be touched, unless they were told that it is not done.
+        if let Lever::Adopt { instance, .. } | Lever::Delete { instance } = lever
+            && moved != Moved::No
+            && let Ok(id) = instance.parse()
+        {
+            self.operators_own.insert(id);
+        }
+    }
+
+    /// The journal was lost, or is another one: nobody knows any more where the levers stand.
+    pub fn forget_levers(&mut self) {
+        self.levers.forget();
+    }
+
     /// Looks at the worlds after a tick.
     pub fn look(&mut self, status: &Status, sighted: &[Sighted], paper: &Paper) -> Vec<Breach> {
         let mut found = Found::default();
-        self.touch_nobody_else(&mut found, sighted);
+        self.touch_nobody_else(&mut found, status, sighted);
         let new: Vec<Vec<&Vm>> = sighted
             .iter()
             .map(|one| {
@@ -292,7 +345,7 @@ impl Watch {
                 format!("{} ({}) was made, and the journal knows no intent", vm.name, vm.id)
             });
         }
-        self.excuse(sighted);
+        self.excuse(sighted, paper);
         let Some(situation) = &status.situation else { return found.0 };
         // What was meant before and has its effect only now is not rented now.
         let meant: BTreeSet<&VmName> = paper.rented().map(|(_, intent)| &intent.name).collect();
@@ -319,9 +372,13 @@ impl Watch {
             });
         }
         self.rate = all;
+        // To start, and to raise a bid, is to rent again.
+        let raised: BTreeSet<&VmName> = paper.raised().map(|(_, name)| name).collect();
         for (one, new) in sighted.iter().zip(&new) {
+            let raised = one.truth.alive().filter(|vm| vm.origin == Origin::Api && raised.contains(&vm.name));
+            let new: Vec<&Vm> = new.iter().copied().chain(raised).collect();
             if !self.was_robbed(one) {
-                floor(&mut found, status, situation, one, new, self.blind_for(one));
+                floor(&mut found, status, situation, one, &new, self.blind_for(one));
             }
         }
         self.budgets(&mut found, situation, sighted);
@@ -339,6 +396,11 @@ impl Watch {
             .map(|(one, new)| new.iter().copied().filter(|vm| on_time(one, vm)).collect())
             .collect();
         self.blind.look(&mut found, &seen, &on_time);
+        deeds::look(&mut found, &seen, self.looked_at);
+        self.levers.look(&mut found, situation);
+        let balance_age = self.balance_lag.saturating_add(BALANCE_AGE_MAX).saturating_add(TICK_AT_MOST);
+        let sight = self.looked_at.map(|since| Sight { since, balance_age });
+        self.purse.look(&mut found, &seen, sight);
         self.kept.look(&mut found, &seen, &std::mem::take(&mut self.applied));
         self.looked_at = sighted.iter().map(|one| one.truth.at).max();
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
@@ -347,18 +409,34 @@ impl Watch {
         found.0
     }
 
-    /// VMs of which their marketplace says, or cannot but let believe, that they are gone.
-    fn excuse(&mut self, sighted: &[Sighted]) {
+    /// VMs that are proven gone by CONTRACT's own rule, though they are there: lists in a row lacked them, and their
+    /// marketplace said that there is none, or cannot be asked. Until then they are ours like all others.
+    fn excuse(&mut self, sighted: &[Sighted], paper: &Paper) {
+        let denied = std::mem::take(&mut self.denied);
         for one in sighted {
             let by_id = match one.vendor {
                 Vendor::Tensordock | Vendor::Trace => true,
                 Vendor::Vectordash => false,
             };
-            let is_denied = |vm: &&Vm| vm.hiding == Some(Hiding::Altogether);
-            // Where nothing can be asked by id, lists are all there is to go by.
-            let is_unlisted = |vm: &&Vm| !by_id && one.truth.unlisted.contains(&vm.id);
-            let excused = one.truth.alive().filter(|vm| is_denied(vm) || is_unlisted(vm));
-            self.out_of_sight.extend(excused.map(|vm| vm.id.clone()));
+            for vm in one.truth.alive().filter(|vm| vm.origin == Origin::Api) {
+                let is_denied = vm.hiding == Some(Hiding::Altogether);
+                if is_denied {
+                    self.denied.insert(vm.id.clone());
+                }
+                let may_be_gone = if by_id { is_denied || denied.contains(&vm.id) } else { true };
+                if !may_be_gone || self.out_of_sight.contains(&vm.id) {
+                    continue;
+                }
+                let api = paper.marketplace(&vm.name).and_then(|marketplace| one.marketplaces.get(marketplace));
+                let (lists, lasted) = lacked(one, api.copied(), vm);
+                let is_proven = match by_id {
+                    true => lists >= LISTS_BEFORE_LOOKUP,
+                    false => lists >= LISTS_WITHOUT_LOOKUP && lasted >= paper.settle_grace,
+                };
+                if is_proven {
+                    self.out_of_sight.insert(vm.id.clone());
+                }
+            }
         }
     }
 
@@ -383,38 +461,44 @@ impl Watch {
     /// Midnight, to the moment: what was spent until now is the old day's.
     pub fn midnight(&mut self, at: Timestamp, sighted: &[Sighted]) -> Vec<Breach> {
         let mut found = Found::default();
-        for (account, spent) in spent(sighted) {
-            if let Some(day) = self.days.get_mut(&account) {
-                within_budget(&mut found, &account, *day, spent);
-                *day = Day { began: at, before: spent, budget: day.budget, is_judged: true };
-            }
+        let spent = spent(sighted);
+        for ((account, period), day) in self.days.iter_mut().filter(|((_, period), _)| period.began(at) == at) {
+            let spent = spent.get(account).copied().unwrap_or_default();
+            within_budget(&mut found, (account, *period), *day, spent);
+            *day = Day { began: at, before: spent, budget: day.budget, is_judged: true };
         }
         found.0
     }
 
-    /// On no UTC day is more spent on an account than the highest budget that was in force on it. Where midnight fell into a
+    /// On no UTC day and in no month is more spent on an account than the highest budget that was in force on it. Where midnight fell into a
     /// tick, what was spent between it and this look is let pass.
     fn budgets(&mut self, found: &mut Found, situation: &Situation, sighted: &[Sighted]) {
         for (account, spent) in spent(sighted) {
             let here = || sighted.iter().filter(|one| one.account.as_ref() == Some(&account));
             let Some(at) = here().map(|one| one.truth.at).max() else { continue };
-            let began = Period::Day.began(at);
-            let budget = situation.limits.account(&account).max_spend_per_day;
-            let before = if self.seen.is_empty() { Usd::ZERO } else { spent };
-            let first = Day { began, before, budget, is_judged: true };
-            let day = self.days.entry(account.clone()).or_insert(first);
-            if day.began < began {
-                *day = Day { began, before: spent, budget, is_judged: true };
-            }
+            let limits = situation.limits.account(&account);
             let is_overbilled = here().any(|one| one.truth.alive().any(|vm| vm.surcharge_ppm > 0));
-            day.is_judged &= self.wall_clock == WallClock::Right && !is_overbilled;
-            day.budget = day.budget.zip(budget).map(|(earlier, now)| earlier.max(now));
-            within_budget(found, &account, *day, spent);
+            for (period, budget) in
+                [(Period::Day, limits.max_spend_per_day), (Period::Month, limits.max_spend_per_month)]
+            {
+                let began = period.began(at);
+                let before = if self.seen.is_empty() { Usd::ZERO } else { spent };
+                let first = Day { began, before, budget, is_judged: true };
+                let day = self.days.entry((account.clone(), period)).or_insert(first);
+                if day.began < began {
+                    *day = Day { began, before: spent, budget, is_judged: true };
+                }
+                day.is_judged &= self.wall_clock == WallClock::Right && !is_overbilled;
+                day.budget = day.budget.zip(budget).map(|(earlier, now)| earlier.max(now));
+                within_budget(found, (&account, period), *day, spent);
+            }
         }
     }
 
-    fn touch_nobody_else(&self, found: &mut Found, sighted: &[Sighted]) {
-        for vm in all_vms(sighted).filter(|vm| vm.origin == Origin::Foreign && !self.operators_own.contains(&vm.id)) {
+    fn touch_nobody_else(&self, found: &mut Found, status: &Status, sighted: &[Sighted]) {
+        // What is not named after a fleet is nobody's to touch, whoever names it.
+        let is_own = |vm: &Vm| self.operators_own.contains(&vm.id) && fleet_of(status, vm).is_some();
+        for vm in all_vms(sighted).filter(|vm| vm.origin == Origin::Foreign && !is_own(vm)) {
             let is_deleted = vm.ended.is_some_and(|(_, why)| why == Ended::Deleted);
             found.unless(!is_deleted && vm.touches == 0, Promise::NobodyElses, || {
                 format!("{} ({}) is somebody else's and was touched", vm.name, vm.id)
@@ -435,9 +519,7 @@ impl Watch {
                 format!("{name} costs {cost}/h of {limit}/h")
             });
             let committed = state.fleet.committed();
-            found.unless(cost <= committed, Promise::Counted, || {
-                format!("{name} costs {cost}/h and counts only {committed}/h")
-            });
+            counted(found, state, &ours);
 
             let given_up = given_up(&state.fleet);
             let names = ours.iter().map(|vm| &vm.name);
@@ -461,10 +543,40 @@ impl Watch {
             found.unless(made == 0 || counted <= most, Promise::Gpus, || {
                 format!("{name} rented, {counted} GPUs of {most} are counted")
             });
-            let frozen = situation.is_observing(state) || !matches!(state.order, Order::Hold(_));
-            found.unless(made == 0 || !frozen, Promise::Frozen, || format!("{name} is {:?} and deployed", state.order));
         }
     }
+}
+
+/// Each VM is counted for at least what it costs, under its own name: what one is counted for too much hides no other.
+fn counted(found: &mut Found, state: &FleetState, ours: &[&Vm]) {
+    let fleet = &state.fleet;
+    for vm in ours {
+        let member = fleet.members.get(&vm.name).map(Member::committed);
+        let late = fleet.late.iter().filter(|late| late.name == vm.name).map(|late| late.rate);
+        let reserved = fleet.reserved.iter().filter(|reserved| reserved.name == vm.name).map(|reserved| reserved.rate);
+        let strays = fleet.strays.iter().filter(|stray| stray.instance.id == vm.id).map(Stray::rate);
+        let counted: HourlyRate = member.into_iter().chain(late).chain(reserved).chain(strays).sum();
+        let cost = rate(vm);
+        found.unless(cost <= counted, Promise::Counted, || {
+            format!("{} ({}) costs {cost}/h, and counts only {counted}/h", vm.name, vm.id)
+        });
+    }
+}
+
+/// How many lists in a row, up to the newest, lacked a VM, and for how long. A call that failed proves nothing; nobody knows
+/// what one showed that came too late.
+fn lacked(one: &Sighted, api: Option<Api>, vm: &Vm) -> (usize, Duration) {
+    let lists = one.lists.iter().rev().filter(|listing| api.is_none_or(|api| listing.api == api));
+    let readable = lists.filter(|listing| listing.told != Told::Nothing);
+    let row: Vec<Timestamp> = readable
+        .take_while(|listing| match &listing.told {
+            Told::These(ids) => !ids.contains(&vm.id),
+            Told::Perhaps | Told::Nothing => true,
+        })
+        .map(|listing| listing.at)
+        .collect();
+    let lasted = row.last().zip(row.first()).map(|(first, last)| time::elapsed(*first, *last));
+    (row.len(), lasted.unwrap_or_default())
 }
 
 /// What cannot be in a world.
@@ -475,14 +587,16 @@ pub fn impossible(world: &World) -> Vec<Breach> {
 
 /// GPUs that a fleet may have by our doing: surge only while something is being replaced.
 fn gpus_max(state: &FleetState) -> u32 {
-    let replacing = state.fleet.members.values().any(|member| member.replaces.is_some());
-    state.target_gpus() + if replacing { state.surge_gpus() } else { 0 }
+    let members = &state.fleet.members;
+    let replaces = |member: &&Member| member.replaces.as_ref().is_some_and(|replaced| members.contains_key(replaced));
+    let replacing: u32 = members.values().filter(replaces).map(|member| member.shape.gpus).sum();
+    state.target_gpus().saturating_add(state.surge_gpus().min(replacing))
 }
 
-fn within_budget(found: &mut Found, account: &AccountName, day: Day, spent: Usd) {
+fn within_budget(found: &mut Found, (account, period): (&AccountName, Period), day: Day, spent: Usd) {
     let (today, budget) = (spent.minus(day.before), day.budget);
     found.unless(!day.is_judged || budget.is_none_or(|budget| today <= budget), Promise::Budget, || {
-        format!("{account} spent {today} of {} today", budget.unwrap_or_default())
+        format!("{account} spent {today} of {} this {period}", budget.unwrap_or_default())
     });
 }
 
@@ -525,7 +639,7 @@ fn floor(
 }
 
 /// Whether memory and world agree about every VM of ours, and nothing is in doubt; if not, where they differ.
-pub fn disagreement(status: &Status, sighted: &[Sighted]) -> Option<String> {
+pub fn disagreement(status: &Status, sighted: &[Sighted], paper: &Paper) -> Option<String> {
     let situation = status.situation.as_ref()?;
     for (name, state) in &situation.fleets {
         // A stray that the operator adopted is the fleet's, though nobody of ours made it.
@@ -546,8 +660,9 @@ pub fn disagreement(status: &Status, sighted: &[Sighted]) -> Option<String> {
             .map(|vm| {
                 let key = format!("{} ({})", vm.name, vm.id);
                 let member = state.fleet.members.get(&vm.name);
-                // A rebid that arrives after a higher one lowers the bid again; the higher stays counted.
-                let is_lowered = member.is_some_and(|member| member.bid.is_some_and(|bid| bid > vm.agreed.compute));
+                // A rebid that was not answered and arrives after a higher one lowers the bid again; the higher stays counted.
+                let is_lowered = paper.is_bid_in_doubt(&vm.name)
+                    && member.is_some_and(|member| member.bid.is_some_and(|bid| bid > vm.agreed.compute));
                 let is_more = vm.surcharge_ppm > 0 || is_lowered;
                 let counted = known.get(&key).filter(|_| is_more).map(|(_, committed)| *committed);
                 (key, (vm.shape.gpus, counted.unwrap_or_else(|| rate(vm))))

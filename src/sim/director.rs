@@ -255,15 +255,7 @@ impl<'p> Director<'p> {
                 stage.folder().remove(&file);
                 format!("{file}.toml is removed: {}", self.pull(stage, Lever::Reload).await)
             }
-            Move::Pull(lever) => {
-                if let Lever::Adopt { instance, .. } | Lever::Delete { instance } = &lever
-                    && let Ok(id) = instance.parse()
-                {
-                    // What the operator names is theirs to be touched.
-                    stage.watch.operators_own.insert(id);
-                }
-                self.pull(stage, lever).await
-            }
+            Move::Pull(lever) => self.pull(stage, lever).await,
         }
     }
 

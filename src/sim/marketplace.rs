@@ -204,6 +204,11 @@ impl Market {
         self.answers.lists(vendor)
     }
 
+    /// When a vendor's machines were listed so that it could be read, and in which API, in order.
+    pub fn machines(&self, vendor: Vendor) -> Vec<(Api, Timestamp)> {
+        self.answers.machines(vendor)
+    }
+
     /// The newest bids that a vendor was asked about and accepted, in order.
     pub fn accepted(&self, vendor: Vendor) -> Vec<Arc<Accepted>> {
         self.answers.bids(vendor)
@@ -327,6 +332,9 @@ impl Market {
         let Noted { listed, accepted, made: _ } = veil.noted;
         if call == Call::Instances {
             self.answers.listed(api, now, fault, listed);
+        }
+        if call == Call::Hostnodes {
+            self.answers.machines_listed(api, now, fault);
         }
         if let Some(bid) = accepted {
             self.answers.accepted(api.vendor(), now, bid);

@@ -53,6 +53,14 @@ fn scene(guard: Guard) -> Played {
         Guard::TwoLists => Box::pin(doubt::a_restart_after_the_grace()),
         Guard::CompleteList => Box::pin(doubt::it_is_hidden_behind_lists_that_lack_others_too()),
         Guard::DeleteProven => Box::pin(doubt::a_delete_is_lost_and_the_vm_hidden()),
+        Guard::DurableStart | Guard::DurableStop => Box::pin(doubt::a_vm_is_stopped_and_started_again()),
+        Guard::FiveLists => Box::pin(lists::a_vm_that_nobody_can_ask_about_is_hidden()),
+        Guard::StaleMachines => Box::pin(lists::more_is_wanted_while_machines_are_not_listed()),
+        Guard::ClosedMarket => Box::pin(fleets::a_marketplace_is_paused()),
+        Guard::Cooldown => Box::pin(fleets::a_machine_refuses()),
+        Guard::GivenUpAtOnce => Box::pin(fleets::a_machine_is_offline()),
+        Guard::PriceCap => Box::pin(money::everything_costs_more_than_the_policy_pays()),
+        Guard::MonthBudget => Box::pin(money::a_small_budget_for_the_month()),
         Guard::GoneById => Box::pin(lists::lists_show_half()),
         Guard::EmptyList => Box::pin(lists::lists_are_empty()),
         Guard::CurrentList | Guard::StaleBench => Box::pin(lists::more_is_wanted_while_lists_fail()),
@@ -90,6 +98,19 @@ fn trials(guard: Guard) -> &'static [Trial] {
         DurableIntent => &[(&[DurableIntent], Some(P::IntentFirst))],
         DurableDelete => &[(&[DurableDelete], Some(P::IntentFirst))],
         DurableRebid => &[(&[DurableRebid], Some(P::Counted))],
+        DurableStart => &[(&[DurableStart], Some(P::IntentFirst))],
+        DurableStop => &[(&[DurableStop], Some(P::IntentFirst))],
+        FiveLists => &[(&[FiveLists], Some(P::NothingLost))],
+        StaleMachines => &[(&[StaleMachines], Some(P::Blind))],
+        ClosedMarket => &[(&[ClosedMarket], Some(P::Closed))],
+        Cooldown => &[(&[Cooldown], Some(P::Closed))],
+        GivenUpAtOnce => &[(&[GivenUpAtOnce], Some(P::Serving))],
+        PriceCap => &[(&[PriceCap], Some(P::OwnChecker)), (&[PriceCap, Verified], Some(P::Wanted))],
+        MonthBudget => &[
+            (&[MonthBudget], Some(P::OwnChecker)),
+            (&[MonthBudget, Verified], None),
+            (&[MonthBudget, Verified, BudgetShed], Some(P::Budget)),
+        ],
         FreshName => &[
             (&[FreshName], Some(P::OwnChecker)),
             (&[FreshName, Verified], None),
@@ -278,6 +299,18 @@ fn the_checker_catches_every_guard_that_is_left_out() {
         return;
     }
     assert!(held == table, "{} has another table; SPOTSCALE_BLESS=1 writes this one:\n{table}", path.display());
+}
+
+#[test]
+fn what_one_api_of_an_account_shows_does_not_excuse_the_other() {
+    let played = |left_out: &[Guard]| {
+        let _without = Without::of(left_out);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(lists::one_of_two_apis_does_not_list()).found
+    };
+    assert_eq!(played(&[]), []);
+    let found = played(&[Guard::StaleBench, Guard::CurrentList]);
+    assert!(found.iter().any(|(_, breach)| breach.promise == Promise::Blind), "{found:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! plug in between. The stage judges nothing by itself: what it finds is returned.
 
 use super::{
-    check::{self, Breach, Paper, Promise, Sighted, WallClock, Watch},
+    check::{self, Breach, Moved, Paper, Promise, Sighted, WallClock, Watch},
     clock::VirtualClock,
     doors::{Doors, InProcess, Weather},
     folder::Folder,
@@ -53,6 +53,10 @@ use tokio::sync::mpsc::Receiver;
 
 /// A wall clock that is off by no more is right, as far as days are concerned.
 const WALL_OFF_MAX: Duration = Duration::from_secs(60);
+
+/// Machines that were listed longer ago than so many scan intervals, and than this, are none to rent on.
+const STALE_AFTER_SCANS: u32 = 3;
+const STALE_AFTER_MIN: Duration = Duration::from_secs(90);
 
 /// What a stage is set with.
 #[derive(Debug)]
@@ -232,7 +236,8 @@ impl Stage {
     /// When no journal can be begun.
     pub async fn lose_journal(&mut self) -> Result<(), String> {
         let disk = Disk::new(Power::default());
-        self.paper = Paper::of(&disk, self.clock.now());
+        self.paper = Paper::instead(&disk, self.clock.now());
+        self.watch.forget_levers();
         self.start_on(disk).await
     }
 
@@ -241,7 +246,8 @@ impl Stage {
     /// # Errors
     /// When the journal does not open.
     pub async fn restore(&mut self, copy: Disk) -> Result<(), String> {
-        self.paper = Paper::of(&copy, self.clock.now());
+        self.paper = Paper::instead(&copy, self.clock.now());
+        self.watch.forget_levers();
         self.start_on(copy).await
     }
 
@@ -314,8 +320,12 @@ impl Stage {
         self.watch.wall_clock = if off <= WALL_OFF_MAX { WallClock::Right } else { WallClock::Wrong };
         let mut found = std::mem::take(&mut self.found);
         found.extend(self.worlds(check::impossible).into_values().flatten());
-        let settle_grace = self.settings().settle_grace;
+        let (settle_grace, scan_interval) = {
+            let settings = self.settings();
+            (settings.settle_grace, settings.scan_interval)
+        };
         self.paper.settle_grace = settle_grace;
+        self.paper.stale_after = scan_interval.saturating_mul(STALE_AFTER_SCANS).max(STALE_AFTER_MIN);
         // A disk whose power went does not answer; what is on it does.
         self.paper.read_on(&self.disk.reopened(Power::default()));
         found.extend(self.watch.look(&status, &sighted, &self.paper));
@@ -352,7 +362,7 @@ impl Stage {
 
     /// Where memory and world differ, or what is still in doubt; `None` when all is settled.
     pub fn disagreement(&self) -> Option<String> {
-        check::disagreement(&self.status(), &self.sighted())
+        check::disagreement(&self.status(), &self.sighted(), &self.paper)
     }
 
     /// Ticks so far, in all processes.
@@ -405,6 +415,7 @@ impl Stage {
         if let Lever::Apply(fleet) = &lever {
             self.watch.applied.insert(fleet.clone());
         }
+        let (told, now) = (lever.clone(), self.wall.now());
         let power = self.disk.power().clone();
         let engine = &mut self.daemon.engine;
         let pulling = async {
@@ -415,7 +426,19 @@ impl Stage {
             }
         };
         let pulled = tokio::task::unconstrained(self.clock.run(pulling)).await;
-        if power.is_off() { None } else { pulled }
+        let pulled = if power.is_off() { None } else { pulled };
+        let moved = match &pulled {
+            Some(Ok(_)) => Moved::Yes,
+            Some(Err(LeverError::NotFound(_) | LeverError::Refused(_))) => Moved::No,
+            Some(Err(LeverError::Failed(_))) | None => Moved::Perhaps,
+        };
+        self.watch.pulled(&told, moved, now, &self.status());
+        pulled
+    }
+
+    /// The journal on disk, as far as it was read.
+    pub const fn paper(&self) -> &Paper {
+        &self.paper
     }
 
     /// From now on it is so at a marketplace's door; `None`: all is well.
@@ -470,6 +493,7 @@ impl Stage {
                     marketplaces,
                     truth: world.truth_since(ended),
                     lists: market.listings(vendor),
+                    machines: market.machines(vendor),
                     accepted: market.accepted(vendor),
                     came_late: market.came_late(vendor),
                 });

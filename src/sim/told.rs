@@ -87,6 +87,7 @@ impl Told {
 #[derive(Clone, Debug, Default)]
 struct Answered {
     lists: VecDeque<Arc<Listing>>,
+    machines: VecDeque<(Api, Timestamp)>,
     accepted: VecDeque<Arc<Accepted>>,
     came_late: Arc<BTreeSet<InstanceId>>,
 }
@@ -109,6 +110,13 @@ impl Answers {
         keep(&mut self.0.entry(api.vendor()).or_default().lists, listing, LISTINGS_KEPT);
     }
 
+    /// Somebody asked for the machines, and this befell the answer.
+    pub fn machines_listed(&mut self, api: Api, at: Timestamp, fault: Fault) {
+        if Told::of(fault, Some(BTreeSet::new())) != Told::Nothing {
+            keep(&mut self.0.entry(api.vendor()).or_default().machines, (api, at), LISTINGS_KEPT);
+        }
+    }
+
     /// Somebody asked about a bid, and it was accepted.
     pub fn accepted(&mut self, vendor: Vendor, at: Timestamp, bid: Bid) {
         keep(&mut self.0.entry(vendor).or_default().accepted, Arc::new(Accepted { at, bid }), ACCEPTED_KEPT);
@@ -124,6 +132,11 @@ impl Answers {
     /// The newest attempts to list a vendor's VMs, in order.
     pub fn lists(&self, vendor: Vendor) -> Vec<Arc<Listing>> {
         self.0.get(&vendor).iter().flat_map(|answered| answered.lists.iter().cloned()).collect()
+    }
+
+    /// When a vendor's machines were listed so that it could be read, and in which API, in order.
+    pub fn machines(&self, vendor: Vendor) -> Vec<(Api, Timestamp)> {
+        self.0.get(&vendor).iter().flat_map(|answered| answered.machines.iter().copied()).collect()
     }
 
     /// The newest bids that a vendor was asked about and accepted, in order.

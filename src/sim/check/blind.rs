@@ -163,6 +163,16 @@ impl Hindrances<'_, '_> {
             if let Some(told) = self.told(decided, &intent.marketplace) {
                 found.unless(false, Promise::Blind, || format!("{} was rented, and {told}", intent.name));
             }
+            found.unless(self.are_machines_listed(decided, &intent.marketplace), Promise::Blind, || {
+                format!("{} was rented, and nobody has listed the machines for long", intent.name)
+            });
+        }
+        // To start, and to raise a bid, is to rent again.
+        for (decided, name) in paper.raised() {
+            let Some(marketplace) = paper.marketplace(name) else { continue };
+            if let Some(told) = self.told(decided, marketplace) {
+                found.unless(false, Promise::Blind, || format!("{name} was started or its bid raised, and {told}"));
+            }
         }
         for (decided, name, id, reason) in paper.let_go().filter(|(.., reason)| force(*reason) == Force::Order) {
             let Some(marketplace) = paper.marketplace(name) else { continue };
@@ -178,6 +188,15 @@ impl Hindrances<'_, '_> {
                 format!("{name} ({id}) was let go ({reason}) while its list was not complete")
             });
         }
+    }
+
+    /// Whether the process that decided had read a list of the machines there that was young enough.
+    fn are_machines_listed(&self, decided: &Decided, marketplace: &MarketplaceName) -> bool {
+        let Some(api) = self.sighted.marketplaces.get(marketplace) else { return true };
+        let (began, ended) = self.seen.paper.lifetime(decided.sequence);
+        let its = self.sighted.machines.iter().filter(|(of, at)| of == api && *at > began && *at <= ended);
+        let tick_began = self.since.max(began);
+        its.map(|(_, at)| *at).max().is_some_and(|at| time::elapsed(at, tick_began) <= self.seen.paper.stale_after)
     }
 
     /// What hindered from a decision about a marketplace: what the fullest of the lists lacked that were asked for in its

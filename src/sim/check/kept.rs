@@ -4,8 +4,8 @@ use super::{Found, Promise, Seen, Sighted, fleet_of};
 use crate::{
     engine::Status,
     ledger::{Member, Standing},
-    model::{FleetName, HourlyRate, InstanceId, Timestamp, VmName, reason::Teardown},
-    plan::{Force, Order, force},
+    model::{FleetName, InstanceId, Timestamp, VmName, reason::Teardown},
+    plan::{FleetState, Force, Order, force},
     policy::Policy,
     sim::{
         Ended, Origin, Vm, VmState,
@@ -29,7 +29,7 @@ pub(super) struct Kept {
     running: BTreeSet<Who>,
     protected: BTreeSet<VmName>,
     policies: BTreeMap<FleetName, (Policy, u32)>,
-    /// For so many looks nobody has tried to let them go.
+    /// For so many looks on end that showed them nobody has tried to let them go.
     late: BTreeMap<Who, u32>,
     overbilled: BTreeMap<Who, u32>,
 }
@@ -61,10 +61,10 @@ impl Kept {
                 format!("{} ({}) was deleted, and the journal knows no reason", vm.name, vm.id)
             });
         }
-        // What was decided counts, whatever came of it; not what a process decided under another law than today's.
+        // What was decided counts, whatever came of it; but not what was decided under another law than today's.
         let decided: Vec<(&VmName, Option<&InstanceId>, Teardown)> = paper
             .let_go()
-            .filter(|(decided, ..)| paper.is_of_the_living(decided) || !paper.changed_law())
+            .filter(|(decided, ..)| paper.is_under_todays_law(decided))
             .map(|(_, name, id, reason)| (name, id, reason))
             .collect();
         for (name, state) in &situation.fleets {
@@ -92,6 +92,14 @@ impl Kept {
             let stays = |vm: &&Vm| vm.ended.is_none() && reason(vm).is_none();
             let left: u32 = vms().filter(stays).filter(ran).map(|vm| vm.shape.gpus).sum();
             let least = target.saturating_sub(state.policy.disruption.max_unavailable.of(target));
+            // Of those that are believed lost no more go at once than may be unavailable, or one.
+            let is_lost = |vm: &&Vm| reason(vm) == Some(Teardown::Lost);
+            let lost: Vec<&Vm> = vms().filter(is_lost).collect();
+            let lost_gpus: u32 = lost.iter().map(|vm| vm.shape.gpus).sum();
+            let at_once = state.policy.disruption.max_unavailable.of(target);
+            found.unless(lost.len() <= 1 || lost_gpus <= at_once, Promise::Serving, || {
+                format!("{lost_gpus} GPUs of {name} were given up at once, and {at_once} may be unavailable")
+            });
             let is_for_target = |vm: &&Vm| reason(vm) == Some(Teardown::Target);
             let gone = vms().filter(|vm| vm.state == VmState::Running).filter(is_for_target);
             let gone: Vec<&VmName> = gone.map(|vm| &vm.name).collect();
@@ -103,11 +111,12 @@ impl Kept {
 
     /// An edit that would tear down too much comes into force only when the operator applies it.
     fn edits(&mut self, found: &mut Found, seen: &Seen<'_>, applied: &BTreeSet<FleetName>) {
-        let Seen { status, sighted, .. } = *seen;
+        let Seen { status, sighted, paper, .. } = *seen;
         let Some(situation) = &status.situation else { return };
         for (name, state) in &situation.fleets {
             let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
-            let vms = sighted.iter().flat_map(|one| one.truth.alive()).filter(of_fleet);
+            let stays = |vm: &&Vm| !paper.is_let_go(&vm.name, &vm.id);
+            let vms = sighted.iter().flat_map(|one| one.truth.alive()).filter(of_fleet).filter(stays);
             let gpus: Vec<u32> = vms.map(|vm| vm.shape.gpus).collect();
             let now = (state.policy.clone(), gpus.iter().sum());
             let Some((old, had)) = self.policies.insert(name.clone(), now) else { continue };
@@ -115,11 +124,11 @@ impl Kept {
             if status.fleets.get(name).is_some_and(|fleet| fleet.levers.target.is_some()) {
                 continue;
             }
-            // A VM goes only if the target stays met without it, so up to one of them may stay.
-            let largest = gpus.iter().copied().max().unwrap_or(0).max(old.instance.gpus.max);
-            let loss = had.min(old.target_gpus).saturating_sub(state.policy.target_gpus);
-            let most = old.disruption.max_scale_down.of(old.target_gpus).max(largest);
-            let is_modest = loss.saturating_sub(largest) < most.max(1);
+            // A VM goes only if the target stays met without it: at least so much would go, whichever goes first.
+            let largest = gpus.iter().copied().max().unwrap_or(0);
+            let stays = state.policy.target_gpus.saturating_add(largest.saturating_sub(1));
+            let loss = had.min(old.target_gpus).saturating_sub(stays);
+            let is_modest = loss <= old.disruption.max_scale_down.of(old.target_gpus).max(largest);
             found.unless(is_modest || applied.contains(name), Promise::EditHeld, || {
                 format!(
                     "{name}'s target went from {} to {}, and nobody applied it",
@@ -131,34 +140,47 @@ impl Kept {
 
     /// What turned up late, or is billed more than was agreed, is let go. Looks count at which a list showed it.
     fn goes(&mut self, found: &mut Found, seen: &Seen<'_>) {
-        let Seen { status, sighted, .. } = *seen;
+        let Seen { status, sighted, paper, .. } = *seen;
         let (Some(situation), Some(since)) = (&status.situation, self.looked_at) else { return };
-        fn shown(one: &Sighted, since: Timestamp) -> impl Iterator<Item = (Who, &Vm)> {
-            let is_shown = move |vm: &&Vm| {
+        let is_its = |one: &Sighted, listing: &Listing, vm: &Vm| {
+            paper.marketplace(&vm.name).and_then(|name| one.marketplaces.get(name)) == Some(&listing.api)
+        };
+        let shown = |one: &Sighted| -> Vec<(Who, Vm)> {
+            let is_shown = |vm: &&Vm| {
                 let shows = |listing: &Listing| match &listing.told {
-                    Told::These(ids) => listing.at > since && ids.contains(&vm.id),
+                    Told::These(ids) => listing.at > since && is_its(one, listing, vm) && ids.contains(&vm.id),
                     Told::Perhaps | Told::Nothing => false,
                 };
                 one.lists.iter().any(|listing| shows(listing))
             };
-            one.truth.alive().filter(is_shown).map(|vm| (who(vm), vm))
-        }
-        let shown: BTreeMap<Who, &Vm> = sighted.iter().flat_map(|one| shown(one, since)).collect();
-        let acting = || situation.fleets.values().filter(|state| !situation.is_observing(state));
-        let late = acting().flat_map(|state| &state.fleet.late).filter(|late| late.delete.is_none());
-        let late = late.map(|late| (late.name.clone(), late.id.clone())).filter(|late| shown.contains_key(late));
-        self.late = counted(&self.late, late);
-        let agreed = |member: &Member| -> HourlyRate {
-            member.agreed.total().max(member.bid.unwrap_or_default().plus(member.agreed.storage))
+            one.truth.alive().filter(is_shown).map(|vm| (who(vm), vm.clone())).collect()
         };
-        let members = acting().flat_map(|state| state.fleet.members.values());
-        let members = members.filter(|member| member.standing == Standing::Running && member.attempts.delete.is_none());
-        let overbilled = members.filter_map(|member| {
-            let (key, vm) = shown.get_key_value(&(member.name.clone(), member.id.clone()?))?;
-            let most = agreed(member).plus(agreed(member).share_ppm(OVERBILLED_PPM));
-            (vm.state == VmState::Running && vm.asked().total() > most).then(|| key.clone())
-        });
-        self.overbilled = counted(&self.overbilled, overbilled);
+        let shown: BTreeMap<Who, Vm> = sighted.iter().flat_map(shown).collect();
+        let acts = |vm: &Vm| {
+            let state = paper.intent(&vm.name).and_then(|intent| situation.fleets.get(&intent.fleet));
+            state.filter(|state| !situation.is_observing(state))
+        };
+        let is_sent = |vm: &Vm| paper.is_sent(&vm.name, &vm.id);
+        // By the journal's word a name was given up, or another has it.
+        let is_late = |vm: &Vm, state: &FleetState| {
+            let member = state.fleet.members.get(&vm.name).and_then(|member| member.id.as_ref());
+            match member {
+                Some(id) => *id != vm.id,
+                None => paper.is_given_up(&vm.name),
+            }
+        };
+        let late = shown.iter().filter(|(_, vm)| !is_sent(vm) && acts(vm).is_some_and(|state| is_late(vm, state)));
+        self.late = counted(&self.late, late.map(|(who, _)| who.clone()));
+        let is_overbilled = |vm: &Vm, state: &FleetState| {
+            let Some(member) = state.fleet.members.get(&vm.name) else { return false };
+            let bid = member.bid.unwrap_or_default().plus(member.agreed.storage);
+            let agreed = member.agreed.total().max(bid).max(vm.agreed.total());
+            let is_it = member.id.as_ref() == Some(&vm.id) && vm.state == VmState::Running;
+            is_it && vm.asked().total() > agreed.plus(agreed.share_ppm(OVERBILLED_PPM))
+        };
+        let overbilled =
+            shown.iter().filter(|(_, vm)| !is_sent(vm) && acts(vm).is_some_and(|state| is_overbilled(vm, state)));
+        self.overbilled = counted(&self.overbilled, overbilled.map(|(who, _)| who.clone()));
         for (looks, promise) in [(&self.late, Promise::Reaped), (&self.overbilled, Promise::Overbilled)] {
             for ((name, id), looks) in looks.iter().filter(|(_, looks)| **looks > LOOKS_TO_GO) {
                 let told = || format!("{name} ({id}) is there, and nobody let it go in {looks} looks");

@@ -6,6 +6,7 @@
 //!
 //! It reads the disk by itself, and not the daemon's memory: what is not durable was not decided.
 
+use super::bans::Bans;
 use crate::{
     io::store::Store,
     ledger::record::{Answer, Intent, Record},
@@ -53,6 +54,8 @@ pub struct Decided {
     pub sequence: u64,
     /// What.
     pub deed: Deed,
+    /// Why that should not have been, by what the journal itself says before it.
+    pub forbidden: Option<String>,
 }
 
 /// The deletes of one VM.
@@ -67,6 +70,8 @@ struct Deletes {
 pub struct Paper {
     /// How long an unanswered deploy is looked for.
     pub settle_grace: Duration,
+    /// Machines that were listed longer ago are none to rent on.
+    pub stale_after: Duration,
     /// The newest row that was read.
     read: u64,
     /// Of each process the journal's newest row when it began, and when that was, in true time.
@@ -77,7 +82,19 @@ pub struct Paper {
     deployed: BTreeSet<VmName>,
     given_up: BTreeMap<VmName, u64>,
     deletes: BTreeMap<(VmName, InstanceId), Deletes>,
+    /// Deletes that were meant since the last look, be it again.
+    sent: BTreeSet<(VmName, InstanceId)>,
+    /// How many writes to a VM of that name were meant.
+    writes: BTreeMap<VmName, u32>,
+    /// Whose raised bid was not answered, and whose is not answered yet.
+    bids_in_doubt: BTreeSet<VmName>,
+    bids_open: BTreeSet<VmName>,
+    bans: Bans,
     news: Vec<Decided>,
+    /// What the ticks since the last look told that they did.
+    told: Vec<String>,
+    /// The journal was begun anew, or is an older one: it need not know everything.
+    is_torn: bool,
 }
 
 impl Paper {
@@ -85,9 +102,14 @@ impl Paper {
     pub fn of(disk: &dyn Store, now: Timestamp) -> Self {
         let mut paper = Self::default();
         paper.read_on(disk);
-        paper.news.clear();
+        paper.looked();
         paper.processes.push((paper.read, now));
         paper
+    }
+
+    /// Likewise, of a disk that was put in the place of another.
+    pub fn instead(disk: &dyn Store, now: Timestamp) -> Self {
+        Self { is_torn: true, ..Self::of(disk, now) }
     }
 
     /// Another process begins on the same disk.
@@ -104,7 +126,7 @@ impl Paper {
             for row in page {
                 self.read = row.sequence;
                 if let Some(record) = tells(&row.kind).then(|| Record::decode(&row.body).ok()).flatten() {
-                    self.fold(row.sequence, record);
+                    self.fold(row.sequence, row.at_ms, record);
                 }
             }
             if is_last {
@@ -116,9 +138,21 @@ impl Paper {
     /// What was decided so far has been looked at.
     pub fn looked(&mut self) {
         self.news.clear();
+        self.told.clear();
+        self.sent.clear();
     }
 
-    fn fold(&mut self, sequence: u64, record: Record) {
+    fn count(&mut self, name: &VmName) {
+        let writes = self.writes.entry(name.clone()).or_default();
+        *writes = writes.saturating_add(1);
+    }
+
+    fn fold(&mut self, sequence: u64, at_ms: i64, record: Record) {
+        let forbidden = match &record {
+            Record::DeployIntended(intent) => self.bans.forbids(at_ms, intent),
+            _ => None,
+        };
+        self.bans.fold(at_ms, &record, &self.intents);
         let deed = match record {
             Record::DeployIntended(intent) => {
                 self.deployed.insert(intent.name.clone());
@@ -134,6 +168,8 @@ impl Paper {
                 return;
             }
             Record::DeleteIntended { name, id, reason, why: _ } => {
+                self.count(&name);
+                self.sent.insert((name.clone(), id.clone()));
                 let deletes = self.deletes.entry((name.clone(), id.clone())).or_default();
                 if std::mem::replace(&mut deletes.is_under_way, true) {
                     return;
@@ -141,6 +177,7 @@ impl Paper {
                 Deed::LetGo { name, id: Some(id), reason }
             }
             Record::StrayDeleteIntended { name, id, .. } => {
+                self.count(&name);
                 self.deletes.entry((name.clone(), id.clone())).or_default();
                 Deed::LetGo { name, id: Some(id), reason: Teardown::Operator }
             }
@@ -148,9 +185,33 @@ impl Paper {
                 self.deletes.entry((name, id)).or_default().is_under_way = false;
                 return;
             }
-            Record::StopIntended { name, reason, why: _ } => Deed::LetGo { name, id: None, reason },
-            Record::RebidIntended { name, to, .. } => Deed::Rebid { name, to },
-            Record::StartIntended { name, why: _ } => Deed::Start(name),
+            Record::StopIntended { name, reason, why: _ } => {
+                self.count(&name);
+                Deed::LetGo { name, id: None, reason }
+            }
+            Record::RebidIntended { name, to, .. } => {
+                self.count(&name);
+                if !self.bids_open.insert(name.clone()) {
+                    self.bids_in_doubt.insert(name.clone());
+                }
+                Deed::Rebid { name, to }
+            }
+            Record::RebidInDoubt { name, .. } => {
+                self.bids_in_doubt.insert(name);
+                return;
+            }
+            Record::RebidSettled { name, .. } | Record::RebidNotMade { name, .. } => {
+                self.bids_open.remove(&name);
+                return;
+            }
+            Record::StartIntended { name, why: _ } => {
+                self.count(&name);
+                Deed::Start(name)
+            }
+            Record::Decision { actions, .. } => {
+                self.told.push(actions);
+                return;
+            }
             Record::TargetSet { .. }
             | Record::TargetCleared { .. }
             | Record::Paused { .. }
@@ -163,7 +224,7 @@ impl Paper {
             | Record::LimitsInForce { .. } => Deed::Law,
             _ => return,
         };
-        self.news.push(Decided { sequence, deed });
+        self.news.push(Decided { sequence, deed, forbidden });
     }
 
     /// What was decided since the last look, in order.
@@ -179,6 +240,14 @@ impl Paper {
         })
     }
 
+    /// VMs that were to be started, or whose bids were to be raised, since the last look.
+    pub fn raised(&self) -> impl Iterator<Item = (&Decided, &VmName)> {
+        self.news.iter().filter_map(|decided| match &decided.deed {
+            Deed::Rebid { name, .. } | Deed::Start(name) => Some((decided, name)),
+            Deed::Rent(_) | Deed::LetGo { .. } | Deed::Law => None,
+        })
+    }
+
     /// VMs that were to be let go since the last look, and why; no id where they were only to be stopped.
     pub fn let_go(&self) -> impl Iterator<Item = (&Decided, &VmName, Option<&InstanceId>, Teardown)> {
         self.news.iter().filter_map(|decided| match &decided.deed {
@@ -187,9 +256,41 @@ impl Paper {
         })
     }
 
-    /// Whether levers or texts changed since the last look.
-    pub fn changed_law(&self) -> bool {
-        self.news.iter().any(|decided| decided.deed == Deed::Law)
+    /// Whether the law under which something was decided is still the law: no lever was moved since, and no text came into
+    /// force.
+    pub fn is_under_todays_law(&self, decided: &Decided) -> bool {
+        !self.news.iter().any(|later| later.deed == Deed::Law && later.sequence > decided.sequence)
+    }
+
+    /// Whether some tick since the last look told that it did something to a VM.
+    pub fn is_told(&self, name: &VmName) -> bool {
+        let quoted = format!("\"{name}\"");
+        self.told.iter().any(|actions| actions.contains(&quoted))
+    }
+
+    /// How many writes to a VM of that name were meant; `None` where the journal need not know.
+    pub fn writes(&self, name: &VmName) -> Option<u32> {
+        (!self.is_torn).then(|| self.writes.get(name).copied().unwrap_or_default())
+    }
+
+    /// Whether a delete was meant since the last look, be it again.
+    pub fn is_sent(&self, name: &VmName, id: &InstanceId) -> bool {
+        self.sent.contains(&(name.clone(), id.clone()))
+    }
+
+    /// Whether a raised bid of that name may still arrive, or have arrived after another.
+    pub fn is_bid_in_doubt(&self, name: &VmName) -> bool {
+        self.bids_in_doubt.contains(name) || self.bids_open.contains(name)
+    }
+
+    /// What was meant to be made under a name, or made ours.
+    pub fn intent(&self, name: &VmName) -> Option<&Intent> {
+        self.intents.get(name)
+    }
+
+    /// Whether a name was ever given up.
+    pub fn is_given_up(&self, name: &VmName) -> bool {
+        self.given_up.contains_key(name)
     }
 
     /// Whether a deploy of that name was ever meant.
@@ -228,8 +329,5 @@ impl Paper {
 
 /// Whether rows of this kind are worth reading: most only tell what was paid and why.
 fn tells(kind: &str) -> bool {
-    match kind {
-        "accrued" | "decision" | "event" | "missing" | "standing" => false,
-        _ => true,
-    }
+    !matches!(kind, "accrued" | "event" | "missing")
 }

@@ -283,7 +283,7 @@ impl<'a> Play<'a> {
         for vm in sighted.iter_mut().flat_map(|one| &mut one.truth.vms).filter(|vm| own.contains(&vm.id)) {
             vm.origin = Origin::Api;
         }
-        check::disagreement(&self.stage.status(), &sighted)
+        check::disagreement(&self.stage.status(), &sighted, self.stage.paper())
     }
 
     /// What was given up, and is listed now, is gone at the end of the tick that saw it, unless its delete was lost on the way:

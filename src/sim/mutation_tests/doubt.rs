@@ -178,3 +178,15 @@ pub async fn a_delete_is_lost_and_the_vm_hidden() -> Play {
     play.ticks(4).await;
     play
 }
+
+/// A VM is stopped, for its fleet keeps disks, and started again.
+pub async fn a_vm_is_stopped_and_started_again() -> Play {
+    let keeps = ("[instance]\n", "[instance]\nscale_down = \"stop\"\n");
+    let mut play = Play::of(&edited(&[("target_gpus = 8", "target_gpus = 2"), keeps])).await;
+    play.ticks(5).await;
+    play.target(1).await;
+    play.ticks(3).await;
+    play.target(2).await;
+    play.ticks(3).await;
+    play
+}

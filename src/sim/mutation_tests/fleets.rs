@@ -2,8 +2,8 @@
 
 use super::play::{A6000, NOON, Play, SETTINGS, TRAIN, edited, free, machines_with, world_of};
 use crate::{
-    engine::Lever,
-    sim::{Absence, World, WorldOptions},
+    engine::{Lever, Scope},
+    sim::{Absence, Call, Fault, World, WorldOptions},
 };
 use std::time::Duration;
 
@@ -72,5 +72,34 @@ pub async fn a_slip_of_the_finger() -> Play {
     play.ticks(6).await;
     play.write(&edited(&[("target_gpus = 8", "target_gpus = 0")])).await;
     play.ticks(3).await;
+    play
+}
+
+/// More is wanted on a marketplace that the operator paused.
+pub async fn a_marketplace_is_paused() -> Play {
+    let mut play = Play::of(&edited(&[("target_gpus = 8", "target_gpus = 2")])).await;
+    play.ticks(4).await;
+    play.pull(Lever::Pause(Scope::Marketplace("tensordock".parse().expect("a good literal")))).await;
+    play.target(4).await;
+    play.ticks(2).await;
+    play
+}
+
+/// The one machine there is refuses what it is asked for.
+pub async fn a_machine_refuses() -> Play {
+    let mut play = Play::on(world_of("500", &[free(0, 4)]), SETTINGS, &super::play::one()).await;
+    play.break_next(Call::Deploy, Fault::Refused, 2);
+    play.ticks(4).await;
+    play
+}
+
+/// The machine on which half a fleet stands is offline for long.
+pub async fn a_machine_is_offline() -> Play {
+    let (first, second) = (free(0, 4), free(1, 4));
+    let id = first.id.clone();
+    let mut play = Play::on(world_of("500", &[first, second]), SETTINGS, TRAIN).await;
+    play.ticks(5).await;
+    play.market().world.vanish(&id, Absence::Offline, Duration::from_secs(7_200));
+    play.pass(1_080).await;
     play
 }

@@ -97,3 +97,55 @@ pub async fn the_journal_is_lost() -> Play {
     play.ticks(3).await;
     play
 }
+
+/// On a marketplace where nothing can be asked by id, lists do not show a VM for a while.
+pub async fn a_vm_that_nobody_can_ask_about_is_hidden() -> Play {
+    let another = "[marketplaces.vectordash]\napi = \"vectordash\"\ntoken = { env = \"TOKEN\" }\n\
+                   requests_per_second = 100\n[accounts.vectordash]\nbalance = \"unreadable-ok\"\n\
+                   max_spend_per_day = 20.00\n[marketplaces.tensordock]";
+    let two = settings("[marketplaces.tensordock]", another);
+    let policy = edited(&[
+        ("target_gpus = 8", "target_gpus = 2"),
+        ("\"rtxa6000-pcie-48gb\", \"v100-sxm2-16gb\"", "\"geforcegtx1070-pcie-8gb\", \"geforcegtx1080-pcie-8gb\""),
+    ]);
+    let always = "marketplaces = [\"vectordash\"]\nbalance_floor";
+    let policy = policy.replace("balance_floor", always) + "[on_demand]\nuse = \"always\"\n";
+    let mut play = Play::on(world("500"), &two, &policy).await;
+    play.ticks(8).await;
+    let vendor = crate::settings::Vendor::Vectordash;
+    let there = play.market().world_of(vendor).truth();
+    let newest = there.alive().last().map(|vm| vm.id.clone());
+    let until = crate::model::time::after(there.at, std::time::Duration::from_secs(100));
+    if let Some(id) = newest {
+        play.market().conceal(vendor, id, until);
+    }
+    play.ticks(6).await;
+    play
+}
+
+/// More is wanted, and nobody has listed the machines for minutes.
+pub async fn more_is_wanted_while_machines_are_not_listed() -> Play {
+    let mut play = settled(&edited(&[("target_gpus = 8", "target_gpus = 4")])).await;
+    play.break_lastingly(Call::Hostnodes, Fault::LostRequest);
+    play.ticks(8).await;
+    play.target(6).await;
+    play.ticks(3).await;
+    play
+}
+
+/// More is wanted through one API of an account while it fails, and the account's other API lists all there is.
+pub async fn one_of_two_apis_does_not_list() -> Play {
+    let another = "[marketplaces.other]\napi = \"tensordock-v2\"\ntoken = { env = \"TOKEN\" }\naccount = \"tensordock\"\n\
+                   requests_per_second = 100\n[marketplaces.tensordock]";
+    let two = settings("[marketplaces.tensordock]", another);
+    let policy = edited(&[
+        ("target_gpus = 8", "target_gpus = 4"),
+        ("balance_floor", "marketplaces = [\"tensordock\"]\nbalance_floor"),
+    ]);
+    let mut play = Play::on(world("500"), &two, &(policy + "[on_demand]\nuse = \"always\"\n")).await;
+    play.ticks(5).await;
+    play.market().break_api(crate::settings::Api::TensordockV0, Some(Fault::BadGateway));
+    play.target(6).await;
+    play.ticks(2).await;
+    play
+}

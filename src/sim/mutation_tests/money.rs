@@ -112,3 +112,20 @@ pub async fn a_fleet_is_paused() -> Play {
     play.ticks(3).await;
     play
 }
+
+/// Every machine costs more than the policy ever pays.
+pub async fn everything_costs_more_than_the_policy_pays() -> Play {
+    let long = "[[models]]\nname = \"rtxa6000-pcie-48gb\"\nmax_price = 0.02\n";
+    let plain = "models = [\"rtxa6000-pcie-48gb\", \"v100-sxm2-16gb\"]\n";
+    let mut play = Play::of(&(edited(&[(plain, "")]) + long)).await;
+    play.ticks(3).await;
+    play
+}
+
+/// A month's budget that pays a part of the target for a while.
+pub async fn a_small_budget_for_the_month() -> Play {
+    let budget = format!("scan_interval = \"4m\"\n{SETTINGS}[accounts.tensordock]\nmax_spend_per_month = 1.50\n");
+    let mut play = Play::on(world("500"), &budget, TRAIN).await;
+    play.pass(9_000).await;
+    play
+}

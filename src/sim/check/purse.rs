@@ -1,0 +1,144 @@
+//! Whether what went for money's sake went because money was short, by what VMs truly cost and accounts truly hold.
+//!
+//! A balance that is misread as nothing would empty a fleet, and every other check would let it: money may take anybody. What
+//! may be held against a fleet beyond what is there is what is in doubt, at the daemon's own word.
+
+use super::{Found, Promise, Seen, fleet_of, rate};
+use crate::{
+    ledger::{Member, Standing},
+    model::{AccountName, HourlyRate, InstanceId, Timestamp, Usd, VmName, reason::Teardown, time},
+    plan::{FleetState, Situation},
+    sim::{Ended, Origin, Vm},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// What accounts were given.
+#[derive(Debug, Default)]
+pub(super) struct Purse {
+    /// By world: in all, and every gift that a balance may not show yet.
+    given: BTreeMap<String, (Usd, Vec<(Timestamp, Usd)>)>,
+}
+
+/// What one look may rest on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight {
+    /// When the last one was.
+    pub since: Timestamp,
+    /// A balance may be so old when something is decided by it.
+    pub balance_age: Duration,
+}
+
+impl Purse {
+    /// Looks at all that was let go for money since the last look.
+    pub(super) fn look(&mut self, found: &mut Found, seen: &Seen<'_>, sight: Option<Sight>) {
+        for one in seen.sighted {
+            let (given, gifts) = self.given.entry(one.world.clone()).or_insert((one.truth.opening_balance, Vec::new()));
+            let gift = one.truth.opening_balance.minus(*given);
+            if gift > Usd::ZERO {
+                gifts.push((one.truth.at, gift));
+            }
+            *given = one.truth.opening_balance;
+            if let Some(Sight { balance_age, .. }) = sight {
+                gifts.retain(|(at, _)| time::elapsed(*at, one.truth.at) <= balance_age);
+            }
+        }
+        let (Some(situation), Some(sight)) = (&seen.status.situation, sight) else { return };
+        let here = |(decided, ..): &(&super::paper::Decided, &VmName, Option<&InstanceId>, Teardown)| {
+            seen.paper.is_of_the_living(decided) && seen.paper.is_under_todays_law(decided)
+        };
+        for (_, name, _, reason) in seen.paper.let_go().filter(here) {
+            let Some(state) = seen.paper.intent(name).and_then(|intent| situation.fleets.get(&intent.fleet)) else {
+                continue;
+            };
+            match reason {
+                Teardown::RateLimit => {
+                    let (cost, limit) =
+                        (at_most(seen, sight, |vm| of_fleet(seen, state, vm), &[state]), state.policy.max_hourly_rate);
+                    found.unless(cost > limit, Promise::Short, || {
+                        format!("{name} went for its fleet's rate, and that is at most {cost}/h of {limit}/h")
+                    });
+                }
+                Teardown::GlobalRateLimit => {
+                    let states: Vec<&FleetState> = situation.fleets.values().collect();
+                    let cost = at_most(seen, sight, |vm| fleet_of(seen.status, vm).is_some(), &states);
+                    let limit = situation.limits.max_hourly_rate.unwrap_or(HourlyRate::from_micros(u64::MAX));
+                    found.unless(cost > limit, Promise::Short, || {
+                        format!("{name} went for all fleets' rate, and that is at most {cost}/h of {limit}/h")
+                    });
+                }
+                Teardown::BalanceFloor => {
+                    if let Some(account) = seen.paper.intent(name).map(|intent| &intent.account) {
+                        self.is_poor(found, seen, situation, sight, (name, account, state));
+                    }
+                }
+                Teardown::Target
+                | Teardown::Outbid
+                | Teardown::Lost
+                | Teardown::Replaced
+                | Teardown::StoppedTooLong
+                | Teardown::Overbilled
+                | Teardown::Late
+                | Teardown::Budget
+                | Teardown::Evacuate
+                | Teardown::Operator => {}
+            }
+        }
+    }
+
+    /// The account would be empty within the runway: by the least that any balance can have shown that was decided by.
+    fn is_poor(
+        &self,
+        found: &mut Found,
+        seen: &Seen<'_>,
+        situation: &Situation,
+        sight: Sight,
+        (name, account, state): (&VmName, &AccountName, &FleetState),
+    ) {
+        let span = state.policy.min_runway.saturating_add(sight.balance_age);
+        let states: Vec<&FleetState> = situation.fleets.values().collect();
+        for one in seen.sighted.iter().filter(|one| one.account.as_ref() == Some(account)) {
+            let ids = |vm: &Vm| one.truth.vms.iter().any(|other| other.id == vm.id && other.name == vm.name);
+            let cost = at_most(seen, sight, ids, &states);
+            let gifts = self.given.get(&one.world).map(|(_, gifts)| gifts.iter().map(|(_, gift)| *gift));
+            let gifts = gifts.into_iter().flatten().fold(Usd::ZERO, Usd::plus);
+            let least = one.truth.balance.minus(gifts);
+            found.unless(least <= cost.cost(span), Promise::Short, || {
+                format!("{name} went for {account}'s balance, which was at least {least} for at most {cost}/h")
+            });
+        }
+    }
+}
+
+fn of_fleet(seen: &Seen<'_>, state: &FleetState, vm: &Vm) -> bool {
+    fleet_of(seen.status, vm) == Some(state.policy.fleet.as_str())
+}
+
+/// The most that could be counted at the last look or since: all that was there, at what was agreed or is billed, and what is
+/// in doubt.
+fn at_most(seen: &Seen<'_>, sight: Sight, concerns: impl Fn(&Vm) -> bool, states: &[&FleetState]) -> HourlyRate {
+    let was_there = |vm: &&Vm| {
+        vm.ended.is_none_or(|(at, how)| at > sight.since.as_millisecond() && how != Ended::Left)
+            && (vm.origin != Origin::Foreign || vm.ended.is_none())
+    };
+    let members = || states.iter().flat_map(|state| state.fleet.members.values());
+    let doubtful = |name: &VmName| {
+        members()
+            .find(|member| member.name == *name && member.write_in_doubt)
+            .map(Member::committed)
+            .unwrap_or_default()
+    };
+    let there: Vec<&Vm> = super::all_vms(seen.sighted).filter(was_there).filter(|vm| concerns(vm)).collect();
+    let cost: HourlyRate = there.iter().map(|vm| rate(vm).max(vm.asked().total()).max(doubtful(&vm.name))).sum();
+    let is_unseen = |member: &&Member| {
+        let is_doubtful = match member.standing {
+            Standing::InDoubt | Standing::Lost | Standing::Leaving => true,
+            Standing::Pending
+            | Standing::Running
+            | Standing::Outbid
+            | Standing::StoppedKept
+            | Standing::StoppedReleased => false,
+        };
+        is_doubtful && !there.iter().any(|vm| vm.name == member.name)
+    };
+    cost.plus(members().filter(is_unseen).map(Member::committed).sum())
+}

@@ -197,13 +197,19 @@ impl Law {
     }
 
     /// Puts into force what is proposed and would not tear down too much; holds the rest. `losses` are what each proposed
-    /// text would let go. Returns the fleets whose text in force is new and must be recorded.
-    pub fn enact(&mut self, losses: &BTreeMap<FleetName, Loss>) -> Vec<FleetName> {
+    /// text would let go; `was_held` says of a text's digest whether it waits for `apply` since before this process: then it
+    /// goes on waiting, however little it would let go by now. Returns the fleets whose text in force is new and must be
+    /// recorded.
+    pub fn enact(
+        &mut self,
+        losses: &BTreeMap<FleetName, Loss>,
+        was_held: impl Fn(&FleetName, &str) -> bool,
+    ) -> Vec<FleetName> {
         let mut enacted = Vec::new();
         for (name, statute) in &mut self.statutes {
             let Some(text) = statute.proposed.take() else { continue };
             let loss = losses.get(name).copied().unwrap_or_default();
-            let is_modest = !loss.is_too_much();
+            let is_modest = !loss.is_too_much() && !was_held(name, &text.digest);
             if !Guard::EditHeld.holds(is_modest) && statute.in_force.digest != text.digest {
                 statute.held = Some(Held { text, loss });
             } else {
@@ -306,7 +312,7 @@ mod tests {
     fn law() -> Law {
         let mut law = Law::default();
         law.propose(folder(&[("train.toml", policy("train", 8))]), &context(), &|_| false);
-        assert_eq!(law.enact(&BTreeMap::new()), [fleet("train")]);
+        assert_eq!(law.enact(&BTreeMap::new(), |_, _| false), [fleet("train")]);
         law
     }
 
@@ -319,7 +325,7 @@ mod tests {
         let mut law = law();
         law.propose(folder(&[("train.toml", policy("train", 6))]), &context(), &|_| true);
         assert_eq!(in_force(&law, "train"), 8, "nothing comes into force before it is judged");
-        assert_eq!(law.enact(&loss(2, 2)), [fleet("train")]);
+        assert_eq!(law.enact(&loss(2, 2), |_, _| false), [fleet("train")]);
         assert_eq!(in_force(&law, "train"), 6);
     }
 
@@ -327,11 +333,11 @@ mod tests {
     fn an_edit_that_tears_down_more_than_half_is_held_whole_until_it_is_applied() {
         let mut law = law();
         law.propose(folder(&[("train.toml", policy("train", 0))]), &context(), &|_| true);
-        assert_eq!(law.enact(&loss(8, 8)), []);
+        assert_eq!(law.enact(&loss(8, 8), |_, _| false), []);
         assert_eq!(in_force(&law, "train"), 8);
         // Read again, it stays held, and what is started keeps to the lower of both.
         law.propose(folder(&[("train.toml", policy("train", 0))]), &context(), &|_| true);
-        assert_eq!(law.enact(&loss(8, 8)), []);
+        assert_eq!(law.enact(&loss(8, 8), |_, _| false), []);
         assert_eq!(law.statutes[&fleet("train")].start_limits().max_hourly_rate.to_string(), "6.00");
         assert!(law.apply(&fleet("train")));
         assert_eq!(in_force(&law, "train"), 0);
@@ -342,9 +348,9 @@ mod tests {
     fn an_edit_taken_back_is_held_no_longer() {
         let mut law = law();
         law.propose(folder(&[("train.toml", policy("train", 0))]), &context(), &|_| true);
-        law.enact(&loss(8, 8));
+        law.enact(&loss(8, 8), |_, _| false);
         law.propose(folder(&[("train.toml", policy("train", 8))]), &context(), &|_| true);
-        assert_eq!(law.enact(&BTreeMap::new()), []);
+        assert_eq!(law.enact(&BTreeMap::new(), |_, _| false), []);
         assert_eq!(law.statutes[&fleet("train")].held, None);
     }
 
@@ -352,14 +358,14 @@ mod tests {
     fn one_large_vm_may_go_without_asking() {
         let mut law = law();
         law.propose(folder(&[("train.toml", policy("train", 0))]), &context(), &|_| true);
-        assert_eq!(law.enact(&loss(1, 8)), [fleet("train")]);
+        assert_eq!(law.enact(&loss(1, 8), |_, _| false), [fleet("train")]);
     }
 
     #[test]
     fn what_does_not_load_leaves_the_last_good_text_and_names_the_place() {
         let mut law = law();
         law.propose(folder(&[("train.toml", policy("train", 4).replace("6.00", "\"much\""))]), &context(), &|_| true);
-        law.enact(&BTreeMap::new());
+        law.enact(&BTreeMap::new(), |_, _| false);
         let statute = &law.statutes[&fleet("train")];
         assert_eq!(statute.in_force.policy.target_gpus, 8);
         assert!(statute.faults[0].starts_with("train.toml:3:"), "{:?}", statute.faults);
@@ -370,7 +376,7 @@ mod tests {
         assert_eq!(law.strangers, Vec::<String>::new());
         // And mended.
         law.propose(folder(&[("train.toml", policy("train", 9))]), &context(), &|_| true);
-        law.enact(&BTreeMap::new());
+        law.enact(&BTreeMap::new(), |_, _| false);
         assert_eq!((in_force(&law, "train"), law.statutes[&fleet("train")].faults.len()), (9, 0));
     }
 
@@ -380,7 +386,7 @@ mod tests {
         let mut folder = folder(&[("serve.toml", policy("serve", 2))]);
         folder.unread.push(("train.toml".into(), "cannot read train.toml: permission denied".into()));
         law.propose(folder, &context(), &|_| true);
-        law.enact(&BTreeMap::new());
+        law.enact(&BTreeMap::new(), |_, _| false);
         let statute = &law.statutes[&fleet("train")];
         assert_eq!((statute.faults.len(), statute.gone, in_force(&law, "serve")), (1, false, 2));
     }
@@ -401,7 +407,7 @@ mod tests {
     fn a_file_that_is_gone_leaves_its_fleet_until_it_returns() {
         let mut law = law();
         law.propose(Folder::default(), &context(), &|_| true);
-        law.enact(&BTreeMap::new());
+        law.enact(&BTreeMap::new(), |_, _| false);
         assert!(law.statutes[&fleet("train")].gone);
         assert_eq!(in_force(&law, "train"), 8);
         law.propose(folder(&[("train.toml", policy("train", 8))]), &context(), &|_| true);
@@ -412,18 +418,18 @@ mod tests {
     fn a_file_may_be_renamed_a_fleet_with_vms_not() {
         let mut law = law();
         law.propose(folder(&[("learn.toml", policy("train", 8))]), &context(), &|_| true);
-        law.enact(&BTreeMap::new());
+        law.enact(&BTreeMap::new(), |_, _| false);
         let statute = &law.statutes[&fleet("train")];
         assert_eq!((statute.gone, statute.in_force.source.file.as_str()), (false, "learn.toml"));
 
         law.propose(folder(&[("learn.toml", policy("learn", 8))]), &context(), &|_| true);
-        law.enact(&BTreeMap::new());
+        law.enact(&BTreeMap::new(), |_, _| false);
         let statute = &law.statutes[&fleet("train")];
         assert!(statute.faults[0].contains("renames the fleet train, which has VMs"), "{:?}", statute.faults);
         assert!(!law.statutes.contains_key(&fleet("learn")));
 
         law.propose(folder(&[("learn.toml", policy("learn", 8))]), &context(), &|_| false);
-        assert_eq!(law.enact(&BTreeMap::new()), [fleet("learn")]);
+        assert_eq!(law.enact(&BTreeMap::new(), |_, _| false), [fleet("learn")]);
         assert!(!law.statutes.contains_key(&fleet("train")));
     }
 

@@ -141,11 +141,17 @@ impl Engine {
         });
         let losses: BTreeMap<FleetName, Loss> = proposed.collect();
         let before = self.law.clone();
-        let enacted = self.law.enact(&losses);
+        let enacted = self.law.enact(&losses, |fleet, digest| book.ledger().held_edit(fleet) == Some(digest));
         for fleet in held(&self.law).difference(&held_before) {
             tracing::warn!(%fleet, "an edit would tear down more than max_scale_down; it is held until it is applied");
             self.metrics.policy_reloaded(PolicyReload::Held);
         }
+        let holding = self.law.statutes.iter().filter_map(|(fleet, statute)| {
+            let digest = statute.held.as_ref()?.text.digest.clone();
+            let is_told = book.ledger().held_edit(fleet) == Some(digest.as_str());
+            (!is_told).then(|| Record::EditHeld { fleet: fleet.clone(), digest })
+        });
+        let holding: Vec<Record> = holding.collect();
         let records: Vec<Record> = enacted.iter().filter_map(|fleet| in_force(&self.law, fleet)).collect();
         for fleet in &enacted {
             tracing::info!(%fleet, "its policy is in force");
@@ -160,7 +166,7 @@ impl Engine {
             .map(|(name, _)| name.clone())
             .collect();
         let gone = forgotten.iter().map(|fleet| Record::PolicyGone { fleet: fleet.clone() });
-        if let Err(error) = book.append(now, records.into_iter().chain(gone).collect()) {
+        if let Err(error) = book.append(now, records.into_iter().chain(holding).chain(gone).collect()) {
             // What is not recorded is not in force.
             self.law = before;
             self.troubles.push(error.to_string());

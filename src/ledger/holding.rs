@@ -123,8 +123,8 @@ pub struct Holding {
     pub rebid_accepted_at: Option<Timestamp>,
     /// When its newest start was intended.
     pub start_intended_at: Option<Timestamp>,
-    /// The same, unless it was refused or it was seen to stand differently since: until a list shows what became of it, it
-    /// counts as started.
+    /// The same, unless it was refused or stopped by us since: for a settle grace a list that shows it stopped may lag, or be
+    /// older than it says.
     pub starting_since: Option<Timestamp>,
     /// When a rebid was refused, since it stands as it does.
     pub rebid_refused_at: Option<Timestamp>,
@@ -306,7 +306,6 @@ impl Holding {
         self.was_listed |= standing != Standing::Lost;
         self.standing = standing;
         self.since = at;
-        self.starting_since = None;
         self.rebid_refused_at = None;
         (self.delete_refused, self.stop_refused) = (None, None);
         if standing == Standing::Running {

@@ -167,11 +167,10 @@ fn member<'a>(name: &VmName, holding: &'a Holding, sights: &Sights<'a>, now: Tim
 /// made yet. Only when a settle grace has gone by does a list that shows it stopped prove that it did not start.
 fn started(holding: &Holding, sighting: Option<Sighting<'_>>, patience: Patience) -> Option<Standing> {
     let since = holding.starting_since?;
-    let is_older = |sighting: Sighting<'_>| {
-        let proves = sighting.at > since && elapsed(since, sighting.at) >= patience.settle_grace;
-        !proves && observed(sighting.instance, holding).0 == Standing::StoppedReleased
-    };
-    let is_open = sighting.map_or(holding.standing == Standing::StoppedReleased, is_older);
+    let (standing, seen_at) = sighting
+        .map_or((holding.standing, holding.since), |sighting| (observed(sighting.instance, holding).0, sighting.at));
+    let is_open =
+        standing == Standing::StoppedReleased && (seen_at <= since || elapsed(since, seen_at) < patience.settle_grace);
     is_open.then_some(Standing::Pending)
 }
 

@@ -131,6 +131,7 @@ pub struct Ledger {
     late: BTreeMap<(VmName, InstanceId), LateVm>,
     levers: Levers,
     policies: BTreeMap<FleetName, PolicyText>,
+    held_edits: BTreeMap<FleetName, String>,
     limits: Option<LimitsText>,
     hosts: Hosts,
     spend: Spend,
@@ -156,6 +157,7 @@ impl Ledger {
             late: BTreeMap::new(),
             levers: Levers::default(),
             policies: BTreeMap::new(),
+            held_edits: BTreeMap::new(),
             limits: None,
             hosts: Hosts::default(),
             spend: Spend::default(),
@@ -228,6 +230,11 @@ impl Ledger {
     /// The policies last in force, those whose file is gone included.
     pub const fn policies(&self) -> &BTreeMap<FleetName, PolicyText> {
         &self.policies
+    }
+
+    /// The digest of the newest text of a fleet that was held, unless a text came into force since.
+    pub fn held_edit(&self, fleet: &FleetName) -> Option<&str> {
+        self.held_edits.get(fleet).map(String::as_str)
     }
 
     /// The limits last in force.
@@ -380,6 +387,7 @@ impl Ledger {
 
             Record::PolicyInForce { fleet, file, digest, text, attachments, context } => {
                 self.fleets.insert(fleet.clone());
+                self.held_edits.remove(&fleet);
                 let policy = PolicyText { file, digest, text, attachments, context, since: at, gone_since: None };
                 self.policies.insert(fleet, policy);
             }
@@ -395,6 +403,9 @@ impl Ledger {
 
             Record::HostFailed { account, hostnode, refusal: _, cooldown_ms } => {
                 self.hosts.failed((account, hostnode), Duration::from_millis(cooldown_ms), at);
+            }
+            Record::EditHeld { fleet, digest } => {
+                self.held_edits.insert(fleet, digest);
             }
             Record::ClockSet { forwards_ms } => self.move_with_clock(Duration::from_millis(forwards_ms), at),
             Record::Missing { fleet, gpus, on_demand } => {

@@ -584,6 +584,16 @@ pub enum Record {
         cooldown_ms: u64,
     },
 
+    /// An edit of a policy would tear down too much: until `apply`, or until the text changes, it is not in force. That is told,
+    /// so that a restart does not judge it anew.
+    EditHeld {
+        /// Whose.
+        #[serde_as(as = "Text")]
+        fleet: FleetName,
+        /// The SHA-256 of the text that is held.
+        digest: String,
+    },
+
     /// Somebody set the machine's clock. What was remembered by it moves with it; see `ledger::moved`.
     ClockSet {
         /// Milliseconds that it was set forwards; 0: it was set back, and nothing remembered lies in the future any more.

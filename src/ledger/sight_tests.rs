@@ -236,6 +236,15 @@ fn what_is_started_again_counts_in_full_until_a_list_says_otherwise() {
     assert_eq!(stage.counts(), (2, of("0.41")), "it may be made yet");
     stage.list_after(300, &stopped, &[]);
     assert_eq!(stage.counts(), (0, of("0.01")), "it was not");
+
+    stage.write(Record::StartIntended { name: name.clone(), why: String::new() });
+    stage.write(start(Answer::Done));
+    stage.list(&[instance("i1", &name, Starting)]);
+    stage.list(&stopped);
+    assert_eq!(stage.counts(), (2, of("0.41")), "that list is an old one");
+    assert_eq!(stage.restarted().counts(), (2, of("0.41")), "a restart knows it too");
+    stage.list_after(300, &stopped, &[]);
+    assert_eq!(stage.counts(), (0, of("0.01")), "it stopped");
 }
 
 #[test]

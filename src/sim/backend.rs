@@ -238,7 +238,7 @@ impl World {
         if self.host_is_up(&vm.hostnode) { Ok(vm) } else { Err(Refusal::Refused("offline".to_owned())) }
     }
 
-    fn set_state(&mut self, id: &InstanceId, state: VmState) {
+    pub(super) fn set_state(&mut self, id: &InstanceId, state: VmState) {
         if let Some(vm) = self.vms.get_mut(id) {
             vm.state = state;
         }

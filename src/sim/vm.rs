@@ -45,6 +45,8 @@ pub enum Ended {
     Bankrupt,
     /// Its owner, who is somebody else, had done with it.
     Left,
+    /// Somebody took it away past the API, in the vendor's own console say.
+    TakenAway,
 }
 
 /// Who made a VM.

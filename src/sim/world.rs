@@ -243,6 +243,18 @@ impl World {
         self.now = until;
     }
 
+    /// Somebody takes a VM away past the API; `false` where there is none.
+    pub fn take_away(&mut self, id: &InstanceId) -> bool {
+        self.end(id, Ended::TakenAway)
+    }
+
+    /// Likewise, somebody stops it, and its GPUs are free.
+    pub fn halt(&mut self, id: &InstanceId) {
+        let Some(host) = self.vms.get(id).map(|vm| vm.hostnode.clone()) else { return };
+        self.set_state(id, VmState::StoppedReleased);
+        self.settle(&host);
+    }
+
     /// Takes a VM out of the world, and lets whoever waits for its GPUs in.
     pub(super) fn end(&mut self, id: &InstanceId, why: Ended) -> bool {
         let Some(mut vm) = self.vms.remove(id) else { return false };

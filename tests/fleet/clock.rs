@@ -7,7 +7,6 @@ use super::{
 };
 use spotscale::{
     ledger::Standing,
-    market::Backend,
     settings::Vendor,
     sim::{Call, Fault},
 };
@@ -31,7 +30,7 @@ async fn rented_in_the_future() -> Stage {
 /// Somebody else deletes one of its VMs.
 fn lose_one(stage: &Stage) {
     let vm = stage.alive("train")[0].id.clone();
-    stage.market().world_of(Vendor::Tensordock).terminate(&vm).unwrap();
+    assert!(stage.market().world_of(Vendor::Tensordock).take_away(&vm));
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use super::{
 use spotscale::{
     engine::{Lever, LeverError, Scope},
     ledger::Standing,
+    settings::Vendor,
 };
+use std::time::Duration;
 
 /// [`TRAIN`] in VMs of one GPU each, so that parts of it can go.
 fn small() -> String {
@@ -88,6 +90,27 @@ async fn an_edit_that_lets_more_go_is_held_whole_until_it_is_applied_and_a_resta
     stage.agrees();
     let again = stage.pull(Lever::Apply(name("train"))).await;
     assert!(matches!(again, Err(LeverError::Refused(_))), "{again:?}");
+}
+
+#[tokio::test]
+async fn an_edit_that_is_held_waits_for_apply_over_a_restart_though_it_would_let_little_go_by_now() {
+    let mut stage = eight_small().await;
+    stage.write("train", &target(3)).await;
+    stage.ticks(2).await;
+    assert!(held(&stage).is_some());
+    for vm in stage.alive("train").iter().take(3) {
+        assert!(stage.market().world_of(Vendor::Tensordock).take_away(&vm.id));
+    }
+    stage.pass(Duration::from_secs(900)).await;
+    assert_eq!((stage.gpus_alive("train"), stage.deleted()), (5, 0), "the lower target binds what is started");
+    stage.restart().await;
+    stage.ticks(6).await;
+    assert!(held(&stage).is_some());
+    assert_eq!((stage.gpus_alive("train"), stage.deleted()), (5, 0));
+    stage.pull(Lever::Apply(name("train"))).await.unwrap();
+    stage.ticks(25).await;
+    assert_eq!((held(&stage), stage.gpus_alive("train")), (None, 3));
+    stage.agrees();
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::{
 
 impl Record {
     /// Every kind's word.
-    pub const KINDS: [&'static str; 44] = [
+    pub const KINDS: [&'static str; 45] = [
         "created",
         "deploy_intended",
         "deployed",
@@ -48,6 +48,7 @@ impl Record {
         "policy_gone",
         "limits_in_force",
         "host_failed",
+        "edit_held",
         "clock_set",
         "missing",
         "accrued",
@@ -100,6 +101,7 @@ impl Record {
             Self::PolicyGone { .. } => "policy_gone",
             Self::LimitsInForce { .. } => "limits_in_force",
             Self::HostFailed { .. } => "host_failed",
+            Self::EditHeld { .. } => "edit_held",
             Self::ClockSet { .. } => "clock_set",
             Self::Missing { .. } => "missing",
             Self::Accrued { .. } => "accrued",
@@ -150,6 +152,7 @@ impl Record {
             | Self::PolicyGone { .. }
             | Self::LimitsInForce { .. }
             | Self::HostFailed { .. }
+            | Self::EditHeld { .. }
             | Self::ClockSet { .. }
             | Self::Missing { .. }
             | Self::Accrued { .. }
@@ -173,6 +176,7 @@ impl Record {
             | Self::StrayDeleteInDoubt { fleet, .. }
             | Self::PolicyInForce { fleet, .. }
             | Self::PolicyGone { fleet }
+            | Self::EditHeld { fleet, .. }
             | Self::Missing { fleet, .. } => Some(fleet),
             Self::Paused { scope } | Self::Resumed { scope } => match scope {
                 Scope::Fleet(fleet) => Some(fleet),

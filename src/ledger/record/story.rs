@@ -121,6 +121,10 @@ impl Record {
                 let wait = time::show(Duration::from_millis(*cooldown_ms));
                 format!("a deploy on {hostnode} failed ({refusal}): it cools down for {wait}, twice as long each time")
             }
+            Self::EditHeld { fleet: _, digest } => format!(
+                "an edit would tear down more than max_scale_down: held until `apply`, sha256 {}",
+                digest.chars().take(12).collect::<String>()
+            ),
             Self::ClockSet { forwards_ms: 0 } => {
                 "the machine's clock was set back: what was remembered by it counts as of now".to_owned()
             }

@@ -101,7 +101,9 @@ impl Kept {
                 format!("{lost_gpus} GPUs of {name} were given up at once, and {at_once} may be unavailable")
             });
             let is_for_target = |vm: &&Vm| reason(vm) == Some(Teardown::Target);
-            let gone = vms().filter(|vm| vm.state == VmState::Running).filter(is_for_target);
+            // What its marketplace says nothing of, or what nobody understands, is not known to run.
+            let is_seen = |vm: &&Vm| vm.state == VmState::Running && !paper.is_lost(&vm.name);
+            let gone = vms().filter(is_seen).filter(is_for_target);
             let gone: Vec<&VmName> = gone.map(|vm| &vm.name).collect();
             found.unless(gone.is_empty() || left >= least, Promise::Serving, || {
                 format!("{gone:?} went for the target's sake, and {left} GPUs of at least {least} run in {name}")

@@ -9,7 +9,10 @@
 use super::bans::Bans;
 use crate::{
     io::store::Store,
-    ledger::record::{Answer, Intent, Record},
+    ledger::{
+        Standing,
+        record::{Answer, Intent, Record},
+    },
     model::{HourlyRate, InstanceId, MarketplaceName, Timestamp, VmName, reason::Teardown},
 };
 use std::{
@@ -81,6 +84,8 @@ pub struct Paper {
     /// Of these a deploy was meant.
     deployed: BTreeSet<VmName>,
     given_up: BTreeMap<VmName, u64>,
+    /// What was last seen of it was a status that nobody knows, or nothing.
+    lost: BTreeSet<VmName>,
     deletes: BTreeMap<(VmName, InstanceId), Deletes>,
     /// Deletes that were meant since the last look, be it again.
     sent: BTreeSet<(VmName, InstanceId)>,
@@ -165,6 +170,14 @@ impl Paper {
             }
             Record::Abandoned { name } => {
                 self.given_up.insert(name, sequence);
+                return;
+            }
+            Record::Standing { name, to, .. } => {
+                if to == Standing::Lost {
+                    self.lost.insert(name);
+                } else {
+                    self.lost.remove(&name);
+                }
                 return;
             }
             Record::DeleteIntended { name, id, reason, why: _ } => {
@@ -291,6 +304,11 @@ impl Paper {
     /// Whether a name was ever given up.
     pub fn is_given_up(&self, name: &VmName) -> bool {
         self.given_up.contains_key(name)
+    }
+
+    /// Whether the newest look at it, by the journal, showed that it is lost.
+    pub fn is_lost(&self, name: &VmName) -> bool {
+        self.lost.contains(name)
     }
 
     /// Whether a deploy of that name was ever meant.

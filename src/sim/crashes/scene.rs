@@ -3,7 +3,7 @@
 use super::places;
 use crate::{
     engine::{Lever, Scope},
-    market::{Backend, Call, Stop},
+    market::Call,
     model::{FleetName, HourlyRate},
     settings::Vendor,
     sim::{Absence, Fault, Origin, Stage, Vm, VmState},
@@ -170,8 +170,8 @@ impl Act {
                 let pays = vm.agreed.compute.plus(HourlyRate::from_micros(*micros));
                 world.intrude(&vm.hostnode, vm.shape, pays, FOR_GOOD);
             }
-            Self::Lose => drop(world.terminate(&vm.id)),
-            Self::Halt => drop(world.stop(&vm.id, Stop::ReleaseGpu)),
+            Self::Lose => drop(world.take_away(&vm.id)),
+            Self::Halt => world.halt(&vm.id),
             Self::Die => world.vanish(&vm.hostnode, Absence::Dead, FOR_GOOD),
             Self::Nothing
             | Self::Break(..)

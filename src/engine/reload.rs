@@ -167,8 +167,9 @@ impl Engine {
             .collect();
         let gone = forgotten.iter().map(|fleet| Record::PolicyGone { fleet: fleet.clone() });
         if let Err(error) = book.append(now, records.into_iter().chain(holding).chain(gone).collect()) {
-            // What is not recorded is not in force.
-            self.law = before;
+            // What is not recorded is not in force. What is held needs no record to be, and is recorded by a later tick.
+            let after = std::mem::replace(&mut self.law, before);
+            self.law.statutes.extend(after.statutes.into_iter().filter(|(_, statute)| statute.held.is_some()));
             self.troubles.push(error.to_string());
             return false;
         }

@@ -496,8 +496,9 @@ impl Watch {
     }
 
     fn touch_nobody_else(&self, found: &mut Found, status: &Status, sighted: &[Sighted]) {
-        // What is not named after a fleet is nobody's to touch, whoever names it.
-        let is_own = |vm: &Vm| self.operators_own.contains(&vm.id) && fleet_of(status, vm).is_some();
+        // What is not named after a fleet is nobody's to touch, whoever names it. A process that has not looked yet knows none.
+        let is_named = |vm: &Vm| status.situation.is_none() || fleet_of(status, vm).is_some();
+        let is_own = |vm: &Vm| self.operators_own.contains(&vm.id) && is_named(vm);
         for vm in all_vms(sighted).filter(|vm| vm.origin == Origin::Foreign && !is_own(vm)) {
             let is_deleted = vm.ended.is_some_and(|(_, why)| why == Ended::Deleted);
             found.unless(!is_deleted && vm.touches == 0, Promise::NobodyElses, || {

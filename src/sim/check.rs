@@ -588,10 +588,8 @@ pub fn impossible(world: &World) -> Vec<Breach> {
 
 /// GPUs that a fleet may have by our doing: surge only while something is being replaced.
 fn gpus_max(state: &FleetState) -> u32 {
-    let members = &state.fleet.members;
-    let replaces = |member: &&Member| member.replaces.as_ref().is_some_and(|replaced| members.contains_key(replaced));
-    let replacing: u32 = members.values().filter(replaces).map(|member| member.shape.gpus).sum();
-    state.target_gpus().saturating_add(state.surge_gpus().min(replacing))
+    let replacing = state.fleet.members.values().any(|member| member.replaces.is_some());
+    state.target_gpus().saturating_add(if replacing { state.surge_gpus() } else { 0 })
 }
 
 fn within_budget(found: &mut Found, (account, period): (&AccountName, Period), day: Day, spent: Usd) {

@@ -87,12 +87,14 @@ impl Levers {
                 self.evacuating.remove(fleet);
             }
             Lever::Evacuate(Some(fleet)) => drop(self.evacuating.insert(fleet.clone())),
-            Lever::Evacuate(None) => {
-                let fleets = situation
-                    .iter()
-                    .flat_map(|situation| situation.fleets.iter().filter(|(_, state)| !situation.is_observing(state)));
-                self.evacuating.extend(fleets.map(|(name, _)| name.clone()));
-            }
+            Lever::Evacuate(None) => match situation {
+                Some(situation) => {
+                    let acting = situation.fleets.iter().filter(|(_, state)| !situation.is_observing(state));
+                    self.evacuating.extend(acting.map(|(name, _)| name.clone()));
+                }
+                // Which fleets there are this process did not tell yet.
+                None => self.is_all_unsure = true,
+            },
             Lever::Pause(Scope::Marketplace(_))
             | Lever::Resume(Scope::Marketplace(_))
             | Lever::Apply(_)

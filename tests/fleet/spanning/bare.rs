@@ -13,7 +13,7 @@ use spotscale::{
     },
     ledger::Standing,
     market::{
-        Backend, Call, Fake, Stop,
+        Backend, Call, Fake,
         tensordock_v2::fake::{ListShape, TensordockV2Fake},
     },
     model::{Usd, time},
@@ -103,7 +103,7 @@ async fn a_vm_of_a_bare_list_whose_gpu_is_taken_away_is_replaced() {
     let mut stage = Stage::across(v2(bare()), &settings(DECLARED), &[("train", &fleet(3, ""))]).await;
     stage.ticks(4).await;
     let vm = stage.alive("train").remove(0);
-    stage.market().world.stop(&vm.id, Stop::ReleaseGpu).unwrap();
+    stage.market().world.halt(&vm.id);
     stage.ticks(6).await;
     assert_eq!(stage.gpus_standing("train", Standing::Running), 3, "{}", stage.told());
 }

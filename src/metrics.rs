@@ -3,7 +3,8 @@
 //! Three kinds of series. *Events* are counted as they happen, by whoever sees them ([`Metrics::bid_answered`] and its
 //! neighbours). *Levels* (gauges) and *totals* (counters that the ledger already keeps) are told as whole tables to
 //! whoever asks, of what was known after the newest tick: what is not in the newest table is not in the scrape either, so
-//! that no series outlives its fleet, and a scrape never sees half a table. Each daemon has a registry of its own; nothing here is global.
+//! that no series outlives its fleet, and a scrape never sees half a table. Each daemon has a registry of its own; nothing
+//! here is global.
 //!
 //! Names and labels are fixed by CONTRACT section 5. Label values come from closed sets or from configured names; a
 //! hostnode's or instance's id is never a label.

@@ -147,9 +147,11 @@ impl Engine {
             self.metrics.policy_reloaded(PolicyReload::Held);
         }
         let holding = self.law.statutes.iter().filter_map(|(fleet, statute)| {
-            let digest = statute.held.as_ref()?.text.digest.clone();
-            let is_told = book.ledger().held_edit(fleet) == Some(digest.as_str());
-            (!is_told).then(|| Record::EditHeld { fleet: fleet.clone(), digest })
+            let digest = statute.held.as_ref().map(|held| held.text.digest.clone());
+            // What is not there, or cannot be read, takes no edit back.
+            let is_known = digest.is_some() || (statute.faults.is_empty() && !statute.gone);
+            let is_news = book.ledger().held_edit(fleet) != digest.as_deref() && !enacted.contains(fleet);
+            (is_known && is_news).then(|| Record::EditHeld { fleet: fleet.clone(), digest })
         });
         let holding: Vec<Record> = holding.collect();
         let records: Vec<Record> = enacted.iter().filter_map(|fleet| in_force(&self.law, fleet)).collect();

@@ -232,7 +232,7 @@ impl Ledger {
         &self.policies
     }
 
-    /// The digest of the newest text of a fleet that was held, unless a text came into force since.
+    /// The digest of the newest text of a fleet that was held, unless it was taken back or a text came into force since.
     pub fn held_edit(&self, fleet: &FleetName) -> Option<&str> {
         self.held_edits.get(fleet).map(String::as_str)
     }
@@ -404,9 +404,8 @@ impl Ledger {
             Record::HostFailed { account, hostnode, refusal: _, cooldown_ms } => {
                 self.hosts.failed((account, hostnode), Duration::from_millis(cooldown_ms), at);
             }
-            Record::EditHeld { fleet, digest } => {
-                self.held_edits.insert(fleet, digest);
-            }
+            Record::EditHeld { fleet, digest: Some(digest) } => drop(self.held_edits.insert(fleet, digest)),
+            Record::EditHeld { fleet, digest: None } => drop(self.held_edits.remove(&fleet)),
             Record::ClockSet { forwards_ms } => self.move_with_clock(Duration::from_millis(forwards_ms), at),
             Record::Missing { fleet, gpus, on_demand } => {
                 self.missing.entry(fleet).or_default().note(gpus, on_demand, at);

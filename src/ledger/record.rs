@@ -590,8 +590,8 @@ pub enum Record {
         /// Whose.
         #[serde_as(as = "Text")]
         fleet: FleetName,
-        /// The SHA-256 of the text that is held.
-        digest: String,
+        /// The SHA-256 of the text that is held; `None`: the edit was taken back.
+        digest: Option<String>,
     },
 
     /// Somebody set the machine's clock. What was remembered by it moves with it; see `ledger::moved`.

@@ -105,7 +105,7 @@ pub(super) fn of_each_kind(name: &VmName, id: &str, at: Timestamp) -> Vec<Record
             refusal: RefusalKind::NoCapacity,
             cooldown_ms: 30_000,
         },
-        Record::EditHeld { fleet: fleet(), digest: "d2".into() },
+        Record::EditHeld { fleet: fleet(), digest: Some("d2".into()) },
         Record::ClockSet { forwards_ms: 3_600_000 },
         Record::Missing { fleet: fleet(), gpus: 2, on_demand: 1 },
         Record::Accrued {

@@ -114,6 +114,32 @@ async fn an_edit_that_is_held_waits_for_apply_over_a_restart_though_it_would_let
 }
 
 #[tokio::test]
+async fn an_edit_that_was_taken_back_is_judged_anew_when_it_is_made_again() {
+    for is_restarted in [false, true] {
+        let mut stage = eight_small().await;
+        stage.write("train", &target(3)).await;
+        stage.ticks(2).await;
+        for vm in stage.alive("train").iter().take(3) {
+            assert!(stage.market().world_of(Vendor::Tensordock).take_away(&vm.id));
+        }
+        stage.pass(Duration::from_secs(900)).await;
+        assert_eq!((held(&stage).is_some(), stage.gpus_alive("train")), (true, 5));
+        // So that nothing is rented meanwhile.
+        stage.pull(Lever::Pause(Scope::Fleet(name("train")))).await.unwrap();
+        stage.write("train", &small()).await;
+        stage.ticks(2).await;
+        assert_eq!((held(&stage), stage.gpus_alive("train")), (None, 5));
+        if is_restarted {
+            stage.restart().await;
+        }
+        stage.write("train", &target(3)).await;
+        stage.pull(Lever::Resume(Scope::Fleet(name("train")))).await.unwrap();
+        stage.ticks(25).await;
+        assert_eq!((held(&stage), stage.gpus_alive("train")), (None, 3), "two of five are little enough");
+    }
+}
+
+#[tokio::test]
 async fn an_edit_made_while_the_daemon_was_down_is_held_too_against_the_text_last_in_force() {
     let mut stage = eight_small().await;
     let writes = stage.writes();

@@ -121,7 +121,8 @@ impl Record {
                 let wait = time::show(Duration::from_millis(*cooldown_ms));
                 format!("a deploy on {hostnode} failed ({refusal}): it cools down for {wait}, twice as long each time")
             }
-            Self::EditHeld { fleet: _, digest } => format!(
+            Self::EditHeld { fleet: _, digest: None } => "the edit that was held is taken back".to_owned(),
+            Self::EditHeld { fleet: _, digest: Some(digest) } => format!(
                 "an edit would tear down more than max_scale_down: held until `apply`, sha256 {}",
                 digest.chars().take(12).collect::<String>()
             ),

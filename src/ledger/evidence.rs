@@ -150,7 +150,10 @@ impl Evidence {
                 self.absences.remove(&key);
                 self.listed.insert(key);
             } else if is_intact(list) && !is_listed_elsewhere(inventory, marketplace, id) {
-                let first = Absence { lists: 0, since: list.at, last: list.at, said_gone: false };
+                // A list that came late is dated by its asking, and may show what was when it came: when that was, the
+                // inventory knows. A row never counts as longer than it was.
+                let since = list.at.max(inventory.at);
+                let first = Absence { lists: 0, since, last: list.at, said_gone: false };
                 let absence = self.absences.entry(key).or_insert(first);
                 absence.lists = absence.lists.saturating_add(1);
                 absence.last = list.at;

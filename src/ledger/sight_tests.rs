@@ -117,6 +117,17 @@ fn where_nothing_can_be_asked_by_id_five_lists_over_the_grace_prove_it() {
 }
 
 #[test]
+fn a_row_of_lists_begins_when_its_first_list_came_however_long_ago_it_was_asked_for() {
+    let (mut stage, a, b) = two();
+    stage.view().answers_by_id = false;
+    stage.list_late(240, &[instance("i2", &b, Running)]);
+    for _ in 0..9 {
+        assert!(!stage.list(&[instance("i2", &b, Running)]).iter().any(|record| record.kind() == "gone"));
+    }
+    assert_eq!(stage.list(&[instance("i2", &b, Running)]), [gone(&a, "i1", Ending::Unlisted)], "300 s after it came");
+}
+
+#[test]
 fn a_suddenly_empty_list_changes_no_standing() {
     let (mut stage, a, _) = two();
     for _ in 0..10 {

@@ -193,6 +193,14 @@ impl Stage {
         self.look()
     }
 
+    /// A list that was asked for in time and comes so late.
+    #[track_caller]
+    pub(crate) fn list_late(&mut self, seconds: u64, instances: &[Instance]) -> Vec<Record> {
+        let asked_at = self.pass(30).now;
+        self.view().instances.fold(asked_at, Ok(Scan { items: instances.to_vec().into(), dropped: Vec::new() }));
+        self.pass(seconds).look()
+    }
+
     /// The call for the list fails.
     #[track_caller]
     pub(crate) fn list_fails(&mut self) -> Vec<Record> {
@@ -217,6 +225,7 @@ impl Stage {
 
     #[track_caller]
     pub(crate) fn look(&mut self) -> Vec<Record> {
+        self.inventory.at = self.now;
         self.evidence.observe(self.journal.ledger(), &self.inventory, PATIENCE);
         let mut all = Vec::new();
         for _ in 0..4 {

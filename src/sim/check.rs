@@ -374,9 +374,12 @@ impl Watch {
         self.rate = all;
         // To start, and to raise a bid, is to rent again.
         let raised: BTreeSet<&VmName> = paper.raised().map(|(_, name)| name).collect();
+        let by_the_living = paper.raised().filter(|(decided, _)| paper.is_of_the_living(decided));
+        let living: BTreeSet<&VmName> = by_the_living.map(|(_, name)| name).chain(living).collect();
         for (one, new) in sighted.iter().zip(&new) {
             let raised = one.truth.alive().filter(|vm| vm.origin == Origin::Api && raised.contains(&vm.name));
             let new: Vec<&Vm> = new.iter().copied().chain(raised).collect();
+            balance_known(&mut found, situation, one, new.iter().filter(|vm| living.contains(&vm.name)).count());
             if !self.was_robbed(one) {
                 floor(&mut found, status, situation, one, &new, self.blind_for(one));
             }
@@ -599,6 +602,18 @@ fn within_budget(found: &mut Found, (account, period): (&AccountName, Period), d
     });
 }
 
+fn is_balance_known(situation: &Situation, account: &AccountName) -> bool {
+    situation.accounts.get(account).is_some_and(|state| state.balance.is_some())
+}
+
+/// The living process, which knows what it knew, rented or started nothing where it never read a balance, unless the operator
+/// declared that nobody can.
+fn balance_known(found: &mut Found, situation: &Situation, Sighted { account, .. }: &Sighted, new: usize) {
+    let Some(account) = account.as_ref().filter(|account| !is_balance_known(situation, account)) else { return };
+    let is_declared = situation.limits.account(account).balance == BalanceRule::UnreadableOk;
+    found.unless(new == 0 || is_declared, Promise::Floor, || format!("{account} has no balance and rented"));
+}
+
 /// What was deployed leaves the account its floor, and the greater of the runway and an hour above it. Where nobody can read
 /// the balance there is no floor.
 fn floor(
@@ -615,11 +630,8 @@ fn floor(
             format!("{} VMs were made in {world}, where no marketplace leads", new.len())
         });
     };
-    if situation.accounts.get(account).is_none_or(|state| state.balance.is_none()) {
-        let rule = situation.limits.account(account).balance;
-        let declared = rule == BalanceRule::UnreadableOk;
-        return found
-            .unless(new.is_empty() || declared, Promise::Floor, || format!("{account} has no balance and rented"));
+    if !is_balance_known(situation, account) {
+        return;
     }
     let renting = new.iter().filter_map(|vm| fleet_of(status, vm)?.parse().ok());
     let states: Vec<&FleetState> = renting.filter_map(|name| situation.fleets.get(&name)).collect();

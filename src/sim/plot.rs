@@ -30,6 +30,10 @@ const MACHINES: (u64, u64) = (10, 20);
 /// What each account holds at first, in USD: at least and at most. The most of it lasts for days, the least for hours.
 const BALANCE_USD: (u64, u64) = (120, 900);
 
+/// Between two looks, in seconds; the default is the likeliest. The graces and windows of the settings stay: the longer the
+/// interval, the fewer looks they hold.
+const SCANS_S: [u64; 8] = [10, 30, 30, 30, 60, 120, 300, 600];
+
 /// What comes before the marketplaces in its settings.
 const LIMITS: &str = r#"
 policies = "/policies"
@@ -41,10 +45,11 @@ ssh_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIaXnsdHVQJ8sp4Vj2p0Y3z9cQ0nXkzY
 "#;
 
 /// Three marketplaces of two vendors, at a pace that costs nothing.
-fn settings() -> String {
+fn settings(scan_interval: Duration) -> String {
+    let scan = format!("scan_interval = \"{}s\"", scan_interval.as_secs());
     let other_api = "account = \"tensordock\"\nrequests_per_second = 100\n";
     let unreadable = props::unreadable("vectordash", "20.00");
-    [LIMITS, props::TENSORDOCK, props::DOCK_V2, other_api, props::VECTORDASH, &unreadable].concat()
+    [&scan, LIMITS, props::TENSORDOCK, props::DOCK_V2, other_api, props::VECTORDASH, &unreadable].concat()
 }
 
 /// Fleets of three kinds: all on spot, spot with something to fall back on, and on demand wherever it is cheapest.
@@ -124,7 +129,7 @@ impl Plot {
     /// # Errors
     /// Every fault of it, a line each.
     pub fn of_policy(self, source: &Source) -> Result<Self, Vec<String>> {
-        let settings = stage::settings(&settings()).map_err(|fault| vec![fault])?;
+        let settings = stage::settings(&settings(self.scan_interval())).map_err(|fault| vec![fault])?;
         let checked = policy::check(source, &settings.policy_context());
         match checked.policy {
             Some(policy) if checked.faults.is_empty() => {
@@ -143,6 +148,19 @@ impl Plot {
     /// What befalls the machine and its doors.
     pub fn turns(&self) -> Turns {
         Turns::drawn(self.seed, self.severity)
+    }
+
+    /// Between two looks.
+    pub fn scan_interval(&self) -> Duration {
+        let mut dice = self.seed.dice("plot/scan");
+        let drawn = usize::try_from(dice.between(0, SCANS_S.len() as u64 - 1)).ok().and_then(|at| SCANS_S.get(at));
+        Duration::from_secs(drawn.copied().unwrap_or(30))
+    }
+
+    /// All that is drawn as a number, by name: what is printed before a run.
+    pub fn pairs(&self) -> Vec<(&'static str, u64)> {
+        let scan = ("scan_interval_s", self.scan_interval().as_secs());
+        [scan].into_iter().chain(self.knobs().pairs()).chain(self.turns().pairs()).collect()
     }
 
     fn temper(&self) -> Temper {
@@ -183,7 +201,7 @@ impl Plot {
             clock: VirtualClock::patient(OPENING),
             market: self.market(),
             elsewhere: BTreeMap::new(),
-            settings: &settings(),
+            settings: &settings(self.scan_interval()),
             role: Role::AsConfigured,
             policies: &policies,
             seed: self.seed,

@@ -29,10 +29,10 @@ const TOLD_EVERY: u64 = 50;
 const ROWS_TOLD: usize = 40;
 /// The mind is asked to think again so often, in ticks.
 const THOUGHT_AGAIN_EVERY: u64 = 32;
-/// In the calm at the end, at least so many ticks: what was made in the storm must have come out of hiding.
-const CALM_TICKS_MIN: u64 = 40;
+/// The calm at the end lasts at least so long, and so many ticks: what was made in the storm must have come out of hiding.
+const CALM_MIN: (Duration, u64) = (Duration::from_secs(1_200), 12);
 /// By then everything must have come right: the late window, and what a machine that failed is left alone for.
-const CALM_TICKS_MAX: u64 = 900;
+const CALM_MAX: (Duration, u64) = (Duration::from_secs(27_000), 90);
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,21 +153,27 @@ impl Run<'_> {
             self.tell(&line);
         }
         self.is_dark = false;
+        let (began, ticks) = (self.passed(), self.lived.ticks);
         let mut lacking = None;
-        for tick in 0..CALM_TICKS_MAX {
+        loop {
+            let is_over = |(least, ticks_min): (Duration, u64), run: &Self| {
+                run.passed().saturating_sub(began) >= least && run.lived.ticks - ticks >= ticks_min
+            };
+            if is_over(CALM_MAX, self) {
+                return Ok(self.broken(lacking.into_iter().collect()));
+            }
             if let Some(broken) = self.step().await {
                 return Ok(broken);
             }
             let disagreement = self.stage.disagreement().map(|detail| Breach { promise: Promise::Agreement, detail });
             let unserved = || Some(Breach { promise: Promise::Liveness, detail: unserved(&self.stage.status())? });
             lacking = disagreement.or_else(unserved);
-            if tick >= CALM_TICKS_MIN && lacking.is_none() {
+            if is_over(CALM_MIN, self) && lacking.is_none() {
                 let mut breaches = self.stage.replays().await;
                 breaches.extend(self.stage.second_thoughts());
                 return Ok(if breaches.is_empty() { Outcome::Kept } else { self.broken(breaches) });
             }
         }
-        Ok(self.broken(lacking.into_iter().collect()))
     }
 
     fn verdict(self, outcome: Outcome) -> Result<Verdict, String> {

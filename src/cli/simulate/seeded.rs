@@ -92,7 +92,8 @@ fn until_interrupted(context: &Context) -> Result<CancellationToken, Failure> {
 fn one(context: &Context, arguments: &SimulateArguments, plot: &Plot) -> Result<Ending, Failure> {
     let again = repeats(arguments, plot.seed.0);
     if !arguments.json {
-        say!("{again}\n{}\n{}\n", plot.knobs(), plot.turns());
+        let scan = plot.scan_interval().as_secs();
+        say!("{again}\nscan_interval_s={scan}\n{}\n{}\n", plot.knobs(), plot.turns());
     }
     let stop = until_interrupted(context)?;
     let verdict = {
@@ -170,8 +171,8 @@ fn as_json(plot: &Plot, verdict: &Verdict, again: &str) -> Value {
             ("broken", breaches.iter().map(ToString::to_string).collect(), story.clone())
         }
     };
-    let pairs = plot.knobs().pairs().into_iter().chain(plot.turns().pairs());
-    let knobs: serde_json::Map<String, Value> = pairs.map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    let knobs: serde_json::Map<String, Value> =
+        plot.pairs().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     json!({
         "seed": verdict.seed, "repeat": again, "knobs": knobs, "outcome": outcome, "breaches": breaches, "story": story,
         "lived": lived_as_json(&verdict.lived), "journal_sha256": verdict.digest,

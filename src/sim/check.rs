@@ -183,6 +183,8 @@ pub struct Sighted {
     pub accepted: Vec<Arc<Accepted>>,
     /// VMs that were made by requests that nobody waited for any more: not by what was known then.
     pub came_late: Arc<BTreeSet<InstanceId>>,
+    /// A request may have been so long on its way through a slow door: its sender could not know.
+    pub on_its_way: Duration,
 }
 
 /// All that there is to look at.

@@ -150,6 +150,14 @@ impl Doors {
         }
     }
 
+    /// How long a request takes through a marketplace's door now.
+    pub fn delay(&self, marketplace: &MarketplaceName) -> Duration {
+        match held(&self.weather).get(marketplace) {
+            Some(Weather::Slow(delay)) => *delay,
+            Some(Weather::Says(_) | Weather::Hangs | Weather::HangsOn(_)) | None => Duration::ZERO,
+        }
+    }
+
     /// The newest requests, in order.
     pub fn sent(&self) -> Vec<Sent> {
         held(&self.sent).iter().cloned().collect()

@@ -485,6 +485,7 @@ impl Stage {
                 let here = || settings.marketplaces.iter().filter(leads_here);
                 let account = here().next().map(|(_, found)| found.account.clone());
                 let marketplaces = here().map(|(name, found)| (name.clone(), found.api)).collect();
+                let on_its_way = here().map(|(name, _)| self.doors.delay(name)).max().unwrap_or_default();
                 let ended = ended.get(&(market_name.to_owned(), vendor)).copied().unwrap_or(0);
                 sighted.push(Sighted {
                     world: format!("{market_name} {vendor:?}"),
@@ -496,6 +497,7 @@ impl Stage {
                     machines: market.machines(vendor),
                     accepted: market.accepted(vendor),
                     came_late: market.came_late(vendor),
+                    on_its_way,
                 });
             }
         }

@@ -187,8 +187,12 @@ pub fn loss_by_limits(situation: &Situation, new: &Limits, levers: &Levers) -> B
     let mut in_force = situation.clone();
     in_force.limits_held = None;
     let mut edited = in_force.clone();
-    // A change of mode is no edit of what is let go.
-    edited.limits = Limits { mode: in_force.limits.mode, ..new.clone() };
+    // Where only the edit acts, all that goes is its doing; one that is only to be watched is judged as if it acted.
+    let mode = match new.mode {
+        Mode::Act => Mode::Act,
+        Mode::Observe => in_force.limits.mode,
+    };
+    edited.limits = Limits { mode, ..new.clone() };
     losses(&in_force, &edited, levers)
 }
 
@@ -414,6 +418,18 @@ mod tests {
         edit(&mut limits);
         let losses = loss_by_limits(situation, &limits, &Levers::new()).into_iter();
         losses.map(|(fleet, loss)| (fleet, (loss.vms, loss.gpus))).filter(|(_, loss)| loss.0 > 0).collect()
+    }
+
+    #[test]
+    fn limits_that_act_where_those_in_force_only_watch_lose_all_that_goes_and_the_other_way_round_nothing() {
+        let (mut situation, policy) = situation(&SIX);
+        enforce(&mut situation, &edited(&policy, |terms| terms.target_gpus = 2));
+        let mode = |situation: &Situation, mode: Mode| by_limits(situation, |limits| limits.mode = mode);
+        situation.limits.mode = Mode::Act;
+        assert_eq!(mode(&situation, Mode::Observe), BTreeMap::new());
+        situation.limits.mode = Mode::Observe;
+        assert_eq!(mode(&situation, Mode::Observe), BTreeMap::new());
+        assert_eq!(mode(&situation, Mode::Act), BTreeMap::from([(train(), (4, 4))]));
     }
 
     #[test]

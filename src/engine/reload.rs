@@ -21,7 +21,7 @@ use crate::{
     market::client::WriteOutcome,
     metrics::PolicyReload,
     model::{AccountName, FleetName, MarketplaceName, Refusal, Timestamp, VmName, reason::Teardown},
-    plan::{Action, Subject},
+    plan::{Action, Situation, Subject},
     settings::{self, Limits},
 };
 use std::{
@@ -185,7 +185,7 @@ impl Engine {
     /// `[limits]` and `[accounts]` on disk come into force unless they would tear down too much.
     pub(super) async fn judge_limits(&mut self) {
         let new = self.settings.limits.clone();
-        let waits_for = match new == (Limits { mode: new.mode, ..self.limits.clone() }) {
+        let waits_for = match new == self.limits {
             true => BTreeSet::new(),
             false => self.limits_wait_for(&new).await,
         };
@@ -220,7 +220,8 @@ impl Engine {
         let fleets = match remembered {
             Some(fleets) => fleets,
             None => {
-                let situation = self.situate(&BTreeMap::new()).await;
+                // Whether this process only watches is not the text's doing.
+                let situation = Situation { limits: self.limits.clone(), ..self.situate(&BTreeMap::new()).await };
                 let levers = self.targets(self.book.lock().await.ledger(), self.clock.now());
                 let losses = loss_by_limits(&situation, new, &levers).into_iter();
                 losses.filter(|(_, loss)| loss.is_too_much()).map(|(fleet, _)| fleet).collect()
@@ -414,10 +415,10 @@ fn held(law: &Law) -> BTreeSet<FleetName> {
 
 /// What an edit of `[limits]` is known by.
 fn limits_digest(limits: &Limits) -> String {
-    let Limits { max_hourly_rate, balance_floor, mode: _, accounts } = limits;
+    let Limits { max_hourly_rate, balance_floor, mode, accounts } = limits;
     let most = max_hourly_rate.map_or_else(|| "none".to_owned(), |most| most.to_string());
     let accounts: String = accounts.iter().map(|(name, limits)| format!(", {name}: {limits}")).collect();
-    format!("limits: max_hourly_rate {most}, balance_floor {balance_floor}{accounts}")
+    format!("limits: max_hourly_rate {most}, balance_floor {balance_floor}, mode {mode}{accounts}")
 }
 
 fn limits_in_force(limits: &Limits) -> Record {

@@ -594,6 +594,38 @@ async fn what_a_paused_or_a_watched_fleet_would_lose_is_held_before_it_is_resume
 }
 
 #[tokio::test]
+async fn what_was_watched_for_long_is_held_before_limits_act_again_and_watching_begins_at_once() {
+    let watching = SETTINGS.replace("[limits]", "[limits]\nmode = \"observe\"");
+    let mut stage = eight_small().await;
+    stage.settle_for(&watching).await;
+    let writes = stage.writes();
+    for gpus in [4, 2] {
+        stage.write("train", &target(gpus)).await;
+        stage.ticks(2).await;
+        assert_eq!(held(&stage), None, "{gpus}");
+    }
+    stage.settle_for(SETTINGS).await;
+    for restarts in [false, true] {
+        if restarts {
+            stage.restart().await;
+        }
+        let status = stage.ticks(4).await;
+        rests(&stage, writes);
+        assert!(waits(&stage, "train"));
+        assert_eq!(status.mode, spotscale::policy::terms::Mode::Observe, "the one in force");
+    }
+    stage.pull(Lever::Apply(name("train"))).await.unwrap();
+    stage.restart().await;
+    stage.ticks(1).await;
+    let left = stage.gpus_alive("train");
+    assert!(left < 8);
+    stage.settle_for(&watching).await;
+    stage.ticks(4).await;
+    assert_eq!((stage.gpus_alive("train"), waits(&stage, "train")), (left, false));
+    stage.agrees();
+}
+
+#[tokio::test]
 async fn a_change_that_needs_a_restart_is_refused_and_said() {
     let mut stage = eight_small().await;
     let writes = stage.writes();

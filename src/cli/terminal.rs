@@ -12,10 +12,10 @@
 //!
 //! Off a terminal nobody knows how wide the reader is, and every row is one line.
 
-use super::{environment::Environment, failure::Failure};
+use super::{environment::Environment, failure::Failure, text};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
-use std::{io::BufRead, time::Duration};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use std::{fmt, io::BufRead, time::Duration};
 
 /// How a column is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,8 +208,12 @@ impl Terminal {
     pub fn bar(&self, doing: &'static str, of: u64) -> Progress {
         let bar = self.progress.then(|| {
             let bar = ProgressBar::new(of).with_message(doing);
-            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {elapsed}, {eta} to go") {
-                bar.set_style(style);
+            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {elapsed}{to_go}") {
+                bar.set_style(style.with_key("to_go", |state: &ProgressState, line: &mut dyn fmt::Write| {
+                    let left = to_go(state.elapsed(), state.pos(), state.len().unwrap_or(0));
+                    // A bar that cannot be drawn is no reason to stop.
+                    let _ = left.map_or(Ok(()), |left| write!(line, ", {} to go", text::span(left)));
+                }));
             }
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
@@ -305,8 +309,13 @@ pub struct Progress {
 impl Progress {
     /// One more is done.
     pub fn done(&self) {
+        self.more(1);
+    }
+
+    /// So much more is done.
+    pub fn more(&self, done: u64) {
         if let Some(bar) = &self.bar {
-            bar.inc(1);
+            bar.inc(done);
         }
     }
 
@@ -316,6 +325,13 @@ impl Progress {
             bar.set_position(done);
         }
     }
+}
+
+/// Seconds until all of it is done, should it go on as it went so far; `None` while nothing is.
+fn to_go(elapsed: Duration, done: u64, of: u64) -> Option<u64> {
+    let left = u128::from(of.saturating_sub(done));
+    let milliseconds = elapsed.as_millis().checked_mul(left)?.checked_div(u128::from(done))?;
+    u64::try_from(milliseconds.div_ceil(1_000)).ok()
 }
 
 impl Drop for Progress {
@@ -329,6 +345,16 @@ impl Drop for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_go_takes_as_long_as_what_was_done_and_nobody_knows_before_anything_is() {
+        let seconds = |elapsed: u64, done: u64, of: u64| to_go(Duration::from_secs(elapsed), done, of);
+        assert_eq!(seconds(10, 0, 100), None);
+        assert_eq!(seconds(10, 1, 100), Some(990));
+        assert_eq!(seconds(10, 99, 100), Some(1), "the last second is not none");
+        assert_eq!([seconds(10, 100, 100), seconds(10, 101, 100)], [Some(0), Some(0)]);
+        assert_eq!(seconds(u64::MAX, 1, u64::MAX), None);
+    }
 
     #[test]
     fn figures_end_below_each_other_and_nothing_is_coloured_off_a_terminal() {

@@ -7,13 +7,17 @@
 //!
 //! What a plan lets go at once is not all that goes because of an edit, so each is looked at in four ways, as `Ahead`
 //! says, and the worst counts. What time alone brings about is nobody's edit: what a longer `min_runway` or a smaller
-//! budget lets go hours later, when the money has run down to it, is not counted.
+//! budget lets go hours later, when the money has run down to it, is not counted. Of an account that nobody could read it is
+//! supposed that it holds no more than what is in force asks for.
 
 use crate::{
     model::{AccountName, Balance, FleetName, InstanceId, VmName, inventory::Dated, reason::Teardown},
     plan::{Action, FleetState, Order, Situation, permitted, plan},
-    policy::{Policy, terms::Mode},
-    settings::Limits,
+    policy::{
+        Policy,
+        terms::{Mode, WhenLow},
+    },
+    settings::{BalanceRule, Limits},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,16 +140,40 @@ fn lets_go(action: &Action) -> Option<&VmName> {
     }
 }
 
+/// What the accounts hold that nobody could read, where it must be read: just what covers their cost for the longest
+/// `min_runway` in force, so that nothing goes by now. It may be more, but whoever waits for `apply` then has lost nothing.
+fn supposed_balances(in_force: &Situation) -> BTreeMap<AccountName, Dated<Balance>> {
+    let unread = in_force.accounts.iter().filter(|(account, state)| {
+        state.balance.is_none() && in_force.limits.account(account).balance == BalanceRule::Required
+    });
+    let suppose = |account: &AccountName| {
+        let shedding = in_force.fleets.values().filter(|state| state.policy.when_low == WhenLow::Hold);
+        let payers = shedding.filter(|state| state.fleet.members.values().any(|member| member.account == *account));
+        let span = payers.map(|state| state.policy.min_runway).max().unwrap_or_default();
+        let amount = in_force.account_cost(account).cost(span);
+        Dated { at: in_force.now, value: Balance { amount, hourly_cost: None } }
+    };
+    unread.map(|(account, _)| (account.clone(), suppose(account))).collect()
+}
+
 /// What lies between two situations that differ by an edit, for each fleet: at its worst.
 fn losses(in_force: &Situation, edited: &Situation, levers: &Levers) -> BTreeMap<FleetName, Loss> {
     let mut losses: BTreeMap<FleetName, Loss> = BTreeMap::new();
+    let supposed = supposed_balances(in_force);
+    let [in_force, edited] = [in_force, edited].map(|situation| {
+        let mut supposing = situation.clone();
+        for (account, state) in &mut supposing.accounts {
+            state.balance = state.balance.take().or_else(|| supposed.get(account).cloned());
+        }
+        supposing
+    });
     for ahead in Ahead::ALL {
         let before = match ahead {
             // What goes in time anyway may go at once.
-            Ahead::AtOnce => &ahead.gone(in_force, levers) | &Ahead::InTime.gone(in_force, levers),
-            Ahead::InTime | Ahead::UnderTargets | Ahead::UnderTexts => ahead.gone(in_force, levers),
+            Ahead::AtOnce => &ahead.gone(&in_force, levers) | &Ahead::InTime.gone(&in_force, levers),
+            Ahead::InTime | Ahead::UnderTargets | Ahead::UnderTexts => ahead.gone(&in_force, levers),
         };
-        let after = ahead.gone(edited, levers);
+        let after = ahead.gone(&edited, levers);
         for (name, state) in &in_force.fleets {
             let members = state.fleet.members.values();
             let lost = members.filter(|member| after.contains(&member.name) && !before.contains(&member.name));
@@ -187,8 +215,12 @@ pub fn loss_by_limits(situation: &Situation, new: &Limits, levers: &Levers) -> B
     let mut in_force = situation.clone();
     in_force.limits_held = None;
     let mut edited = in_force.clone();
-    // A change of mode is no edit of what is let go.
-    edited.limits = Limits { mode: in_force.limits.mode, ..new.clone() };
+    // Where only the edit acts, all that goes is its doing; one that is only to be watched is judged as if it acted.
+    let mode = match new.mode {
+        Mode::Act => Mode::Act,
+        Mode::Observe => in_force.limits.mode,
+    };
+    edited.limits = Limits { mode, ..new.clone() };
     losses(&in_force, &edited, levers)
 }
 
@@ -409,11 +441,42 @@ mod tests {
         assert!(loss(&situation, &longer).0 >= 5, "{:?}", loss(&situation, &longer));
     }
 
+    #[test]
+    fn while_the_balance_was_never_read_a_longer_runway_may_lose_all_that_it_would_on_a_low_account() {
+        let (mut situation, policy) = situation(&SIX);
+        let account = situation.accounts.values_mut().next().unwrap();
+        account.balance = None;
+        let runway = |hours: u64| edited(&policy, |terms| terms.min_runway = Duration::from_secs(3_600 * hours));
+        assert!(loss(&situation, &runway(24)).0 >= 5, "{:?}", loss(&situation, &runway(24)));
+        assert_eq!(loss(&situation, &runway(1)), (0, 0), "it is in force");
+        assert_eq!(loss(&situation, &edited(&runway(24), |terms| terms.when_low = WhenLow::Never)), (0, 0));
+        assert_eq!(loss(&situation, &edited(&policy, |terms| terms.target_gpus = 5)), (1, 1), "not for money");
+        let never = edited(&policy, |terms| terms.when_low = WhenLow::Never);
+        enforce(&mut situation, &never);
+        assert!(loss(&situation, &runway(24)).0 >= 5, "{:?}", loss(&situation, &runway(24)));
+        // Where our own accrual stands in for what nobody can read, no balance lets anything go.
+        let declared = AccountLimits { balance: BalanceRule::UnreadableOk, ..AccountLimits::UNSAID };
+        situation.limits.accounts = BTreeMap::from([(name("tensordock"), declared)]);
+        assert_eq!(loss(&situation, &runway(24)), (0, 0));
+    }
+
     fn by_limits(situation: &Situation, edit: impl FnOnce(&mut Limits)) -> BTreeMap<FleetName, (u32, u32)> {
         let mut limits = situation.limits.clone();
         edit(&mut limits);
         let losses = loss_by_limits(situation, &limits, &Levers::new()).into_iter();
         losses.map(|(fleet, loss)| (fleet, (loss.vms, loss.gpus))).filter(|(_, loss)| loss.0 > 0).collect()
+    }
+
+    #[test]
+    fn limits_that_act_where_those_in_force_only_watch_lose_all_that_goes_and_the_other_way_round_nothing() {
+        let (mut situation, policy) = situation(&SIX);
+        enforce(&mut situation, &edited(&policy, |terms| terms.target_gpus = 2));
+        let mode = |situation: &Situation, mode: Mode| by_limits(situation, |limits| limits.mode = mode);
+        situation.limits.mode = Mode::Act;
+        assert_eq!(mode(&situation, Mode::Observe), BTreeMap::new());
+        situation.limits.mode = Mode::Observe;
+        assert_eq!(mode(&situation, Mode::Observe), BTreeMap::new());
+        assert_eq!(mode(&situation, Mode::Act), BTreeMap::from([(train(), (4, 4))]));
     }
 
     #[test]

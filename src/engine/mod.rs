@@ -273,15 +273,17 @@ impl Engine {
         Arc::clone(&self.book)
     }
 
-    /// `Observe` when it is over every policy's own.
+    /// `Observe` when it is over every policy's own: at once when the settings say so, and until they are in force when they
+    /// say so no longer.
     fn mode(&self) -> Mode {
-        match self.role {
-            Role::ObserveOnly => Mode::Observe,
-            Role::AsConfigured | Role::LookOnly | Role::EvacuateOnly => self.settings.limits.mode,
+        match (self.role, self.settings.limits.mode) {
+            (Role::ObserveOnly, _) | (_, Mode::Observe) => Mode::Observe,
+            (Role::EvacuateOnly, Mode::Act) => Mode::Act,
+            (Role::AsConfigured | Role::LookOnly, Mode::Act) => self.limits.mode,
         }
     }
 
-    /// `[limits]` in force, `--observe` included. A change of mode is never held: it tears nothing down.
+    /// `[limits]` in force, with the mode that counts.
     fn limits(&self) -> Limits {
         Limits { mode: self.mode(), ..self.limits.clone() }
     }

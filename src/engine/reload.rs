@@ -21,7 +21,7 @@ use crate::{
     market::client::WriteOutcome,
     metrics::PolicyReload,
     model::{AccountName, FleetName, MarketplaceName, Refusal, Timestamp, VmName, reason::Teardown},
-    plan::{Action, Subject},
+    plan::{Action, Situation, Subject},
     settings::{self, Limits},
 };
 use std::{
@@ -185,34 +185,51 @@ impl Engine {
     /// `[limits]` and `[accounts]` on disk come into force unless they would tear down too much.
     pub(super) async fn judge_limits(&mut self) {
         let new = self.settings.limits.clone();
-        let losses = match new == (Limits { mode: new.mode, ..self.limits.clone() }) {
-            true => BTreeMap::new(),
-            false => {
-                let situation = self.situate(&BTreeMap::new()).await;
-                let levers = self.targets(self.book.lock().await.ledger(), self.clock.now());
-                loss_by_limits(&situation, &new, &levers)
-            }
+        let waits_for = match new == self.limits {
+            true => BTreeSet::new(),
+            false => self.limits_wait_for(&new).await,
         };
-        let (book, digest) = (self.book.lock().await, limits_digest(&new));
-        let waits_for: BTreeSet<FleetName> = losses
-            .into_iter()
-            // The operator's word for one fleet is kept while that for another is waited for.
-            .filter(|(fleet, _)| book.ledger().levers().applied(fleet) != Some(&digest))
-            .filter(|(_, loss)| loss.is_too_much())
-            .map(|(fleet, _)| fleet)
-            .collect();
-        drop(book);
         if waits_for.is_empty() {
             self.limits = new;
             self.limits_held = None;
-        } else if self.limits_held.as_ref().is_none_or(|(held, _)| *held != new) {
+            return;
+        }
+        let digest = limits_digest(&new);
+        if self.limits_held.as_ref().is_none_or(|(held, _)| limits_digest(held) != digest) {
             let fleets: Vec<&str> = waits_for.iter().map(FleetName::as_str).collect();
             tracing::warn!(
                 fleets = fleets.join(", "),
                 "an edit of [limits] or [accounts] is held until it is applied for these fleets"
             );
-            self.limits_held = Some((new, waits_for));
         }
+        self.limits_held = Some((new, waits_for));
+    }
+
+    /// The fleets for which an edit of `[limits]` waits for the operator's word: those for which it waits already, however
+    /// little it would let go by now; else those of which it would let too much go.
+    async fn limits_wait_for(&self, new: &Limits) -> BTreeSet<FleetName> {
+        let digest = limits_digest(new);
+        if let Some((_, waits_for)) = self.limits_held.as_ref().filter(|(held, _)| limits_digest(held) == digest) {
+            return waits_for.clone();
+        }
+        let remembered = {
+            let book = self.book.lock().await;
+            let held = book.ledger().held_limits().filter(|held| held.digest == digest);
+            held.map(|held| held.fleets.clone())
+        };
+        let fleets = match remembered {
+            Some(fleets) => fleets,
+            None => {
+                // Whether this process only watches is not the text's doing.
+                let situation = Situation { limits: self.limits.clone(), ..self.situate(&BTreeMap::new()).await };
+                let levers = self.targets(self.book.lock().await.ledger(), self.clock.now());
+                let losses = loss_by_limits(&situation, new, &levers).into_iter();
+                losses.filter(|(_, loss)| loss.is_too_much()).map(|(fleet, _)| fleet).collect()
+            }
+        };
+        // The operator's word for one fleet is kept while that for another is waited for.
+        let book = self.book.lock().await;
+        fleets.into_iter().filter(|fleet| book.ledger().levers().applied(fleet) != Some(&digest)).collect()
     }
 
     /// The operator's targets.
@@ -227,6 +244,14 @@ impl Engine {
         if self.limits != self.settings.limits && self.limits_held.is_none() {
             self.judge_limits().await;
         }
+        // Nobody could give the word for a fleet that is forgotten.
+        if let Some((held, waits_for)) = &mut self.limits_held {
+            waits_for.retain(|fleet| self.law.statutes.contains_key(fleet));
+            if waits_for.is_empty() {
+                self.limits = held.clone();
+                self.limits_held = None;
+            }
+        }
         let now = self.clock.now();
         let mut book = self.book.lock().await;
         let limits = &self.limits;
@@ -237,13 +262,23 @@ impl Engine {
                 && *mode == limits.mode
                 && *accounts == limits.accounts
         });
-        // Of an edit that was taken back no word is left: the same one is waited for again.
-        let is_waited_for = self.limits_held.is_some();
-        let has_word = self.law.statutes.keys().any(|fleet| book.ledger().levers().applied(fleet).is_some());
-        if is_recorded && (is_waited_for || !has_word) {
-            return true;
-        }
-        match book.append(now, vec![limits_in_force(limits)]) {
+        let was_held = book.ledger().held_limits();
+        let (is_taken_back, holding) = match &self.limits_held {
+            // Of an edit that was taken back neither that it was held is left nor any word: the same one is judged anew, and
+            // waited for again.
+            None => {
+                let has_word = self.law.statutes.keys().any(|fleet| book.ledger().levers().applied(fleet).is_some());
+                (was_held.is_some() || has_word, None)
+            }
+            Some((held, waits_for)) => {
+                let digest = limits_digest(held);
+                let is_news = was_held.is_none_or(|was| was.digest != digest);
+                (false, is_news.then(|| Record::LimitsHeld { digest, fleets: waits_for.clone() }))
+            }
+        };
+        let in_force = (!is_recorded || is_taken_back).then(|| limits_in_force(limits));
+        let records: Vec<Record> = in_force.into_iter().chain(holding).collect();
+        match book.append(now, records) {
             Ok(()) => true,
             Err(error) => {
                 self.troubles.push(error.to_string());
@@ -380,10 +415,10 @@ fn held(law: &Law) -> BTreeSet<FleetName> {
 
 /// What an edit of `[limits]` is known by.
 fn limits_digest(limits: &Limits) -> String {
-    let Limits { max_hourly_rate, balance_floor, mode: _, accounts } = limits;
+    let Limits { max_hourly_rate, balance_floor, mode, accounts } = limits;
     let most = max_hourly_rate.map_or_else(|| "none".to_owned(), |most| most.to_string());
     let accounts: String = accounts.iter().map(|(name, limits)| format!(", {name}: {limits}")).collect();
-    format!("limits: max_hourly_rate {most}, balance_floor {balance_floor}{accounts}")
+    format!("limits: max_hourly_rate {most}, balance_floor {balance_floor}, mode {mode}{accounts}")
 }
 
 fn limits_in_force(limits: &Limits) -> Record {

@@ -233,15 +233,9 @@ impl Engine {
 
     fn join(&mut self, book: &Journal, now: Timestamp) {
         let known: BTreeSet<FleetName> = self.law.statutes.keys().cloned().collect();
-        let joined = join(book.ledger(), &self.evidence, &self.inventory, &known, now, self.patience());
+        let watched_since = self.started_at;
+        let joined = join(book.ledger(), &self.evidence, &self.inventory, &known, watched_since, now, self.patience());
         self.fleets = joined.fleets;
-        // How long it was lost while nobody looked proves nothing: a restart never shortens what a VM is waited for. Who
-        // began in the future began before the clock was set back, and that tells nothing.
-        let began = self.started_at.min(now);
-        let members = self.fleets.values_mut().flat_map(|fleet| fleet.members.values_mut());
-        for member in members.filter(|member| member.standing == Standing::Lost && began < now) {
-            member.since = member.since.max(began);
-        }
         self.complete = joined.complete;
         self.foreign = joined.foreign;
     }

@@ -44,12 +44,14 @@ fn abandoned(ledger: &Ledger, now: Timestamp, patience: Patience) -> impl Iterat
 }
 
 /// Joins the ledger with a look at the world. `known` are the fleets that have a policy: they are there even when empty,
-/// and a VM named after one of them is a stray even if the journal never heard of that fleet.
+/// and a VM named after one of them is a stray even if the journal never heard of that fleet. `watched_since` is when this
+/// process began to look: nobody is lost for longer.
 pub fn join(
     ledger: &Ledger,
     evidence: &Evidence,
     inventory: &Inventory,
     known: &BTreeSet<FleetName>,
+    watched_since: Timestamp,
     now: Timestamp,
     patience: Patience,
 ) -> Joined {
@@ -57,7 +59,10 @@ pub fn join(
     let mut fleets: BTreeMap<FleetName, Fleet> = known.iter().map(|fleet| (fleet.clone(), Fleet::default())).collect();
 
     for (name, holding) in ledger.holdings() {
-        let member = member(name, holding, &sights, now, patience);
+        let mut member = member(name, holding, &sights, now, patience);
+        if member.standing == Standing::Lost {
+            member.since = lost_since(member.since, watched_since, now);
+        }
         fleets.entry(member.fleet.clone()).or_default().members.insert(name.clone(), member);
     }
     for ((name, id), vm) in ledger.late() {
@@ -98,6 +103,12 @@ pub fn join(
     let complete = |marketplace: &MarketplaceName| evidence.is_complete(ledger, inventory, marketplace, patience);
     let complete = inventory.markets.keys().map(|marketplace| (marketplace.clone(), complete(marketplace))).collect();
     Joined { fleets, foreign, complete }
+}
+
+/// How long it was lost while nobody looked proves nothing: a restart never shortens what a VM is waited for. Who began in
+/// the future began before the clock was set back, and that tells nothing.
+fn lost_since(since: Timestamp, watched_since: Timestamp, now: Timestamp) -> Timestamp {
+    if watched_since < now { since.max(watched_since) } else { since }
 }
 
 /// Whether the journal gave this name to a VM of this account.
@@ -240,5 +251,39 @@ fn late<'a>(
         gpus: vm.gpus,
         rate: if Guard::LateMoney.is_kept() { vm.rate.max(billed) } else { HourlyRate::ZERO },
         delete: delete_attempt(vm.delete.as_ref(), vm.delete_refused, sighting, now, patience),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::stage::{Stage, instance, of},
+        model::InstanceStatus::Running,
+    };
+    use std::time::Duration;
+
+    #[test]
+    fn nobody_is_lost_for_longer_than_somebody_looks() {
+        let mut stage = Stage::new();
+        let (lost, there) = (stage.deploy("i1"), stage.deploy("i2"));
+        let only = [instance("i2", &there, Running)];
+        stage.list(&[instance("i1", &lost, Running), only[0].clone()]);
+        for _ in 0..3 {
+            stage.list(&only);
+        }
+        let vanished = stage.ledger().holdings()[&lost].since;
+        let hours = |hours: u64| after(vanished, Duration::from_secs(hours * 3_600));
+        let since = |name: &VmName, watched: Timestamp| {
+            let joined = stage.joined_at(watched, hours(2));
+            joined.fleets[&of::<FleetName>("train")].members[name].since
+        };
+        assert_eq!(stage.standing(&lost), Standing::Lost);
+        assert_eq!(since(&lost, before(vanished, Duration::from_secs(60))), vanished, "it was looked for all along");
+        assert_eq!(since(&lost, hours(1)), hours(1), "a restart begins to wait anew");
+        for watched in [hours(2), hours(3)] {
+            assert_eq!(since(&lost, watched), vanished, "the clock was set back since");
+        }
+        assert!(since(&there, hours(1)) < vanished, "what runs has run since it was seen to");
     }
 }

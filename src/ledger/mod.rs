@@ -115,6 +115,15 @@ pub struct LimitsText {
     pub accounts: BTreeMap<AccountName, AccountLimits>,
 }
 
+/// An edit of the limits over all fleets that waits for `apply`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldLimits {
+    /// What it is known by.
+    pub digest: String,
+    /// The fleets for which it was to be applied when it was held.
+    pub fleets: BTreeSet<FleetName>,
+}
+
 /// The fold of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
@@ -133,6 +142,7 @@ pub struct Ledger {
     policies: BTreeMap<FleetName, PolicyText>,
     held_edits: BTreeMap<FleetName, String>,
     limits: Option<LimitsText>,
+    held_limits: Option<HeldLimits>,
     hosts: Hosts,
     spend: Spend,
     overbilled: BTreeMap<MarketplaceName, Vec<Timestamp>>,
@@ -159,6 +169,7 @@ impl Ledger {
             policies: BTreeMap::new(),
             held_edits: BTreeMap::new(),
             limits: None,
+            held_limits: None,
             hosts: Hosts::default(),
             spend: Spend::default(),
             overbilled: BTreeMap::new(),
@@ -240,6 +251,11 @@ impl Ledger {
     /// The limits last in force.
     pub const fn limits(&self) -> Option<&LimitsText> {
         self.limits.as_ref()
+    }
+
+    /// The newest edit of them that was held, unless limits came into force since.
+    pub const fn held_limits(&self) -> Option<&HeldLimits> {
+        self.held_limits.as_ref()
     }
 
     /// What all fleets cost so far.
@@ -398,6 +414,7 @@ impl Ledger {
             }
             Record::LimitsInForce { max_hourly_rate, balance_floor, mode, accounts } => {
                 self.limits = Some(LimitsText { max_hourly_rate, balance_floor, mode, accounts });
+                self.held_limits = None;
                 self.levers.forget_applied();
             }
 
@@ -406,6 +423,7 @@ impl Ledger {
             }
             Record::EditHeld { fleet, digest: Some(digest) } => drop(self.held_edits.insert(fleet, digest)),
             Record::EditHeld { fleet, digest: None } => drop(self.held_edits.remove(&fleet)),
+            Record::LimitsHeld { digest, fleets } => self.held_limits = Some(HeldLimits { digest, fleets }),
             Record::ClockSet { forwards_ms } => self.move_with_clock(Duration::from_millis(forwards_ms), at),
             Record::Missing { fleet, gpus, on_demand } => {
                 self.missing.entry(fleet).or_default().note(gpus, on_demand, at);

@@ -27,7 +27,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_with::{FromInto, serde_as};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 labels! {
     /// A readable answer to a write.
@@ -592,6 +592,15 @@ pub enum Record {
         fleet: FleetName,
         /// The SHA-256 of the text that is held; `None`: the edit was taken back.
         digest: Option<String>,
+    },
+    /// An edit of the limits over all fleets would tear down too much: until `apply` for these fleets, or until limits come
+    /// into force (the same again, where it was taken back), it is not in force. Told for the same reason.
+    LimitsHeld {
+        /// What it is known by.
+        digest: String,
+        /// Of which it would let too much go.
+        #[serde_as(as = "BTreeSet<Text>")]
+        fleets: BTreeSet<FleetName>,
     },
 
     /// Somebody set the machine's clock. What was remembered by it moves with it; see `ledger::moved`.

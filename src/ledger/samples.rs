@@ -106,6 +106,7 @@ pub(super) fn of_each_kind(name: &VmName, id: &str, at: Timestamp) -> Vec<Record
             cooldown_ms: 30_000,
         },
         Record::EditHeld { fleet: fleet(), digest: Some("d2".into()) },
+        Record::LimitsHeld { digest: "limits: max_hourly_rate 1.00".into(), fleets: [fleet()].into() },
         Record::ClockSet { forwards_ms: 3_600_000 },
         Record::Missing { fleet: fleet(), gpus: 2, on_demand: 1 },
         Record::Accrued {

@@ -241,8 +241,13 @@ impl Stage {
     }
 
     pub(crate) fn joined(&self) -> Joined {
+        self.joined_at(Timestamp::MIN, self.now)
+    }
+
+    /// By somebody who looks since `watched_since`.
+    pub(crate) fn joined_at(&self, watched_since: Timestamp, now: Timestamp) -> Joined {
         let known = BTreeSet::from([of::<FleetName>("train")]);
-        join(self.ledger(), &self.evidence, &self.inventory, &known, self.now, PATIENCE)
+        join(self.ledger(), &self.evidence, &self.inventory, &known, watched_since, now, PATIENCE)
     }
 
     pub(crate) fn fleet(&self) -> Fleet {

@@ -6,16 +6,20 @@
 //!
 //! Lists that are asked for with GET carry an `ETag`, and who names it again is told whether anything has changed.
 
+mod answer;
+
+pub use answer::Answer;
+
 use super::{
-    faults::{Effected, Fault, Faults},
+    faults::{Fault, Faults},
     knobs::Knobs,
     memories::Memories,
-    pages::{Pages, etag},
+    pages::Pages,
     seed::Seed,
     storms::Storms,
     told::{Accepted, Answers, Listing, Noted},
     truth::Truth,
-    veil::{Appearances, Shown, Veil},
+    veil::{Appearances, Veil},
     world::World,
 };
 use crate::{
@@ -24,22 +28,13 @@ use crate::{
     model::{InstanceId, Timestamp, time},
     settings::{Api, Vendor},
 };
+use answer::{course, spoil, unless_known};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
     time::Duration,
 };
-
-/// What older versions of the API sent instead of JSON.
-const HTML: &str =
-    "<!DOCTYPE html><html><head><title>Application Error</title></head><body><h1>Oops</h1></body></html>";
-
-/// Bytes that are no text in any language.
-const GARBAGE: &[u8] = b"\x1f\x8b\x08\x00{\"success\": \xff\xfe\x00tru";
-
-/// An answer that never comes takes longer than any client waits, in real time.
-const HANGING: Duration = Duration::from_secs(300);
 
 /// One dialect spoken here.
 struct Counter {
@@ -53,17 +48,6 @@ impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counter").field("api", &self.api).field("broken", &self.broken).finish_non_exhaustive()
     }
-}
-
-/// How much of an answer arrives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// All of it.
-    Whole(Response),
-    /// Its head and half of its body; then the connection drops.
-    Cut(Response),
-    /// Nothing; the connection drops.
-    Nothing,
 }
 
 /// How the marketplace reacts to a request.
@@ -343,174 +327,22 @@ impl Market {
     }
 }
 
-/// A good answer with its `ETag`, computed where it is not known yet; 304 and no body for who has it already.
-fn unless_known(request: &Request, mut answer: Response, known_by: Option<String>) -> Response {
-    if answer.status != 200 {
-        return answer;
-    }
-    let etag = known_by.unwrap_or_else(|| etag(&answer));
-    let known = request.header("if-none-match").unwrap_or_default();
-    if known.split(',').any(|known| known.trim().trim_start_matches("W/") == etag) {
-        answer.status = 304;
-        answer.body.clear();
-        answer.headers.retain(|(name, _)| name != "content-type");
-    }
-    answer.headers.push(("etag".to_owned(), etag));
-    answer
-}
-
-/// How much a fault lets lists show, and how long it keeps the answer.
-const fn course(fault: Fault) -> (Shown, Duration) {
-    match fault {
-        Fault::EmptyList => (Shown::Nothing, Duration::ZERO),
-        Fault::PartialList => (Shown::Half, Duration::ZERO),
-        Fault::Slow(delay) => (Shown::All, delay),
-        Fault::Hang(_) => (Shown::All, HANGING),
-        Fault::None
-        | Fault::LostRequest
-        | Fault::LostAnswer
-        | Fault::CutAnswer
-        | Fault::ServerError(_)
-        | Fault::Html(_)
-        | Fault::HalfJson
-        | Fault::Throttled
-        | Fault::StaleList(_)
-        | Fault::LateEffect(_)
-        | Fault::Garbage(_)
-        | Fault::BadGateway
-        | Fault::LateVm(_)
-        | Fault::Refused => (Shown::All, Duration::ZERO),
-    }
-}
-
-/// Serves a request and makes the fault happen. What had no effect is not served.
-fn spoil(fault: Fault, serve: impl FnOnce() -> Response) -> Answer {
-    let whole = |status, kind: &str, body: Vec<u8>| {
-        Answer::Whole(Response { status, headers: vec![("content-type".to_owned(), kind.to_owned())], body })
-    };
-    let error = r#"{"success": false, "error": "Internal Server Error"}"#;
-    match fault {
-        Fault::None
-        | Fault::EmptyList
-        | Fault::PartialList
-        | Fault::StaleList(_)
-        | Fault::LateVm(_)
-        | Fault::Refused
-        | Fault::Slow(_) => Answer::Whole(serve()),
-        Fault::LostRequest | Fault::LateEffect(_) | Fault::Hang(Effected::No) => Answer::Nothing,
-        Fault::LostAnswer | Fault::Hang(Effected::Yes) => {
-            serve();
-            Answer::Nothing
-        }
-        Fault::Garbage(Effected::No) => whole(200, "application/json", GARBAGE.into()),
-        Fault::Garbage(Effected::Yes) => {
-            serve();
-            whole(200, "application/json", GARBAGE.into())
-        }
-        Fault::BadGateway => whole(502, "text/html", HTML.into()),
-        Fault::CutAnswer => Answer::Cut(serve()),
-        Fault::ServerError(Effected::No) => whole(500, "application/json", error.into()),
-        Fault::ServerError(Effected::Yes) => {
-            serve();
-            whole(500, "application/json", error.into())
-        }
-        Fault::Html(Effected::No) => whole(200, "text/html", HTML.into()),
-        Fault::Html(Effected::Yes) => {
-            serve();
-            whole(200, "text/html", HTML.into())
-        }
-        Fault::HalfJson => {
-            let mut answer = serve();
-            answer.body.truncate(answer.body.len() / 2);
-            Answer::Whole(answer)
-        }
-        Fault::Throttled => Answer::Whole(Response {
-            status: 429,
-            headers: vec![
-                ("content-type".to_owned(), "application/json".to_owned()),
-                ("retry-after".to_owned(), "2".to_owned()),
-            ],
-            body: r#"{"success": false, "error": "Too Many Requests"}"#.into(),
-        }),
-    }
-}
-
 #[cfg(test)]
 mod lies;
+#[cfg(test)]
+mod stand;
 
 #[cfg(test)]
 mod tests {
-    use super::{super::WorldOptions, *};
-    use crate::{
-        market::{Dialect, Order, dialect},
-        model::{Balance, InstanceStatus, Lookup, PriceType, Refusal, Shape, VmName, offer::Bid},
+    use super::{
+        super::faults::Effected,
+        stand::{SPOT, Stand, at, shape},
+        *,
     };
-    use std::sync::Arc;
-
-    pub(super) const SPOT: &str = "8db2ec46-c094-4262-bc7e-6c76617f4237";
-
-    pub(super) fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    /// A still market and somebody who asks it in v0.
-    pub(super) struct Stand {
-        pub(super) market: Market,
-        pub(super) dialect: Arc<dyn Dialect>,
-        pub(super) second: i64,
-    }
-
-    impl Stand {
-        pub(super) fn new() -> Self {
-            let options = WorldOptions::still("100".parse().unwrap());
-            let world = World::new(1, at(0), options);
-            let market = Market::of_all_dialects(world, Faults::none(), Some("k"), Some("t"));
-            Self { market, dialect: dialect(Api::TensordockV0, Some("k".into()), "t".into()), second: 0 }
-        }
-
-        pub(super) fn ask<T>(&mut self, exchange: &crate::market::Exchange<T>) -> Result<T, Refusal> {
-            match self.market.handle(at(self.second), &exchange.request).answer {
-                Answer::Whole(response) => (exchange.read)(&exchange.request, &response),
-                Answer::Cut(_) | Answer::Nothing => Err(Refusal::Unreachable("dropped".to_owned())),
-            }
-        }
-
-        pub(super) fn deploy(&mut self, name: &str) -> Result<InstanceId, Refusal> {
-            let order = Order {
-                name: name.parse().unwrap(),
-                hostnode: SPOT.parse().unwrap(),
-                shape: shape(),
-                price_type: PriceType::Spot,
-                bid: Some("0.25".parse().unwrap()),
-                image: "Ubuntu 22.04 LTS".to_owned(),
-                ports: [(30_247, 22)].into(),
-                ssh_key: None,
-                cloud_init: None,
-                password: "Passw0rd-of-a-test".into(),
-            };
-            let order = Order { ports: self.free_port().map(|port| (port, 22)).into_iter().collect(), ..order };
-            let exchange = self.dialect.deploy(&order)?;
-            self.ask(&exchange).map(|deployed| deployed.id)
-        }
-
-        pub(super) fn free_port(&mut self) -> Option<u16> {
-            let hosts = self.market.world.hostnodes();
-            hosts.iter().find(|host| host.id.as_str() == SPOT)?.ports.free().first().copied()
-        }
-
-        pub(super) fn listed(&mut self) -> Result<Vec<VmName>, Refusal> {
-            let exchange = self.dialect.instances();
-            Ok(self.ask(&exchange)?.items.into_iter().map(|instance| instance.name).collect())
-        }
-
-        pub(super) fn made(&self) -> usize {
-            self.market.world.truth().vms.len()
-        }
-    }
-
-    pub(super) fn shape() -> Shape {
-        Shape { gpu_model: "v100-pcie-16gb".parse().unwrap(), gpus: 2, vcpus: 8, ram_gb: 8, storage_gb: 200 }
-    }
+    use crate::{
+        market::{Order, dialect},
+        model::{Balance, InstanceStatus, Lookup, PriceType, Shape, offer::Bid},
+    };
 
     #[test]
     fn a_list_of_a_quiet_world_is_not_made_again_and_one_of_a_world_that_changed_is() {

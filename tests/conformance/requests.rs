@@ -6,25 +6,10 @@ use crate::{
     stand::{KEY, PASSWORD, TOKEN, dialect},
 };
 use spotscale::{
-    market::{self, CALLS, Call, Effect, raw::Stakes},
+    market::{self, CALLS, Effect, raw::Stakes},
     settings::Api,
 };
 use std::{collections::BTreeSet, fs};
-
-/// What a verb does to the world.
-fn effect(call: Call) -> Effect {
-    match call {
-        Call::Hostnodes
-        | Call::Hostnode
-        | Call::Instances
-        | Call::Instance
-        | Call::Whoami
-        | Call::Balance
-        | Call::Validate
-        | Call::Other => Effect::Reads,
-        Call::Rebid | Call::Deploy | Call::Start | Call::Stop | Call::Terminate => Effect::Writes,
-    }
-}
 
 #[test]
 fn each_verb_is_sent_as_what_it_is_and_understood_as_what_it_is() {
@@ -34,7 +19,8 @@ fn each_verb_is_sent_as_what_it_is_and_understood_as_what_it_is() {
         for verb in verbs(&*dialect(*api, KEY, TOKEN), &host, &vm, PASSWORD) {
             let call = fake.call(&verb.request);
             assert!(CALLS.contains(&verb.call.as_str()), "{api}: {}", verb.call);
-            assert_eq!((call.as_str(), effect(call)), (verb.call.as_str(), verb.effect), "{api}");
+            let effect = if call.is_write() { Effect::Writes } else { Effect::Reads };
+            assert_eq!((call.as_str(), effect), (verb.call.as_str(), verb.effect), "{api}");
             assert!(verb.request.path.starts_with(fake.prefix()), "{api}: {}", verb.request.path);
             for (name, _) in &verb.request.headers {
                 assert_eq!(name.to_lowercase(), *name, "{api}: {}", verb.call);

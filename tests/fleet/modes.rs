@@ -95,9 +95,10 @@ async fn a_fleet_that_ran_is_left_as_it_is_while_it_is_watched_whatever_happens_
     stage.write("train", &TRAIN.replace("max_hourly_rate = 6.00", "max_hourly_rate = 1.50")).await;
     stage.ticks(6).await;
     assert_eq!((stage.writes(), stage.alive("train").len()), (writes, 3));
-    stage.settle_for(SETTINGS).await;
+    // What the lower target would let go at once would have to wait for the operator's word.
     stage.pull(Lever::ClearTarget { fleet: name("train") }).await.unwrap();
     stage.write("train", TRAIN).await;
+    stage.settle_for(SETTINGS).await;
     stage.ticks(8).await;
     assert!(stage.writes() > writes);
     assert_eq!((stage.gpus_alive("train"), stage.report("train").running_gpus), (8, 8));

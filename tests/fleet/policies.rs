@@ -35,6 +35,12 @@ fn held(stage: &Stage) -> Option<String> {
     stage.status().fleets[&name("train")].policy.held.clone().map(|(_, told)| told)
 }
 
+/// Whether new `[limits]` wait for the word for a fleet.
+fn waits(stage: &Stage, fleet: &str) -> bool {
+    let apply = format!("`spotscale apply {fleet}`");
+    stage.status().settings_faults.iter().any(|told| told.contains(&apply))
+}
+
 fn rests(stage: &Stage, writes: u64) {
     assert_eq!((stage.writes(), stage.gpus_alive("train")), (writes, 8), "{}", stage.told());
 }
@@ -421,10 +427,6 @@ async fn the_word_for_one_fleet_is_kept_while_that_for_another_is_waited_for() {
     let other = half.replace("fleet = \"train\"", "fleet = \"serve\"");
     let mut stage = Stage::new(&[("train", &half), ("serve", &other)]).await;
     stage.ticks(6).await;
-    let waits = |stage: &Stage, fleet: &str| {
-        let apply = format!("`spotscale apply {fleet}`");
-        stage.status().settings_faults.iter().any(|told| told.contains(&apply))
-    };
     stage.settle_for(&SETTINGS.replace("max_hourly_rate = 40.00", "max_hourly_rate = 0.10")).await;
     stage.ticks(2).await;
     assert_eq!((waits(&stage, "train"), waits(&stage, "serve")), (true, true), "{}", stage.told());
@@ -457,6 +459,82 @@ async fn the_word_for_an_edit_of_limits_is_forgotten_when_the_edit_is_taken_back
     let told = stage.status().settings_faults.join("; ");
     assert!(told.contains("`spotscale apply train`"), "{told}");
     assert_eq!(stage.gpus_alive("train") + stage.gpus_alive("serve"), 8);
+}
+
+/// `[limits]` of less than half of what the fleet costs.
+fn less_than_half(stage: &Stage) -> String {
+    let most = stage.report("train").rate_now.micros() * 3 / 8;
+    let most = spotscale::model::HourlyRate::from_micros(most);
+    SETTINGS.replace("max_hourly_rate = 40.00", &format!("max_hourly_rate = {most}"))
+}
+
+/// Eight, of which lower `[limits]` would let more than half go and are held; three went by themselves since.
+async fn five_under_held_limits() -> (Stage, String) {
+    let mut stage = eight_small().await;
+    let lower = less_than_half(&stage);
+    stage.settle_for(&lower).await;
+    stage.ticks(2).await;
+    assert!(waits(&stage, "train"));
+    for vm in stage.alive("train").iter().take(3) {
+        assert!(stage.market().world_of(Vendor::Tensordock).take_away(&vm.id));
+    }
+    stage.pass(Duration::from_secs(900)).await;
+    assert_eq!((stage.gpus_alive("train"), stage.deleted()), (5, 0), "the lower limit binds what is started");
+    (stage, lower)
+}
+
+#[tokio::test]
+async fn limits_that_are_held_wait_for_apply_over_restarts_and_reloads_though_they_would_let_little_go_by_now() {
+    for is_restarted in [false, true] {
+        let (mut stage, lower) = five_under_held_limits().await;
+        match is_restarted {
+            true => stage.restart().await,
+            false => stage.settle_for(&lower).await,
+        }
+        stage.ticks(6).await;
+        assert!(waits(&stage, "train"), "{}", stage.told());
+        assert_eq!((stage.gpus_alive("train"), stage.deleted()), (5, 0));
+        stage.pull(Lever::Apply(name("train"))).await.unwrap();
+        stage.restart().await;
+        stage.ticks(25).await;
+        assert!(!waits(&stage, "train") && stage.gpus_alive("train") < 5, "{}", stage.told());
+        stage.agrees();
+    }
+}
+
+#[tokio::test]
+async fn limits_that_were_taken_back_are_judged_anew_when_they_are_made_again() {
+    for is_restarted in [false, true] {
+        let (mut stage, lower) = five_under_held_limits().await;
+        // So that nothing is rented meanwhile.
+        stage.pull(Lever::Pause(Scope::Fleet(name("train")))).await.unwrap();
+        stage.settle_for(SETTINGS).await;
+        stage.ticks(2).await;
+        assert_eq!((waits(&stage, "train"), stage.gpus_alive("train")), (false, 5));
+        if is_restarted {
+            stage.restart().await;
+        }
+        stage.settle_for(&lower).await;
+        stage.pull(Lever::Resume(Scope::Fleet(name("train")))).await.unwrap();
+        stage.ticks(25).await;
+        assert!(!waits(&stage, "train") && stage.gpus_alive("train") < 5, "one or two of five are little enough");
+    }
+}
+
+#[tokio::test]
+async fn limits_wait_no_longer_for_a_fleet_that_is_forgotten() {
+    let mut stage = eight_small().await;
+    let lower = less_than_half(&stage);
+    stage.settle_for(&lower).await;
+    stage.ticks(2).await;
+    assert!(waits(&stage, "train"));
+    stage.remove("train").await;
+    stage.pull(Lever::Evacuate(Some(name("train")))).await.unwrap();
+    let status = stage.ticks(6).await;
+    assert_eq!((status.fleets.len(), stage.gpus_alive("train")), (0, 0));
+    assert_eq!(status.settings_faults, Vec::<String>::new(), "nobody could apply them");
+    stage.restart().await;
+    assert_eq!(stage.ticks(2).await.settings_faults, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -513,6 +591,38 @@ async fn what_a_paused_or_a_watched_fleet_would_lose_is_held_before_it_is_resume
     stage.ticks(4).await;
     rests(&stage, writes);
     assert!(held(&stage).unwrap().contains("6 VMs with 6 GPUs"));
+}
+
+#[tokio::test]
+async fn what_was_watched_for_long_is_held_before_limits_act_again_and_watching_begins_at_once() {
+    let watching = SETTINGS.replace("[limits]", "[limits]\nmode = \"observe\"");
+    let mut stage = eight_small().await;
+    stage.settle_for(&watching).await;
+    let writes = stage.writes();
+    for gpus in [4, 2] {
+        stage.write("train", &target(gpus)).await;
+        stage.ticks(2).await;
+        assert_eq!(held(&stage), None, "{gpus}");
+    }
+    stage.settle_for(SETTINGS).await;
+    for restarts in [false, true] {
+        if restarts {
+            stage.restart().await;
+        }
+        let status = stage.ticks(4).await;
+        rests(&stage, writes);
+        assert!(waits(&stage, "train"));
+        assert_eq!(status.mode, spotscale::policy::terms::Mode::Observe, "the one in force");
+    }
+    stage.pull(Lever::Apply(name("train"))).await.unwrap();
+    stage.restart().await;
+    stage.ticks(1).await;
+    let left = stage.gpus_alive("train");
+    assert!(left < 8);
+    stage.settle_for(&watching).await;
+    stage.ticks(4).await;
+    assert_eq!((stage.gpus_alive("train"), waits(&stage, "train")), (left, false));
+    stage.agrees();
 }
 
 #[tokio::test]

@@ -96,6 +96,8 @@ fn one(context: &Context, arguments: &SimulateArguments, plot: &Plot) -> Result<
         say!("{again}\nscan_interval_s={scan}\n{}\n{}\n", plot.knobs(), plot.turns());
     }
     let stop = until_interrupted(context)?;
+    let clock = SystemClock::real();
+    let began = clock.monotonic();
     let verdict = {
         let bar = context.terminal.bar("virtual time", plot.lasting.as_secs());
         let mut watch = |progress: Progress| {
@@ -108,6 +110,7 @@ fn one(context: &Context, arguments: &SimulateArguments, plot: &Plot) -> Result<
         context.print_json(&as_json(plot, &verdict, &again))?;
     } else {
         tell(context, &verdict, &again);
+        say!("{}", speed(&verdict.lived, clock.monotonic().saturating_sub(began), 1));
     }
     Ok(if verdict.is_broken() { Ending::Failed } else { Ending::Done })
 }
@@ -128,6 +131,14 @@ fn tell(context: &Context, verdict: &Verdict, again: &str) {
         }
     }
     say!("\n{}\n\njournal {}", table(context, &verdict.lived), verdict.digest);
+}
+
+/// How fast it was lived through.
+fn speed(lived: &Lived, took: Duration, cores: usize) -> String {
+    let core_minutes = took.as_secs_f64() * cores as f64 / 60.0;
+    let per_minute = lived.ticks as f64 / core_minutes.max(f64::MIN_POSITIVE);
+    let (took, cores) = (text::span(took.as_secs()), text::count(cores as u64, "core"));
+    format!("{took} on {cores}: {per_minute:.0} ticks per minute and core")
 }
 
 fn figures(lived: &Lived) -> [(&'static str, u64); 10] {
@@ -212,16 +223,18 @@ impl Swarm {
 fn swarm(context: &Context, arguments: &SimulateArguments, plot: &Plot, seeds: u64) -> Result<Ending, Failure> {
     let stop = until_interrupted(context)?;
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = usize::try_from(seeds).map_or(cores, |seeds| cores.min(seeds));
     let clock = SystemClock::real();
     let began = clock.monotonic();
     let mut swarm = Swarm::default();
     {
-        let bar = context.terminal.bar("seeds", seeds);
+        let lasting = plot.lasting.as_secs();
+        let bar = context.terminal.bar("virtual time", lasting.saturating_mul(seeds));
         let next = AtomicU64::new(0);
         let (sender, played) = mpsc::channel();
         thread::scope(|scope| {
             for _ in 0..cores {
-                let (sender, next, stop) = (sender.clone(), &next, &stop);
+                let (sender, next, stop, bar) = (sender.clone(), &next, &stop, &bar);
                 scope.spawn(move || {
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
@@ -230,10 +243,17 @@ fn swarm(context: &Context, arguments: &SimulateArguments, plot: &Plot, seeds: u
                         }
                         let seed = plot.seed.0.wrapping_add(at);
                         let plot = Plot { seed: crate::sim::Seed(seed), ..plot.clone() };
-                        let mut watch = |_: Progress| {
+                        let mut shown = 0;
+                        let mut watch = |progress: Progress| {
+                            let passed = progress.passed.as_secs().clamp(shown, lasting);
+                            bar.more(passed - shown);
+                            shown = passed;
                             if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                         };
-                        if sender.send((seed, play(&plot, &mut watch))).is_err() {
+                        let came_to = play(&plot, &mut watch);
+                        // A seed that broke a promise is over, however early.
+                        bar.more(lasting - shown);
+                        if sender.send((seed, came_to)).is_err() {
                             return;
                         }
                     }
@@ -242,7 +262,6 @@ fn swarm(context: &Context, arguments: &SimulateArguments, plot: &Plot, seeds: u
             drop(sender);
             for (seed, came_to) in played {
                 swarm.add(seed, came_to);
-                bar.reached(swarm.played);
             }
         });
     }
@@ -280,13 +299,7 @@ fn tell_swarm(
         rest => format!(", {rest} not played to their end"),
     };
     say!("\n{kept} of {seeds} seeds kept every promise, {} did not{interrupted}", swarm.failed.len());
-    let core_minutes = took.as_secs_f64() * cores as f64 / 60.0;
-    let per_minute = swarm.lived.ticks as f64 / core_minutes.max(f64::MIN_POSITIVE);
-    say!(
-        "{} on {}: {per_minute:.0} ticks per minute and core",
-        text::span(took.as_secs()),
-        text::count(cores as u64, "core")
-    );
+    say!("{}", speed(&swarm.lived, took, cores));
 }
 
 fn swarm_as_json(arguments: &SimulateArguments, swarm: &Swarm, seeds: u64) -> Value {

@@ -8,7 +8,7 @@ use crate::{
 
 impl Record {
     /// Every kind's word.
-    pub const KINDS: [&'static str; 45] = [
+    pub const KINDS: [&'static str; 46] = [
         "created",
         "deploy_intended",
         "deployed",
@@ -49,6 +49,7 @@ impl Record {
         "limits_in_force",
         "host_failed",
         "edit_held",
+        "limits_held",
         "clock_set",
         "missing",
         "accrued",
@@ -102,6 +103,7 @@ impl Record {
             Self::LimitsInForce { .. } => "limits_in_force",
             Self::HostFailed { .. } => "host_failed",
             Self::EditHeld { .. } => "edit_held",
+            Self::LimitsHeld { .. } => "limits_held",
             Self::ClockSet { .. } => "clock_set",
             Self::Missing { .. } => "missing",
             Self::Accrued { .. } => "accrued",
@@ -153,6 +155,7 @@ impl Record {
             | Self::LimitsInForce { .. }
             | Self::HostFailed { .. }
             | Self::EditHeld { .. }
+            | Self::LimitsHeld { .. }
             | Self::ClockSet { .. }
             | Self::Missing { .. }
             | Self::Accrued { .. }
@@ -208,6 +211,7 @@ impl Record {
             | Self::Standing { .. }
             | Self::Protected { .. }
             | Self::LimitsInForce { .. }
+            | Self::LimitsHeld { .. }
             | Self::HostFailed { .. }
             | Self::Accrued { .. } => None,
         }

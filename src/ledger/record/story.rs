@@ -4,7 +4,7 @@
 //! go. Nothing is told that its writer keeps to himself: of a policy only that its text came into force, never the text.
 
 use super::{Answer, Cause, Ending, Intent, Record};
-use crate::model::{offer::BidAnswer, time};
+use crate::model::{FleetName, offer::BidAnswer, time};
 use std::time::Duration;
 
 /// `: detail`, where there is one.
@@ -126,6 +126,13 @@ impl Record {
                 "an edit would tear down more than max_scale_down: held until `apply`, sha256 {}",
                 digest.chars().take(12).collect::<String>()
             ),
+            Self::LimitsHeld { digest, fleets } => {
+                let fleets: Vec<&str> = fleets.iter().map(FleetName::as_str).collect();
+                format!(
+                    "an edit would tear down more than max_scale_down of {}: held until `apply`, {digest}",
+                    fleets.join(", ")
+                )
+            }
             Self::ClockSet { forwards_ms: 0 } => {
                 "the machine's clock was set back: what was remembered by it counts as of now".to_owned()
             }

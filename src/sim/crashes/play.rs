@@ -111,7 +111,7 @@ impl<'a> Play<'a> {
         });
         let requests = sent.into_iter().skip(before.1).map(|sent| match sent.call {
             Some((api, call)) => {
-                Asked { name: format!("{api} {call}"), is_write: is_write(call), makes: call == Call::Deploy }
+                Asked { name: format!("{api} {call}"), is_write: call.is_write(), makes: call == Call::Deploy }
             }
             None => Asked { name: sent.path, is_write: false, makes: false },
         });
@@ -227,7 +227,7 @@ impl<'a> Play<'a> {
 
     fn writes(&self) -> u64 {
         let market = self.stage.market();
-        market.handled().iter().filter(|((_, call, _), _)| is_write(*call)).map(|(_, count)| count).sum()
+        market.handled().iter().filter(|((_, call, _), _)| call.is_write()).map(|(_, count)| count).sum()
     }
 
     /// What the fleet still lacks at the end of a scene, as far as the daemon knows.
@@ -369,19 +369,5 @@ impl<'a> Play<'a> {
             Err(why) => why,
         });
         told
-    }
-}
-
-const fn is_write(call: Call) -> bool {
-    match call {
-        Call::Rebid | Call::Deploy | Call::Start | Call::Stop | Call::Terminate => true,
-        Call::Hostnodes
-        | Call::Hostnode
-        | Call::Instances
-        | Call::Instance
-        | Call::Whoami
-        | Call::Balance
-        | Call::Validate
-        | Call::Other => false,
     }
 }

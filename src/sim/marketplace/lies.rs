@@ -1,8 +1,11 @@
 //! Each lie of the marketplace alone: what the daemon's client sees of it, and what is truly so.
 
 use super::{
-    super::{Ended, Fate, Hiding, Knobs, Origin, Seed, Severity, Twist, VmState, strangers::Guise, twist::Heard},
-    tests::{SPOT, Stand, at, shape},
+    super::{
+        Ended, Fate, Hiding, Knobs, Origin, Seed, Severity, Twist, VmState, faults::Effected, strangers::Guise,
+        twist::Heard,
+    },
+    stand::{SPOT, Stand, at, shape},
     *,
 };
 use crate::model::{

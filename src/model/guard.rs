@@ -124,6 +124,8 @@ labels! {
         MaxUnavailable = "max_unavailable",
         /// Too few GPUs, because all that are of unknown status were given up at a time.
         GivenUpAtOnce = "given_up_at_once",
+        /// A fleet that is given up because its marketplace says in other words how VMs stand.
+        OtherLanguage = "other_language",
         /// A VM that goes for the target's sake though the operator protects it.
         Protected = "protected",
         /// A fleet that is torn down by a slip of the finger in its policy.

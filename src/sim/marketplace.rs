@@ -364,6 +364,7 @@ const fn course(fault: Fault) -> (Shown, Duration) {
     match fault {
         Fault::EmptyList => (Shown::Nothing, Duration::ZERO),
         Fault::PartialList => (Shown::Half, Duration::ZERO),
+        Fault::OtherWords => (Shown::InOtherWords, Duration::ZERO),
         Fault::Slow(delay) => (Shown::All, delay),
         Fault::Hang(_) => (Shown::All, HANGING),
         Fault::None
@@ -393,6 +394,7 @@ fn spoil(fault: Fault, serve: impl FnOnce() -> Response) -> Answer {
         Fault::None
         | Fault::EmptyList
         | Fault::PartialList
+        | Fault::OtherWords
         | Fault::StaleList(_)
         | Fault::LateVm(_)
         | Fault::Refused
@@ -663,6 +665,20 @@ mod tests {
             stand.market.faults.script(Call::Instances, fault);
             assert_eq!(stand.listed().unwrap().len(), shown);
         }
+    }
+
+    #[test]
+    fn a_marketplace_whose_words_changed_shows_all_that_is_there_and_nobody_knows_how_it_stands() {
+        let mut stand = Stand::new();
+        let id = stand.deploy("a").unwrap();
+        stand.market.faults.script(Call::Instances, Fault::OtherWords);
+        stand.market.faults.script(Call::Instance, Fault::OtherWords);
+        let (list, one) = (stand.dialect.instances(), stand.dialect.instance(&id).unwrap());
+        let listed = stand.ask(&list).unwrap().items.iter().map(|vm| vm.status.clone()).collect::<Vec<_>>();
+        assert!(matches!(listed.as_slice(), [InstanceStatus::Unknown(_)]), "{listed:?}");
+        let Lookup::Here(found) = stand.ask(&one).unwrap() else { panic!("it is there") };
+        assert!(matches!(found.status, InstanceStatus::Unknown(_)), "{:?}", found.status);
+        assert!(!matches!(stand.ask(&list).unwrap().items[0].status, InstanceStatus::Unknown(_)), "it went by");
     }
 
     #[test]

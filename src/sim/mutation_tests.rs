@@ -59,6 +59,7 @@ fn scene(guard: Guard) -> Played {
         Guard::ClosedMarket => Box::pin(fleets::a_marketplace_is_paused()),
         Guard::Cooldown => Box::pin(fleets::a_machine_refuses()),
         Guard::GivenUpAtOnce => Box::pin(fleets::a_machine_is_offline()),
+        Guard::OtherLanguage => Box::pin(lists::a_marketplace_speaks_otherwise()),
         Guard::PriceCap => Box::pin(money::everything_costs_more_than_the_policy_pays()),
         Guard::MonthBudget => Box::pin(money::a_small_budget_for_the_month()),
         Guard::GoneById => Box::pin(lists::lists_show_half()),
@@ -105,6 +106,7 @@ fn trials(guard: Guard) -> &'static [Trial] {
         ClosedMarket => &[(&[ClosedMarket], Some(P::Closed))],
         Cooldown => &[(&[Cooldown], Some(P::Closed))],
         GivenUpAtOnce => &[(&[GivenUpAtOnce], Some(P::Serving))],
+        OtherLanguage => &[(&[OtherLanguage], Some(P::Absence))],
         PriceCap => &[(&[PriceCap], Some(P::OwnChecker)), (&[PriceCap, Verified], Some(P::Wanted))],
         MonthBudget => &[
             (&[MonthBudget], Some(P::OwnChecker)),

@@ -20,7 +20,7 @@ use crate::{
     },
     market::client::WriteOutcome,
     metrics::PolicyReload,
-    model::{AccountName, FleetName, MarketplaceName, Refusal, Timestamp, VmName, reason::Teardown},
+    model::{AccountName, FleetName, Guard, MarketplaceName, Refusal, Timestamp, VmName, reason::Teardown},
     plan::{Action, Subject},
     settings::{self, Limits},
 };
@@ -198,7 +198,7 @@ impl Engine {
             .into_iter()
             // The operator's word for one fleet is kept while that for another is waited for.
             .filter(|(fleet, _)| book.ledger().levers().applied(fleet) != Some(&digest))
-            .filter(|(_, loss)| loss.is_too_much())
+            .filter(|(_, loss)| !Guard::LimitsHeld.holds(!loss.is_too_much()))
             .map(|(fleet, _)| fleet)
             .collect();
         drop(book);

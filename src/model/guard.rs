@@ -130,6 +130,12 @@ labels! {
         Protected = "protected",
         /// A fleet that is torn down by a slip of the finger in its policy.
         EditHeld = "edit_held",
+        /// Fleets that are torn down by a slip of the finger in `[limits]`.
+        LimitsHeld = "limits_held",
+        /// Renting beyond what an edit allows, because it is held.
+        HeldBinds = "held_binds",
+        /// A fleet that goes on renting and letting go though its policy file is gone.
+        FileGone = "file_gone",
         /// Money that is spent on what looks fresh because the clock was set back.
         ClockStep = "clock_step",
         /// Too short a wait, or one without end, because the clock by which it began was set since.

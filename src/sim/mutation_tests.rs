@@ -88,6 +88,9 @@ fn scene(guard: Guard) -> Played {
         Guard::MaxUnavailable => Box::pin(fleets::the_ones_that_do_not_run_are_protected()),
         Guard::Protected => Box::pin(fleets::the_youngest_is_protected()),
         Guard::EditHeld => Box::pin(fleets::a_slip_of_the_finger()),
+        Guard::LimitsHeld => Box::pin(money::a_slip_of_the_finger_in_the_limits()),
+        Guard::HeldBinds => Box::pin(money::a_lower_ceiling_is_held()),
+        Guard::FileGone => Box::pin(fleets::the_policy_file_is_gone()),
     }
 }
 
@@ -185,6 +188,9 @@ fn trials(guard: Guard) -> &'static [Trial] {
         MaxUnavailable => &[(&[MaxUnavailable], Some(P::Serving))],
         Protected => &[(&[Protected], Some(P::OwnChecker)), (&[Protected, Verified], Some(P::Protected))],
         EditHeld => &[(&[EditHeld], Some(P::EditHeld))],
+        LimitsHeld => &[(&[LimitsHeld], Some(P::EditHeld))],
+        HeldBinds => &[(&[HeldBinds], Some(P::EditHeld))],
+        FileGone => &[(&[FileGone], Some(P::Frozen))],
         ClockStep => &[(&[ClockStep], Some(P::Floor))],
         MomentsMove => &[(&[MomentsMove], Some(P::GivenUp))],
         Verified => &[(&[Verified], None), (&[Verified, FleetCeiling], Some(P::FleetRate))],

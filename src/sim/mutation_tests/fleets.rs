@@ -75,6 +75,18 @@ pub async fn a_slip_of_the_finger() -> Play {
     play
 }
 
+/// The policy file is gone, and then so is a VM.
+pub async fn the_policy_file_is_gone() -> Play {
+    let mut play = Play::of(TRAIN).await;
+    play.ticks(6).await;
+    play.folder().remove("train");
+    play.pull(Lever::Reload).await;
+    play.tick().await;
+    play.lose_one();
+    play.pass(600).await;
+    play
+}
+
 /// More is wanted on a marketplace that the operator paused.
 pub async fn a_marketplace_is_paused() -> Play {
     let mut play = Play::of(&edited(&[("target_gpus = 8", "target_gpus = 2")])).await;

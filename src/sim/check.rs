@@ -102,7 +102,7 @@ labels! {
         Serving = "serving",
         /// A protected VM goes only for money, for safety, or by the operator.
         Protected = "protected",
-        /// An edit that would tear down too much waits for the operator.
+        /// An edit comes into force, or waits for the operator if it would tear down too much; then it binds what is started.
         EditHeld = "edit_held",
         /// The operator's levers are in force until they end.
         Levers = "levers",

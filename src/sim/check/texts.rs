@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     ledger::Standing,
-    model::{AccountName, FleetName, HourlyRate, InstanceId, Usd, VmName, reason::Teardown},
+    model::{AccountName, FleetName, HourlyRate, InstanceId, Timestamp, Usd, VmName, reason::Teardown},
     plan::{FleetState, Force, Situation, force},
     policy::{Checked, Policy, Source, terms::WhenLow},
     settings::Limits,
@@ -74,6 +74,8 @@ pub(super) struct Texts {
     on_disk: Option<OnDisk>,
     had: BTreeMap<FleetName, Had>,
     balances: BTreeMap<String, Usd>,
+    /// Of when the situation was.
+    looked_at: Option<Timestamp>,
 }
 
 /// What an edit may have been passed by.
@@ -114,6 +116,7 @@ impl Texts {
     ) {
         self.binds(found, seen, made);
         self.lets_be(found, seen);
+        self.minds(found, seen);
         if let Some(sight) = sight {
             self.came(found, seen, sight, passes);
         }
@@ -164,6 +167,31 @@ impl Texts {
                 )
             });
         }
+    }
+
+    /// What stands on disk and loads is in force, or is held.
+    fn minds(&mut self, found: &mut Found, seen: &Seen<'_>) {
+        let (Some(disk), Some(situation)) = (&self.on_disk, &seen.status.situation) else { return };
+        // A tick that did not come to think, or could not write down what it thought, minds nothing.
+        let is_renewed = self.looked_at.replace(situation.now) != Some(situation.now);
+        if !is_renewed || !seen.status.troubles.is_empty() {
+            return;
+        }
+        for policy in disk.files.values().flatten() {
+            let is_in_force = seen.paper.statutes().policy(&policy.fleet).is_some_and(|text| text.policy == *policy);
+            let status = seen.status.fleets.get(&policy.fleet);
+            let is_held = status.is_some_and(|fleet| fleet.policy.held.is_some());
+            found.unless(is_in_force || is_held, Promise::EditHeld, || {
+                format!("the text of {} on disk is neither in force nor held", policy.fleet)
+            });
+        }
+        let (in_force, written) = (&situation.limits, &disk.limits);
+        let is_in_force = in_force.max_hourly_rate == written.max_hourly_rate
+            && in_force.balance_floor == written.balance_floor
+            && in_force.accounts == written.accounts;
+        found.unless(is_in_force || situation.limits_held.as_ref() == Some(written), Promise::EditHeld, || {
+            "the limits on disk are neither in force nor held".to_owned()
+        });
     }
 
     /// A fleet whose file is gone rents nothing, and loses nothing for order's sake.
@@ -545,6 +573,27 @@ mod tests {
         let word = |fleet: &str| Record::Applied { fleet: fleet.parse().unwrap(), digest: "limits".to_owned() };
         let applied: Vec<Record> = fleets.into_iter().map(word).chain([limits("0.20")]).collect();
         assert_eq!(came(&stage, &applied).await, []);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_and_neither_in_force_nor_held_is_found_out() {
+        let stage = settled().await;
+        let (mut status, sighted, none) = ((*stage.status()).clone(), stage.sighted(), BTreeSet::new());
+        let found = |status: &crate::engine::Status, on_disk| {
+            let seen = Seen { status, sighted: &sighted, out_of_sight: &none, paper: stage.paper() };
+            let mut texts = Texts { on_disk: Some(on_disk), ..Texts::default() };
+            let first = promises(|found| texts.minds(found, &seen));
+            assert_eq!(promises(|found| texts.minds(found, &seen)), [], "nobody has thought since");
+            first
+        };
+        assert_eq!(found(&status, on_disk(&stage, |_| {})), []);
+        let mut limits = on_disk(&stage, |_| {});
+        limits.limits.balance_floor = "1".parse().unwrap();
+        assert_eq!(found(&status, limits), [Promise::EditHeld]);
+        let edited = on_disk(&stage, |terms| terms.priority = 7);
+        assert_eq!(found(&status, edited.clone()), [Promise::EditHeld]);
+        status.fleets.get_mut(&train()).unwrap().policy.held = Some(("other".to_owned(), "much".to_owned()));
+        assert_eq!(found(&status, edited), []);
     }
 
     #[tokio::test]

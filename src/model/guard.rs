@@ -72,6 +72,12 @@ labels! {
         Cooldown = "cooldown",
         /// Renting what costs more than the policy would ever pay.
         PriceCap = "price_cap",
+        /// Renting in a country that the policy leaves out.
+        Country = "country",
+        /// More on one machine than the policy wants there.
+        HostShare = "host_share",
+        /// More on demand than the policy allows.
+        OnDemandMost = "on_demand_most",
         /// Renting where the newest list lacks what is there.
         RentOnComplete = "rent_on_complete",
         /// Letting go for the target's sake where the newest list lacks what is there.

@@ -18,6 +18,7 @@ mod kept;
 mod levers;
 mod mind;
 mod paper;
+mod places;
 mod purse;
 mod replays;
 mod statutes;
@@ -420,6 +421,7 @@ impl Watch {
             .collect();
         self.blind.look(&mut found, &seen, &on_time);
         deeds::look(&mut found, &seen, self.looked_at);
+        places::look(&mut found, &seen, &made);
         self.levers.look(&mut found, situation);
         let balance_age = self.balance_lag.saturating_add(BALANCE_AGE_MAX).saturating_add(TICK_AT_MOST);
         let sight = self.looked_at.map(|since| Sight { since, balance_age });

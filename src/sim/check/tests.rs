@@ -40,6 +40,13 @@ pub(super) fn written(stage: &Stage, records: &[Record]) -> Paper {
     paper
 }
 
+/// The journal of a stage, in which a VM that is there was to be rented since the last look, edited so.
+pub(super) fn again(stage: &Stage, name: &VmName, edit: impl FnOnce(&mut crate::ledger::Intent)) -> Paper {
+    let mut intent = stage.paper().intent(name).unwrap().clone();
+    edit(&mut intent);
+    written(stage, &[Record::DeployIntended(Box::new(intent))])
+}
+
 #[tokio::test]
 async fn memory_and_world_differ_where_a_vm_has_a_double() {
     let stage = settled().await;

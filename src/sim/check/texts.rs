@@ -304,7 +304,7 @@ impl Texts {
 }
 
 /// Whether something was decided by the process that lives, and under the law as it is.
-fn is_of_today(seen: &Seen<'_>, decided: &Decided) -> bool {
+pub(super) fn is_of_today(seen: &Seen<'_>, decided: &Decided) -> bool {
     seen.paper.is_of_the_living(decided) && seen.paper.is_under_todays_law(decided)
 }
 

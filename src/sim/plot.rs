@@ -67,6 +67,8 @@ models = ["v100-sxm3-32gb", "geforcertx4090-pcie-24gb", "rtxa6000-pcie-48gb", "a
     "geforcertx3090-pcie-24gb", "rtxa4000-pcie-16gb", "v100-pcie-16gb", "v100-sxm2-16gb"]
 [instance]
 gpus = { min = 1, max = 4 }
+[hosts]
+max_share_per_location = 0.75
 "#,
     ),
     (
@@ -82,10 +84,14 @@ models = ["geforcertx4090-pcie-24gb", "rtxa6000-pcie-48gb", "geforcertx3090-pcie
     "rtx6000ada-pcie-48gb", "rtxa4000-pcie-16gb", "v100-pcie-16gb"]
 [instance]
 gpus = { min = 1, max = 2 }
+[hosts]
+countries = ["Canada", "Poland", "United States"]
+max_gpus_per_hostnode = 2
 [on_demand]
 use = "fallback"
 after = "2m"
 base_gpus = 1
+max_gpus = 2
 "#,
     ),
     (

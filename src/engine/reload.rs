@@ -20,7 +20,7 @@ use crate::{
     },
     market::client::WriteOutcome,
     metrics::PolicyReload,
-    model::{AccountName, FleetName, MarketplaceName, Refusal, Timestamp, VmName, reason::Teardown},
+    model::{AccountName, FleetName, Guard, MarketplaceName, Refusal, Timestamp, VmName, reason::Teardown},
     plan::{Action, Situation, Subject},
     settings::{self, Limits},
 };
@@ -224,7 +224,10 @@ impl Engine {
                 let situation = Situation { limits: self.limits.clone(), ..self.situate(&BTreeMap::new()).await };
                 let levers = self.targets(self.book.lock().await.ledger(), self.clock.now());
                 let losses = loss_by_limits(&situation, new, &levers).into_iter();
-                losses.filter(|(_, loss)| loss.is_too_much()).map(|(fleet, _)| fleet).collect()
+                losses
+                    .filter(|(_, loss)| !Guard::LimitsHeld.holds(!loss.is_too_much()))
+                    .map(|(fleet, _)| fleet)
+                    .collect()
             }
         };
         // The operator's word for one fleet is kept while that for another is waited for.

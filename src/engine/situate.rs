@@ -57,7 +57,7 @@ pub fn order(ledger: &Ledger, name: &FleetName, statute: &Statute, now: Timestam
     let target = operator.unwrap_or(statute.in_force.policy.target_gpus);
     if ledger.levers().is_evacuating(name) {
         Order::Evacuate
-    } else if ledger.levers().is_paused(name) || statute.gone {
+    } else if ledger.levers().is_paused(name) || (statute.gone && Guard::FileGone.is_kept()) {
         Order::Pause(target)
     } else {
         Order::Hold(target)
@@ -80,7 +80,7 @@ pub fn situate(known: &Known<'_>) -> Situation {
         now: known.now,
         quote_age_max: known.quote_age_max,
         limits: known.limits.clone(),
-        limits_held: known.limits_held.cloned(),
+        limits_held: known.limits_held.filter(|_| Guard::HeldBinds.is_kept()).cloned(),
         namer: known.ledger.namer(),
         fleets: fleets.collect(),
         orphaned: by_account(orphans().flat_map(|(_, fleet)| committed_by_account(fleet))),
@@ -105,7 +105,8 @@ fn fleet_state(known: &Known<'_>, name: &FleetName, statute: &Statute) -> FleetS
 
 /// What binds starts while an edit is held. A target of the operator's is over both texts' own.
 fn start_limits(ledger: &Ledger, name: &FleetName, statute: &Statute, now: Timestamp) -> Option<StartLimits> {
-    let start = statute.held.as_ref().map(|_| statute.start_limits())?;
+    let held = statute.held.as_ref().filter(|_| Guard::HeldBinds.is_kept());
+    let start = held.map(|_| statute.start_limits())?;
     let operator = ledger.levers().target(name, now).map(|target| target.gpus);
     Some(StartLimits { target_gpus: operator.unwrap_or(start.target_gpus), ..start })
 }

@@ -45,7 +45,7 @@ fn abandoned(ledger: &Ledger, now: Timestamp, patience: Patience) -> impl Iterat
 
 /// Joins the ledger with a look at the world. `known` are the fleets that have a policy: they are there even when empty,
 /// and a VM named after one of them is a stray even if the journal never heard of that fleet. `watched_since` is when this
-/// process began to look: nobody is lost for longer.
+/// process began to look: nobody is waited for longer than somebody looks.
 pub fn join(
     ledger: &Ledger,
     evidence: &Evidence,
@@ -60,8 +60,8 @@ pub fn join(
 
     for (name, holding) in ledger.holdings() {
         let mut member = member(name, holding, &sights, now, patience);
-        if member.standing == Standing::Lost {
-            member.since = lost_since(member.since, watched_since, now);
+        if matches!(member.standing, Standing::Lost | Standing::Pending) {
+            member.since = waited_for_since(member.since, watched_since, now);
         }
         fleets.entry(member.fleet.clone()).or_default().members.insert(name.clone(), member);
     }
@@ -105,9 +105,9 @@ pub fn join(
     Joined { fleets, foreign, complete }
 }
 
-/// How long it was lost while nobody looked proves nothing: a restart never shortens what a VM is waited for. Who began in
-/// the future began before the clock was set back, and that tells nothing.
-fn lost_since(since: Timestamp, watched_since: Timestamp, now: Timestamp) -> Timestamp {
+/// How long it was lost, or did not run yet, while nobody looked proves nothing: a restart never shortens what a VM is waited
+/// for. Who began in the future began before the clock was set back, and that tells nothing.
+fn waited_for_since(since: Timestamp, watched_since: Timestamp, now: Timestamp) -> Timestamp {
     if watched_since < now { since.max(watched_since) } else { since }
 }
 
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
     use crate::{
         ledger::stage::{Stage, instance, of},
-        model::InstanceStatus::Running,
+        model::InstanceStatus::{self, Running},
     };
     use std::time::Duration;
 
@@ -285,5 +285,18 @@ mod tests {
             assert_eq!(since(&lost, watched), vanished, "the clock was set back since");
         }
         assert!(since(&there, hours(1)) < vanished, "what runs has run since it was seen to");
+    }
+
+    #[test]
+    fn what_comes_up_while_nobody_looks_is_waited_for_anew() {
+        let mut stage = Stage::new();
+        let name = stage.deploy("i1");
+        stage.list(&[instance("i1", &name, InstanceStatus::Starting)]);
+        let began = stage.ledger().holdings()[&name].since;
+        let hours = |hours: u64| after(began, Duration::from_secs(hours * 3_600));
+        let member =
+            |watched| stage.joined_at(watched, hours(2)).fleets[&of::<FleetName>("train")].members[&name].clone();
+        assert_eq!((member(began).standing, member(began).since), (Standing::Pending, began));
+        assert_eq!(member(hours(1)).since, hours(1));
     }
 }

@@ -72,6 +72,12 @@ labels! {
         Cooldown = "cooldown",
         /// Renting what costs more than the policy would ever pay.
         PriceCap = "price_cap",
+        /// Renting in a country that the policy leaves out.
+        Country = "country",
+        /// More on one machine than the policy wants there.
+        HostShare = "host_share",
+        /// More on demand than the policy allows.
+        OnDemandMost = "on_demand_most",
         /// Renting where the newest list lacks what is there.
         RentOnComplete = "rent_on_complete",
         /// Letting go for the target's sake where the newest list lacks what is there.
@@ -124,10 +130,18 @@ labels! {
         MaxUnavailable = "max_unavailable",
         /// Too few GPUs, because all that are of unknown status were given up at a time.
         GivenUpAtOnce = "given_up_at_once",
+        /// A fleet that is given up because its marketplace says in other words how VMs stand.
+        OtherLanguage = "other_language",
         /// A VM that goes for the target's sake though the operator protects it.
         Protected = "protected",
         /// A fleet that is torn down by a slip of the finger in its policy.
         EditHeld = "edit_held",
+        /// Fleets that are torn down by a slip of the finger in `[limits]`.
+        LimitsHeld = "limits_held",
+        /// Renting beyond what an edit allows, because it is held.
+        HeldBinds = "held_binds",
+        /// A fleet that goes on renting and letting go though its policy file is gone.
+        FileGone = "file_gone",
         /// Money that is spent on what looks fresh because the clock was set back.
         ClockStep = "clock_step",
         /// Too short a wait, or one without end, because the clock by which it began was set since.

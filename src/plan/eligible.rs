@@ -92,7 +92,7 @@ fn admits(
     if hostnode.available_until.is_some_and(|end| elapsed(situation.now, end) < AVAILABLE_FOR_MIN) {
         return Err(Rejected::EndsTooSoon);
     }
-    if !is_allowed(hosts, &hostnode.location) {
+    if !Guard::Country.holds(is_allowed(hosts, &hostnode.location)) {
         return Err(Rejected::CountryNotAllowed);
     }
     if hosts.min_uptime_ppm > 0 && hostnode.uptime_ppm.is_none_or(|uptime| uptime < hosts.min_uptime_ppm) {

@@ -184,7 +184,8 @@ impl<'a> Growth<'_, 'a> {
     }
 
     fn on_demand_left(&self, target: u32) -> u32 {
-        let most = self.state.policy.on_demand.max_gpus.unwrap_or(target).min(target);
+        let most = self.state.policy.on_demand.max_gpus.filter(|_| Guard::OnDemandMost.is_kept());
+        let most = most.unwrap_or(target).min(target);
         most.saturating_sub(self.on_demand_gpus())
     }
 

@@ -180,7 +180,7 @@ fn give_up(draft: &mut Draft<'_>, state: &FleetState, member: &Member, why: &str
     let speaking: Vec<&Member> = there.filter(|other| !is_offline(situation, other)).collect();
     let machines: BTreeSet<&HostnodeId> = speaking.iter().map(|other| &other.hostnode).collect();
     let is_language = machines.len() > 1 && speaking.iter().all(|other| other.standing == Standing::Lost);
-    if is_language && !is_offline(situation, member) {
+    if !Guard::OtherLanguage.holds(!is_language || is_offline(situation, member)) {
         return;
     }
     let going: u32 = state.fleet.members.values().filter(|other| draft.is_going(other)).map(Member::counted_gpus).sum();

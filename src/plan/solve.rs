@@ -11,7 +11,7 @@ use super::{
     stock::Stock,
 };
 use crate::model::{
-    AccountName, FleetName, HostnodeId,
+    AccountName, FleetName, Guard, HostnodeId,
     offer::{Bounds, Location},
     reason::Rejected,
 };
@@ -105,7 +105,8 @@ impl<'a> Room<'a> {
         gpus: u32,
     ) -> Result<(), Rejected> {
         let here = self.on_host.get(&(account.clone(), hostnode.clone())).copied().unwrap_or(0);
-        if self.state.policy.hosts.max_gpus_per_hostnode.is_some_and(|most| here.saturating_add(gpus) > most) {
+        let most = self.state.policy.hosts.max_gpus_per_hostnode;
+        if !Guard::HostShare.holds(most.is_none_or(|most| here.saturating_add(gpus) <= most)) {
             return Err(Rejected::HostnodeFull);
         }
         let there = self.in_location.get(location).copied().unwrap_or(0);

@@ -18,15 +18,19 @@ mod kept;
 mod levers;
 mod mind;
 mod paper;
+mod places;
 mod purse;
 mod replays;
+mod statutes;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 pub use levers::Moved;
 pub use mind::think_again;
 pub use paper::Paper;
 pub use replays::replays;
+pub use texts::OnDisk;
 
 use crate::{
     engine::{Lever, Status},
@@ -52,6 +56,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use texts::{Passes, Texts};
 
 /// A tick's calls take no longer than this; so much burns between a deploy and our look at the balance.
 const TICK_AT_MOST: Duration = Duration::from_secs(180);
@@ -98,7 +103,7 @@ labels! {
         Serving = "serving",
         /// A protected VM goes only for money, for safety, or by the operator.
         Protected = "protected",
-        /// An edit that would tear down too much waits for the operator.
+        /// An edit comes into force, or waits for the operator if it would tear down too much; then it binds what is started.
         EditHeld = "edit_held",
         /// The operator's levers are in force until they end.
         Levers = "levers",
@@ -260,7 +265,8 @@ pub struct Watch {
     /// VMs whose deploys were sent long before they arrived: what was asked about a moment before is not known.
     pub belated: BTreeSet<(String, InstanceId)>,
     /// Fleets whose operator had an edit applied since the last look.
-    pub applied: BTreeSet<FleetName>,
+    applied: BTreeSet<FleetName>,
+    texts: Texts,
     blind: Blind,
     kept: Kept,
     levers: Levers,
@@ -313,6 +319,11 @@ impl Watch {
     /// The operator pulled a lever; `now` is the daemon's clock.
     pub fn pulled(&mut self, lever: &Lever, moved: Moved, now: Timestamp, status: &Status) {
         self.levers.pulled(lever, moved, now, status.situation.as_deref());
+        if let Lever::Apply(fleet) = lever
+            && moved != Moved::No
+        {
+            self.applied.insert(fleet.clone());
+        }
         // What the operator names is theirs to be touched, unless they were told that it is not done.
         if let Lever::Adopt { instance, .. } | Lever::Delete { instance } = lever
             && moved != Moved::No
@@ -325,6 +336,11 @@ impl Watch {
     /// The journal was lost, or is another one: nobody knows any more where the levers stand.
     pub fn forget_levers(&mut self) {
         self.levers.forget();
+    }
+
+    /// The daemon has read what stands on disk.
+    pub fn read(&mut self, on_disk: OnDisk) {
+        self.texts.read(on_disk);
     }
 
     /// Looks at the worlds after a tick.
@@ -378,12 +394,20 @@ impl Watch {
         let raised: BTreeSet<&VmName> = paper.raised().map(|(_, name)| name).collect();
         let by_the_living = paper.raised().filter(|(decided, _)| paper.is_of_the_living(decided));
         let living: BTreeSet<&VmName> = by_the_living.map(|(_, name)| name).chain(living).collect();
+        let rented = paper.rented().map(|(decided, _)| decided);
+        let are_living =
+            rented.chain(paper.raised().map(|(decided, _)| decided)).all(|one| paper.is_of_the_living(one));
+        let mut robbed = BTreeSet::new();
         for (one, new) in sighted.iter().zip(&new) {
             let raised = one.truth.alive().filter(|vm| vm.origin == Origin::Api && raised.contains(&vm.name));
             let new: Vec<&Vm> = new.iter().copied().chain(raised).collect();
             balance_known(&mut found, situation, one, new.iter().filter(|vm| living.contains(&vm.name)).count());
-            if !self.was_robbed(one) {
-                floor(&mut found, status, situation, one, &new, self.blind_for(one));
+            if self.was_robbed(one) {
+                robbed.insert(one.world.clone());
+            } else {
+                // What a process that has died decided was decided by what stood on disk then.
+                let texts = are_living.then_some(&self.texts);
+                floor(&mut found, (status, situation, texts), one, &new, self.blind_for(one));
             }
         }
         self.budgets(&mut found, situation, sighted);
@@ -402,11 +426,14 @@ impl Watch {
             .collect();
         self.blind.look(&mut found, &seen, &on_time);
         deeds::look(&mut found, &seen, self.looked_at);
+        places::look(&mut found, &seen, &made);
         self.levers.look(&mut found, situation);
         let balance_age = self.balance_lag.saturating_add(BALANCE_AGE_MAX).saturating_add(TICK_AT_MOST);
         let sight = self.looked_at.map(|since| Sight { since, balance_age });
         self.purse.look(&mut found, &seen, sight);
-        self.kept.look(&mut found, &seen, &std::mem::take(&mut self.applied));
+        self.kept.look(&mut found, &seen);
+        let passes = Passes { applied: &std::mem::take(&mut self.applied), robbed: &robbed };
+        self.texts.look(&mut found, &seen, &made, sight, passes);
         self.looked_at = sighted.iter().map(|one| one.truth.at).max();
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
         self.there = sighted.iter().flat_map(|one| one.truth.alive().map(move |vm| key(one, vm))).collect();
@@ -620,8 +647,7 @@ fn balance_known(found: &mut Found, situation: &Situation, Sighted { account, ..
 /// the balance there is no floor.
 fn floor(
     found: &mut Found,
-    status: &Status,
-    situation: &Situation,
+    (status, situation, texts): (&Status, &Situation, Option<&Texts>),
     sighted: &Sighted,
     new: &[&Vm],
     blind_for: Duration,
@@ -638,8 +664,14 @@ fn floor(
     let renting = new.iter().filter_map(|vm| fleet_of(status, vm)?.parse().ok());
     let states: Vec<&FleetState> = renting.filter_map(|name| situation.fleets.get(&name)).collect();
     // Who deployed last is not known; what the most modest of them needs must be there in any case.
-    let Some((floor, span)) =
-        states.iter().map(|state| (situation.floor(state), state.policy.min_runway.max(HOUR))).min()
+    let Some((floor, span)) = states
+        .iter()
+        .map(|state| match texts {
+            Some(texts) => texts.floor(situation, state),
+            None => (situation.floor(state), state.policy.min_runway),
+        })
+        .map(|(floor, runway)| (floor, runway.max(HOUR)))
+        .min()
     else {
         return;
     };

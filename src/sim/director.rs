@@ -7,7 +7,7 @@
 use super::{
     doors::Weather,
     operator::{Move, Operator, Scene},
-    plot::{Plot, Turns},
+    plot::{self, Plot, Turns},
     power::{Cut, Side},
     seed::Dice,
     stage::Stage,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     engine::{Lever, LeverError},
     io::{clock::Clock, net::Response, store::memory::Mishap},
-    model::{FleetName, MarketplaceName, Usd, VmName},
+    model::{FleetName, HourlyRate, MarketplaceName, Usd, VmName},
 };
 use jiff::SignedDuration;
 use std::{
@@ -29,6 +29,8 @@ const AHEAD_MAX: u64 = 40;
 const POOR: Usd = Usd::from_micros(90_000_000);
 /// So much.
 const PAID_IN: Usd = Usd::from_micros(400_000_000);
+/// Limits that were edited are made what they were within so long, in seconds.
+const LIMITED_S_MAX: u64 = 7_200;
 
 /// Who turns fortune.
 pub(super) struct Director<'p> {
@@ -38,6 +40,9 @@ pub(super) struct Director<'p> {
     wall: Dice,
     door: Dice,
     purse: Dice,
+    limits: Dice,
+    /// Until when the limits over all fleets are not what they were, by the monotonic clock.
+    limited: Option<Duration>,
     operator: Operator,
     /// Who was there when the operator last looked.
     members: BTreeSet<VmName>,
@@ -77,6 +82,8 @@ impl<'p> Director<'p> {
             wall: dice("wall"),
             door: dice("door"),
             purse: dice("purse"),
+            limits: dice("limits"),
+            limited: None,
             operator,
             members: BTreeSet::new(),
             doors: BTreeMap::new(),
@@ -100,6 +107,7 @@ impl<'p> Director<'p> {
         told.extend(self.set_wall(stage));
         told.extend(self.turn_doors(stage));
         told.extend(self.pay_in(stage));
+        told.extend(self.limit(stage).await?);
         told.extend(self.operate(stage).await);
         Ok(told)
     }
@@ -205,6 +213,30 @@ impl<'p> Director<'p> {
         told
     }
 
+    /// The operator edits the limits over all fleets, and some time later makes them what they were.
+    async fn limit(&mut self, stage: &mut Stage) -> Result<Option<String>, String> {
+        let now = stage.clock.monotonic();
+        if self.limited.is_some_and(|until| until <= now) {
+            self.limited = None;
+            return self.write_limits(stage, plot::RATE_MAX, plot::FLOOR).await.map(Some);
+        }
+        let dice = &mut self.limits;
+        if !dice.chance_ppm(self.turns.limits_ppm) {
+            return Ok(None);
+        }
+        let (rate, floor) = (dice.between(10, 200), dice.between(20, 400));
+        self.limited = Some(now.saturating_add(seconds(dice, 1, LIMITED_S_MAX)));
+        let rate = plot::RATE_MAX.share_ppm(rate * 10_000);
+        let floor = Usd::from_micros(plot::FLOOR.micros() / 100 * i64::try_from(floor).unwrap_or(100));
+        self.write_limits(stage, rate, floor).await.map(Some)
+    }
+
+    async fn write_limits(&mut self, stage: &mut Stage, rate: HourlyRate, floor: Usd) -> Result<String, String> {
+        let scan_interval = stage.settings().scan_interval;
+        stage.edit_settings(&plot::settings_with(scan_interval, rate, floor))?;
+        Ok(format!("[limits] are {rate}/h and {floor}: {}", self.pull(stage, Lever::Reload).await))
+    }
+
     /// What the operator does now.
     async fn operate(&mut self, stage: &mut Stage) -> Vec<String> {
         let mut told = Vec::new();
@@ -297,6 +329,9 @@ impl<'p> Director<'p> {
                     world.deposit(PAID_IN);
                 }
             }
+        }
+        if self.limited.take().is_some() {
+            told.push(self.write_limits(stage, plot::RATE_MAX, plot::FLOOR).await?);
         }
         for step in self.operator.amends() {
             told.push(self.play(stage, step).await);

@@ -66,6 +66,8 @@ pub enum Fault {
     PartialList,
     /// A list as it was so long ago.
     StaleList(Duration),
+    /// VMs whose states are told in words that nobody knows.
+    OtherWords,
     /// No answer; it happens so much later.
     LateEffect(Duration),
     /// 200, and bytes that mean nothing.
@@ -97,6 +99,7 @@ impl Fault {
             Self::EmptyList => "empty_list",
             Self::PartialList => "partial_list",
             Self::StaleList(_) => "stale_list",
+            Self::OtherWords => "other_words",
             Self::LateEffect(_) => "late_effect",
             Self::Garbage(_) => "garbage",
             Self::BadGateway => "bad_gateway",

@@ -59,7 +59,11 @@ fn scene(guard: Guard) -> Played {
         Guard::ClosedMarket => Box::pin(fleets::a_marketplace_is_paused()),
         Guard::Cooldown => Box::pin(fleets::a_machine_refuses()),
         Guard::GivenUpAtOnce => Box::pin(fleets::a_machine_is_offline()),
+        Guard::OtherLanguage => Box::pin(lists::a_marketplace_speaks_otherwise()),
         Guard::PriceCap => Box::pin(money::everything_costs_more_than_the_policy_pays()),
+        Guard::Country => Box::pin(fleets::only_elsewhere()),
+        Guard::HostShare => Box::pin(fleets::few_on_one_machine()),
+        Guard::OnDemandMost => Box::pin(fleets::few_on_demand()),
         Guard::MonthBudget => Box::pin(money::a_small_budget_for_the_month()),
         Guard::GoneById => Box::pin(lists::lists_show_half()),
         Guard::EmptyList => Box::pin(lists::lists_are_empty()),
@@ -87,6 +91,9 @@ fn scene(guard: Guard) -> Played {
         Guard::MaxUnavailable => Box::pin(fleets::the_ones_that_do_not_run_are_protected()),
         Guard::Protected => Box::pin(fleets::the_youngest_is_protected()),
         Guard::EditHeld => Box::pin(fleets::a_slip_of_the_finger()),
+        Guard::LimitsHeld => Box::pin(money::a_slip_of_the_finger_in_the_limits()),
+        Guard::HeldBinds => Box::pin(money::a_lower_ceiling_is_held()),
+        Guard::FileGone => Box::pin(fleets::the_policy_file_is_gone()),
     }
 }
 
@@ -105,7 +112,11 @@ fn trials(guard: Guard) -> &'static [Trial] {
         ClosedMarket => &[(&[ClosedMarket], Some(P::Closed))],
         Cooldown => &[(&[Cooldown], Some(P::Closed))],
         GivenUpAtOnce => &[(&[GivenUpAtOnce], Some(P::Serving))],
+        OtherLanguage => &[(&[OtherLanguage], Some(P::Absence))],
         PriceCap => &[(&[PriceCap], Some(P::OwnChecker)), (&[PriceCap, Verified], Some(P::Wanted))],
+        Country => &[(&[Country], Some(P::OwnChecker)), (&[Country, Verified], Some(P::Wanted))],
+        HostShare => &[(&[HostShare], Some(P::OwnChecker)), (&[HostShare, Verified], Some(P::Wanted))],
+        OnDemandMost => &[(&[OnDemandMost], Some(P::OwnChecker)), (&[OnDemandMost, Verified], Some(P::Wanted))],
         MonthBudget => &[
             (&[MonthBudget], Some(P::OwnChecker)),
             (&[MonthBudget, Verified], None),
@@ -183,6 +194,9 @@ fn trials(guard: Guard) -> &'static [Trial] {
         MaxUnavailable => &[(&[MaxUnavailable], Some(P::Serving))],
         Protected => &[(&[Protected], Some(P::OwnChecker)), (&[Protected, Verified], Some(P::Protected))],
         EditHeld => &[(&[EditHeld], Some(P::EditHeld))],
+        LimitsHeld => &[(&[LimitsHeld], Some(P::EditHeld))],
+        HeldBinds => &[(&[HeldBinds], Some(P::EditHeld))],
+        FileGone => &[(&[FileGone], Some(P::Frozen))],
         ClockStep => &[(&[ClockStep], Some(P::Floor))],
         MomentsMove => &[(&[MomentsMove], Some(P::GivenUp))],
         Verified => &[(&[Verified], None), (&[Verified, FleetCeiling], Some(P::FleetRate))],

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     engine::Role,
-    model::{Timestamp, Usd},
+    model::{HourlyRate, Timestamp, Usd},
     policy::{self, Source},
 };
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -34,22 +34,31 @@ const BALANCE_USD: (u64, u64) = (120, 900);
 /// interval, the fewer looks they hold.
 const SCANS_S: [u64; 8] = [10, 30, 30, 30, 60, 120, 300, 600];
 
-/// What comes before the marketplaces in its settings.
-const LIMITS: &str = r#"
-policies = "/policies"
-[limits]
-max_hourly_rate = 12.00
-balance_floor   = 25.00
-[defaults.instance]
+/// Per hour over all fleets, as the settings say at first.
+pub(super) const RATE_MAX: HourlyRate = HourlyRate::from_micros(12_000_000);
+/// What each account keeps, likewise.
+pub(super) const FLOOR: Usd = Usd::from_micros(25_000_000);
+/// What comes before the limits in the settings.
+const HEAD: &str = "policies = \"/policies\"\n";
+/// And after them, before the marketplaces.
+const KEY: &str = r#"[defaults.instance]
 ssh_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIaXnsdHVQJ8sp4Vj2p0Y3z9cQ0nXkzYXn2Qz6m0N6Y rehearsal"
 "#;
 
 /// Three marketplaces of two vendors, at a pace that costs nothing.
 fn settings(scan_interval: Duration) -> String {
-    let scan = format!("scan_interval = \"{}s\"", scan_interval.as_secs());
+    settings_with(scan_interval, RATE_MAX, FLOOR)
+}
+
+/// Likewise, with other limits over all fleets: USD per hour, and USD that each account keeps.
+pub(super) fn settings_with(scan_interval: Duration, max_hourly_rate: HourlyRate, balance_floor: Usd) -> String {
+    let scan = scan_interval.as_secs();
+    let limits = format!(
+        "{HEAD}scan_interval = \"{scan}s\"\n[limits]\nmax_hourly_rate = {max_hourly_rate}\nbalance_floor = {balance_floor}\n{KEY}"
+    );
     let other_api = "account = \"tensordock\"\nrequests_per_second = 100\n";
     let unreadable = props::unreadable("vectordash", "20.00");
-    [&scan, LIMITS, props::TENSORDOCK, props::DOCK_V2, other_api, props::VECTORDASH, &unreadable].concat()
+    [&limits, props::TENSORDOCK, props::DOCK_V2, other_api, props::VECTORDASH, &unreadable].concat()
 }
 
 /// Fleets of three kinds: all on spot, spot with something to fall back on, and on demand wherever it is cheapest.
@@ -65,6 +74,8 @@ models = ["v100-sxm3-32gb", "geforcertx4090-pcie-24gb", "rtxa6000-pcie-48gb", "a
     "geforcertx3090-pcie-24gb", "rtxa4000-pcie-16gb", "v100-pcie-16gb", "v100-sxm2-16gb"]
 [instance]
 gpus = { min = 1, max = 4 }
+[hosts]
+max_share_per_location = 0.75
 "#,
     ),
     (
@@ -80,10 +91,14 @@ models = ["geforcertx4090-pcie-24gb", "rtxa6000-pcie-48gb", "geforcertx3090-pcie
     "rtx6000ada-pcie-48gb", "rtxa4000-pcie-16gb", "v100-pcie-16gb"]
 [instance]
 gpus = { min = 1, max = 2 }
+[hosts]
+countries = ["Canada", "Poland", "United States"]
+max_gpus_per_hostnode = 2
 [on_demand]
 use = "fallback"
 after = "2m"
 base_gpus = 1
+max_gpus = 2
 "#,
     ),
     (
@@ -255,6 +270,8 @@ turns! {
     door_ppm: 1_000 20_000,
     /// How long.
     door_s_max: 300 3_600,
+    /// The operator edits `[limits]`, for a while.
+    limits_ppm: 1_000 10_000,
     /// The operator, who finds an account nearly empty, pays in.
     payment_ppm: 4_000 4_000,
 }

@@ -13,7 +13,7 @@
 //! plug in between. The stage judges nothing by itself: what it finds is returned.
 
 use super::{
-    check::{self, Breach, Moved, Paper, Promise, Sighted, WallClock, Watch},
+    check::{self, Breach, Moved, OnDisk, Paper, Promise, Sighted, WallClock, Watch},
     clock::VirtualClock,
     doors::{Doors, InProcess, Weather},
     folder::Folder,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX, export::export,
+        Cause, Engine, Event, Handle, Lever, LeverError, Parts, Role, Status, TICK_TIME_MAX, export::export, law,
         recording::Recorder,
     },
     io::{
@@ -185,7 +185,7 @@ impl Stage {
         let watch = Watch::default();
         let (processes, ticks, found) = (1, 0, Vec::new());
         let paper = Paper::of(&disk.reopened(Power::default()), clock.now());
-        Ok(Self {
+        let mut stage = Self {
             clock,
             wall,
             disk,
@@ -203,7 +203,9 @@ impl Stage {
             daemon,
             found,
             ended: BTreeMap::new(),
-        })
+        };
+        stage.texts_are_read();
+        Ok(stage)
     }
 
     /// Lets the engine run by itself. What is left to hold is the market, the door, and what runs it to its end.
@@ -266,7 +268,19 @@ impl Stage {
             entropy: SeededEntropy::of(self.seed, self.processes),
         };
         self.daemon = making.daemon().await?;
+        self.texts_are_read();
         Ok(())
+    }
+
+    /// What stands on disk now is what the daemon knows of it.
+    fn texts_are_read(&mut self) {
+        let settings = self.settings();
+        let read = law::read_folder(&*self.folder, &settings.policies, &settings.policy_context());
+        let limits = settings.limits.clone();
+        drop(settings);
+        if let Ok(law::Folder { texts, unread: _ }) = read {
+            self.watch.read(OnDisk::new(texts, limits));
+        }
     }
 
     /// One scan interval goes by, and a tick. What it did to the worlds is not looked at yet: [`Stage::breaches`] does.
@@ -412,9 +426,6 @@ impl Stage {
 
     /// A lever is pulled; the tick that follows is the caller's. `None` when the power went meanwhile.
     pub async fn pull(&mut self, lever: Lever) -> Option<Result<String, LeverError>> {
-        if let Lever::Apply(fleet) = &lever {
-            self.watch.applied.insert(fleet.clone());
-        }
         let (told, now) = (lever.clone(), self.wall.now());
         let power = self.disk.power().clone();
         let engine = &mut self.daemon.engine;
@@ -433,6 +444,9 @@ impl Stage {
             Some(Err(LeverError::Failed(_))) | None => Moved::Perhaps,
         };
         self.watch.pulled(&told, moved, now, &self.status());
+        if told == Lever::Reload && moved == Moved::Yes {
+            self.texts_are_read();
+        }
         pulled
     }
 

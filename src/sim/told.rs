@@ -64,9 +64,12 @@ pub(super) struct Noted {
 impl Told {
     fn of(fault: Fault, shown: Option<BTreeSet<InstanceId>>) -> Self {
         match fault {
-            Fault::None | Fault::EmptyList | Fault::PartialList | Fault::LateVm(_) | Fault::Refused => {
-                shown.map_or(Self::Nothing, Self::These)
-            }
+            Fault::None
+            | Fault::EmptyList
+            | Fault::PartialList
+            | Fault::OtherWords
+            | Fault::LateVm(_)
+            | Fault::Refused => shown.map_or(Self::Nothing, Self::These),
             Fault::Slow(_) | Fault::StaleList(_) => Self::Perhaps,
             Fault::LostRequest
             | Fault::LostAnswer
@@ -161,7 +164,7 @@ mod tests {
         let shown: BTreeSet<InstanceId> = ["a".parse().unwrap()].into();
         let told = |fault| Told::of(fault, Some(shown.clone()));
         let hour = Duration::from_secs(3_600);
-        for fault in [Fault::None, Fault::PartialList, Fault::EmptyList] {
+        for fault in [Fault::None, Fault::PartialList, Fault::EmptyList, Fault::OtherWords] {
             assert_eq!(told(fault), Told::These(shown.clone()));
         }
         for fault in [Fault::Slow(hour), Fault::StaleList(hour)] {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     market::{Backend, Stop, WorldMonth, WorldOrder, WorldVm},
     model::{
-        Hostnode, HourlyRate, InstanceId, PriceType, Refusal, Shape, Timestamp, Usd,
+        Hostnode, HourlyRate, InstanceId, InstanceStatus, PriceType, Refusal, Shape, Timestamp, Usd,
         offer::{Bid, BidAnswer},
         time,
     },
@@ -26,6 +26,8 @@ use std::{cell::Cell, collections::BTreeMap, time::Duration};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     All,
+    /// All, and how each VM stands is said in a word that nobody knows.
+    InOtherWords,
     /// Every second one.
     Half,
     Nothing,
@@ -34,10 +36,19 @@ pub(super) enum Shown {
 impl Shown {
     fn of<T>(self, items: Vec<T>) -> Vec<T> {
         match self {
-            Self::All => items,
+            Self::All | Self::InOtherWords => items,
             Self::Half => items.into_iter().step_by(2).collect(),
             Self::Nothing => Vec::new(),
         }
+    }
+
+    /// A VM as it is spoken of.
+    fn spoken_of(self, mut vm: WorldVm) -> WorldVm {
+        match self {
+            Self::InOtherWords => vm.instance.status = InstanceStatus::Unknown("Provisioned".to_owned()),
+            Self::All | Self::Half | Self::Nothing => {}
+        }
+        vm
     }
 }
 
@@ -160,7 +171,8 @@ impl Backend for Veil<'_> {
             vms.extend(lingering.values().map(|(_, vm)| vm.clone()));
             vms.sort_by(|a, b| a.instance.id.cmp(&b.instance.id));
         }
-        let vms = self.shown.of(vms);
+        let shown = self.shown;
+        let vms: Vec<WorldVm> = shown.of(vms).into_iter().map(|vm| shown.spoken_of(vm)).collect();
         self.noted.listed = Some(vms.iter().map(|vm| vm.instance.id.clone()).collect());
         self.made_of.vms = Some(vms.clone());
         vms
@@ -168,7 +180,7 @@ impl Backend for Veil<'_> {
 
     fn vm(&mut self, id: &InstanceId) -> Option<WorldVm> {
         self.has_its_hour.set(true);
-        self.world.vm(id)
+        self.world.vm(id).map(|vm| self.shown.spoken_of(vm))
     }
 
     fn wallet(&mut self) -> (Usd, HourlyRate) {

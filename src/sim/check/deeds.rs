@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     engine::Status,
-    ledger::Intent,
+    ledger::{Intent, Standing},
     model::{PriceType, Timestamp, VmName, time},
     plan::{FleetState, Force, Order, force},
-    policy::terms::OnDemandUse,
+    policy::terms::{OnDemandUse, Revert},
     sim::Origin,
 };
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub(super) fn look(found: &mut Found, seen: &Seen<'_>, since: Option<Timestamp>)
                     found.unless(false, Promise::Closed, || format!("{} was rented, and {why}", intent.name));
                 }
                 wanted(found, seen, decided, intent);
+                moved(found, seen, decided, intent);
                 (&intent.name, true)
             }
             Deed::Rebid { name, .. } | Deed::Start(name) => (name, true),
@@ -96,6 +97,26 @@ fn is_observing(status: &Status, state: &FleetState) -> bool {
     status.situation.as_ref().is_some_and(|situation| situation.is_observing(state))
 }
 
+/// What is rented in the place of something else goes from on demand back to spot, and is the only one that does.
+fn moved(found: &mut Found, seen: &Seen<'_>, decided: &Decided, intent: &Intent) {
+    let (Some(state), Some(replaced)) = (state(seen, decided, &intent.name), &intent.replaces) else { return };
+    let was = seen.paper.intent(replaced).map(|old| old.price_type);
+    let goes_back = (was, intent.price_type) == (Some(PriceType::OnDemand), PriceType::Spot);
+    let may = match state.policy.on_demand.revert {
+        Revert::WhenAvailable => goes_back,
+        Revert::Never => false,
+    };
+    found.unless(may, Promise::Moves, || format!("{} was rented in the place of {replaced}", intent.name));
+    let others = state.fleet.members.values().filter(|other| {
+        let is_one = other.replaces.as_ref() == Some(replaced) && other.name != intent.name;
+        is_one && other.standing != Standing::Leaving
+    });
+    let others: Vec<&VmName> = others.map(|other| &other.name).collect();
+    found.unless(others.is_empty(), Promise::Moves, || {
+        format!("{} was rented in the place of {replaced}, which {others:?} replaces", intent.name)
+    });
+}
+
 /// What is rented is what the policy says: where, what, and for how much at most.
 fn wanted(found: &mut Found, seen: &Seen<'_>, decided: &Decided, intent: &Intent) {
     let Some(state) = state(seen, decided, &intent.name) else { return };
@@ -123,4 +144,163 @@ fn wanted(found: &mut Found, seen: &Seen<'_>, decided: &Decided, intent: &Intent
     found.unless(cap.is_none_or(|cap| agreed.total() <= cap), Promise::Wanted, || {
         told(&format!("at {}/h, above its max_price", agreed.total()))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{again, settled, written},
+        *,
+    };
+    use crate::{
+        ledger::{Record, Scope},
+        model::{FleetName, reason::Teardown},
+        policy::{Policy, Terms},
+        sim::{Stage, Vm},
+    };
+    use std::collections::BTreeSet;
+
+    fn promises(status: &Status, stage: &Stage, paper: &super::super::Paper) -> Vec<Promise> {
+        let (sighted, none) = (stage.sighted(), BTreeSet::new());
+        let seen = Seen { status, sighted: &sighted, out_of_sight: &none, paper };
+        let mut found = Found::default();
+        look(&mut found, &seen, None);
+        // Nobody told of what was only written here.
+        found.0.into_iter().map(|breach| breach.promise).filter(|promise| *promise != Promise::Explained).collect()
+    }
+
+    fn first_of(stage: &Stage, fleet: &str) -> Vm {
+        let (status, sighted) = (stage.status(), stage.sighted());
+        super::super::alive(&sighted).find(|vm| super::super::fleet_of(&status, vm) == Some(fleet)).unwrap().clone()
+    }
+
+    /// The status, with a fleet's policy edited.
+    fn under(stage: &Stage, fleet: &str, edit: impl FnOnce(&mut Terms)) -> Status {
+        let mut status = (*stage.status()).clone();
+        let fleet: FleetName = fleet.parse().unwrap();
+        let state = status.situation.as_mut().unwrap().fleets.get_mut(&fleet).unwrap();
+        let mut terms = Terms::clone(&state.policy);
+        edit(&mut terms);
+        state.policy = Policy::vouched(terms);
+        status
+    }
+
+    #[tokio::test]
+    async fn what_is_rented_and_not_wanted_is_found_out_whatever_is_wrong_with_it() {
+        let stage = settled().await;
+        let vm = first_of(&stage, "train");
+        let intent = stage.paper().intent(&vm.name).unwrap().clone();
+        let found = |edit: &dyn Fn(&mut Terms)| {
+            promises(&under(&stage, "train", edit), &stage, &again(&stage, &vm.name, |_| {}))
+        };
+        assert_eq!(found(&|_| {}), []);
+        let not_wanted = [Promise::Wanted];
+        assert_eq!(found(&|terms| terms.marketplaces = Some(vec!["elsewhere".parse().unwrap()])), not_wanted);
+        assert_eq!(found(&|terms| terms.models.retain(|model| model.model != intent.shape.gpu_model)), not_wanted);
+        assert_eq!(found(&|terms| terms.hosts.deny = vec![intent.hostnode.clone()]), not_wanted);
+        assert_eq!(found(&|terms| terms.instance.gpus.min = intent.shape.gpus + 1), not_wanted);
+        assert_eq!(found(&|terms| terms.on_demand.usage = OnDemandUse::Always), not_wanted);
+        let cap = |micros: u64| {
+            found(&move |terms| {
+                let price = crate::model::HourlyRate::from_micros(micros);
+                terms.models.iter_mut().for_each(|model| model.max_price = Some(price));
+            })
+        };
+        let per_gpu = intent.agreed.total().micros().div_ceil(u64::from(intent.shape.gpus));
+        assert_eq!((cap(per_gpu), cap(per_gpu - 1)), (vec![], not_wanted.to_vec()));
+    }
+
+    #[tokio::test]
+    async fn what_is_rented_where_it_is_closed_is_found_out() {
+        let stage = settled().await;
+        let vm = first_of(&stage, "train");
+        let intent = stage.paper().intent(&vm.name).unwrap().clone();
+        let found = |records: &[Record]| {
+            let rent = [Record::DeployIntended(Box::new(intent.clone()))];
+            let all: Vec<Record> = records.iter().chain(&rent).cloned().collect();
+            let found = promises(&stage.status(), &stage, &written(&stage, &all));
+            found.into_iter().filter(|promise| *promise == Promise::Closed).count()
+        };
+        let scope = || Scope::Marketplace(intent.marketplace.clone());
+        let failed = Record::HostFailed {
+            account: intent.account.clone(),
+            hostnode: intent.hostnode.clone(),
+            refusal: crate::model::RefusalKind::NoCapacity,
+            cooldown_ms: 30_000,
+        };
+        assert_eq!(found(&[]), 0);
+        assert_eq!(found(&[Record::Paused { scope: scope() }]), 1);
+        assert_eq!(found(&[Record::Paused { scope: scope() }, Record::Resumed { scope: scope() }]), 0);
+        assert_eq!(found(&[failed]), 1);
+        let billed = |id: &str| Record::DeleteIntended {
+            name: vm.name.clone(),
+            id: id.parse().unwrap(),
+            reason: Teardown::Overbilled,
+            why: String::new(),
+        };
+        assert_eq!(found(&[billed("a"), billed("b")]), 0);
+        assert_eq!(found(&[billed("a"), billed("b"), billed("c")]), 1);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_no_decision_names_is_found_out() {
+        let stage = settled().await;
+        let vm = first_of(&stage, "train");
+        let (sighted, none, status) = (stage.sighted(), BTreeSet::new(), stage.status());
+        let explained = |records: &[Record], troubles: &[&str]| {
+            let status =
+                Status { troubles: troubles.iter().map(|told| (*told).to_owned()).collect(), ..(*status).clone() };
+            let paper = written(&stage, records);
+            let seen = Seen { status: &status, sighted: &sighted, out_of_sight: &none, paper: &paper };
+            let mut found = Found::default();
+            look(&mut found, &seen, None);
+            !found.0.iter().any(|breach| breach.promise == Promise::Explained)
+        };
+        let start = Record::StartIntended { name: vm.name.clone(), why: String::new() };
+        let (name, id) = (vm.name.clone(), vm.id.clone());
+        let delete = |reason| Record::DeleteIntended { name: name.clone(), id: id.clone(), reason, why: String::new() };
+        let told = |of: &str| Record::Decision {
+            id: "d1".to_owned(),
+            fleet: None,
+            cause: "schedule".to_owned(),
+            report: String::new(),
+            actions: format!("[{{\"instance\":\"{of}\"}}]"),
+            rounds: Vec::new(),
+        };
+        assert!(!explained(std::slice::from_ref(&start), &[]));
+        assert!(explained(&[start.clone(), told(vm.name.as_str())], &[]));
+        assert!(!explained(&[start.clone(), told("another")], &[]));
+        assert!(explained(&[start], &[DISK_FULL]), "it could not tell");
+        assert!(!explained(&[delete(Teardown::Target)], &[]));
+        assert!(explained(&[delete(Teardown::Operator)], &[]), "the lever told it");
+    }
+
+    #[tokio::test]
+    async fn a_move_that_does_not_go_back_to_spot_or_that_another_makes_is_found_out() {
+        let stage = settled().await;
+        let (spot, on_demand) = (first_of(&stage, "train"), first_of(&stage, "serve"));
+        assert_eq!(on_demand.price_type, PriceType::OnDemand);
+        let of_serve = |name: &str, price_type: PriceType, replaced: &Vm| {
+            again(&stage, &on_demand.name, |intent| {
+                intent.name = name.parse().unwrap();
+                (intent.price_type, intent.replaces) = (price_type, Some(replaced.name.clone()));
+            })
+        };
+        let name = "spotscale-serve-k3x9-99";
+        let moves = |paper: &super::super::Paper, status: &Status| {
+            let found = promises(status, &stage, paper);
+            found.into_iter().filter(|promise| *promise == Promise::Moves).count()
+        };
+        let status = stage.status();
+        assert_eq!(moves(&of_serve(name, PriceType::Spot, &on_demand), &status), 0);
+        assert_eq!(moves(&of_serve(name, PriceType::OnDemand, &on_demand), &status), 1);
+        assert_eq!(moves(&of_serve(name, PriceType::Spot, &spot), &status), 1);
+        let never = under(&stage, "serve", |terms| terms.on_demand.revert = Revert::Never);
+        assert_eq!(moves(&of_serve(name, PriceType::Spot, &on_demand), &never), 1);
+        let mut moving = (*status).clone();
+        let serve: FleetName = "serve".parse().unwrap();
+        let members = &mut moving.situation.as_mut().unwrap().fleets.get_mut(&serve).unwrap().fleet.members;
+        members.values_mut().next_back().unwrap().replaces = Some(on_demand.name.clone());
+        assert_eq!(moves(&of_serve(name, PriceType::Spot, &on_demand), &moving), 1);
+    }
 }

@@ -4,9 +4,8 @@ use super::{Found, Promise, Seen, Sighted, fleet_of};
 use crate::{
     engine::Status,
     ledger::{Member, Standing},
-    model::{FleetName, InstanceId, Timestamp, VmName, reason::Teardown},
+    model::{InstanceId, Timestamp, VmName, reason::Teardown},
     plan::{FleetState, Force, Order, force},
-    policy::Policy,
     sim::{
         Ended, Origin, Vm, VmState,
         told::{Listing, Told},
@@ -28,18 +27,15 @@ pub(super) struct Kept {
     looked_at: Option<Timestamp>,
     running: BTreeSet<Who>,
     protected: BTreeSet<VmName>,
-    policies: BTreeMap<FleetName, (Policy, u32)>,
     /// For so many looks on end that showed them nobody has tried to let them go.
     late: BTreeMap<Who, u32>,
     overbilled: BTreeMap<Who, u32>,
 }
 
 impl Kept {
-    /// `applied` are fleets whose operator had an edit applied since the last look.
-    pub(super) fn look(&mut self, found: &mut Found, seen: &Seen<'_>, applied: &BTreeSet<FleetName>) {
+    pub(super) fn look(&mut self, found: &mut Found, seen: &Seen<'_>) {
         let Seen { status, sighted, .. } = *seen;
         self.let_go(found, seen);
-        self.edits(found, seen, applied);
         self.goes(found, seen);
         let vms = || sighted.iter().flat_map(|one| one.truth.alive());
         self.running = vms().filter(|vm| vm.state == VmState::Running).map(who).collect();
@@ -107,35 +103,6 @@ impl Kept {
             let gone: Vec<&VmName> = gone.map(|vm| &vm.name).collect();
             found.unless(gone.is_empty() || left >= least, Promise::Serving, || {
                 format!("{gone:?} went for the target's sake, and {left} GPUs of at least {least} run in {name}")
-            });
-        }
-    }
-
-    /// An edit that would tear down too much comes into force only when the operator applies it.
-    fn edits(&mut self, found: &mut Found, seen: &Seen<'_>, applied: &BTreeSet<FleetName>) {
-        let Seen { status, sighted, paper, .. } = *seen;
-        let Some(situation) = &status.situation else { return };
-        for (name, state) in &situation.fleets {
-            let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
-            let stays = |vm: &&Vm| !paper.is_let_go(&vm.name, &vm.id);
-            let vms = sighted.iter().flat_map(|one| one.truth.alive()).filter(of_fleet).filter(stays);
-            let gpus: Vec<u32> = vms.map(|vm| vm.shape.gpus).collect();
-            let now = (state.policy.clone(), gpus.iter().sum());
-            let Some((old, had)) = self.policies.insert(name.clone(), now) else { continue };
-            // Where the operator's own target is in force, a text's takes nothing away.
-            if status.fleets.get(name).is_some_and(|fleet| fleet.levers.target.is_some()) {
-                continue;
-            }
-            // A VM goes only if the target stays met without it: at least so much would go, whichever goes first.
-            let largest = gpus.iter().copied().max().unwrap_or(0);
-            let stays = state.policy.target_gpus.saturating_add(largest.saturating_sub(1));
-            let loss = had.min(old.target_gpus).saturating_sub(stays);
-            let is_modest = loss <= old.disruption.max_scale_down.of(old.target_gpus).max(largest);
-            found.unless(is_modest || applied.contains(name), Promise::EditHeld, || {
-                format!(
-                    "{name}'s target went from {} to {}, and nobody applied it",
-                    old.target_gpus, state.policy.target_gpus
-                )
             });
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! It reads the disk by itself, and not the daemon's memory: what is not durable was not decided.
 
-use super::bans::Bans;
+use super::{bans::Bans, statutes::Statutes};
 use crate::{
     io::store::Store,
     ledger::{
@@ -95,6 +95,7 @@ pub struct Paper {
     bids_in_doubt: BTreeSet<VmName>,
     bids_open: BTreeSet<VmName>,
     bans: Bans,
+    statutes: Statutes,
     news: Vec<Decided>,
     /// What the ticks since the last look told that they did.
     told: Vec<String>,
@@ -145,6 +146,7 @@ impl Paper {
         self.news.clear();
         self.told.clear();
         self.sent.clear();
+        self.statutes.looked();
     }
 
     fn count(&mut self, name: &VmName) {
@@ -158,6 +160,7 @@ impl Paper {
             _ => None,
         };
         self.bans.fold(at_ms, &record, &self.intents);
+        self.statutes.fold(sequence, &record);
         let deed = match record {
             Record::DeployIntended(intent) => {
                 self.deployed.insert(intent.name.clone());
@@ -328,7 +331,17 @@ impl Paper {
 
     /// Whether the process that wrote a record is still alive: what is known now is what it knew.
     pub fn is_of_the_living(&self, decided: &Decided) -> bool {
-        self.processes.last().is_none_or(|(newest, _)| *newest < decided.sequence)
+        self.is_living(decided.sequence)
+    }
+
+    /// Whether the process that wrote the record of this number is still alive.
+    pub fn is_living(&self, sequence: u64) -> bool {
+        self.processes.last().is_none_or(|(newest, _)| *newest < sequence)
+    }
+
+    /// What is in force, by its word.
+    pub(super) const fn statutes(&self) -> &Statutes {
+        &self.statutes
     }
 
     /// From when until when the process lived that wrote a record, in true time.

@@ -142,3 +142,58 @@ fn at_most(seen: &Seen<'_>, sight: Sight, concerns: impl Fn(&Vm) -> bool, states
     };
     cost.plus(members().filter(is_unseen).map(Member::committed).sum())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{decided, settled},
+        *,
+    };
+    use crate::{
+        model::FleetName,
+        policy::{Policy, Terms},
+    };
+    use std::collections::BTreeSet;
+
+    /// What is found where a VM of `train` goes for this reason while it is so.
+    async fn found(reason: Teardown, so: impl Fn(&mut Situation, &mut super::super::Sighted)) -> Vec<Promise> {
+        let stage = settled().await;
+        let (mut status, mut sighted, none) = ((*stage.status()).clone(), stage.sighted(), BTreeSet::new());
+        let vm = super::super::alive(&sighted).find(|vm| fleet_of(&status, vm) == Some("train")).unwrap().clone();
+        let paper = decided(&stage, &[(&vm, reason)]);
+        let its = sighted.iter_mut().find(|one| one.truth.vms.iter().any(|other| other.id == vm.id)).unwrap();
+        so(status.situation.as_mut().unwrap(), its);
+        let seen = Seen { status: &status, sighted: &sighted, out_of_sight: &none, paper: &paper };
+        let since = seen.sighted.iter().map(|one| one.truth.at).max().unwrap();
+        let mut found = Found::default();
+        Purse::default().look(&mut found, &seen, Some(Sight { since, balance_age: super::super::BALANCE_AGE_MAX }));
+        found.0.into_iter().map(|breach| breach.promise).collect()
+    }
+
+    fn little() -> HourlyRate {
+        HourlyRate::from_micros(1_000)
+    }
+
+    #[tokio::test]
+    async fn what_goes_for_money_that_is_not_short_is_found_out_and_what_goes_for_what_is_short_is_not() {
+        let short = |reason| async move { found(reason, |_, _| {}).await };
+        for reason in [Teardown::RateLimit, Teardown::GlobalRateLimit, Teardown::BalanceFloor] {
+            assert_eq!(short(reason).await, [Promise::Short], "{reason}");
+        }
+        assert_eq!(short(Teardown::Target).await, [], "not for money");
+        let low = |situation: &mut Situation, _: &mut super::super::Sighted| {
+            let train: FleetName = "train".parse().unwrap();
+            let state = situation.fleets.get_mut(&train).unwrap();
+            let mut terms = Terms::clone(&state.policy);
+            terms.max_hourly_rate = little();
+            state.policy = Policy::vouched(terms);
+        };
+        assert_eq!(found(Teardown::RateLimit, low).await, []);
+        let low = |situation: &mut Situation, _: &mut super::super::Sighted| {
+            situation.limits.max_hourly_rate = Some(little());
+        };
+        assert_eq!(found(Teardown::GlobalRateLimit, low).await, []);
+        let poor = |_: &mut Situation, one: &mut super::super::Sighted| one.truth.balance = Usd::ZERO;
+        assert_eq!(found(Teardown::BalanceFloor, poor).await, []);
+    }
+}

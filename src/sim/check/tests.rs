@@ -20,17 +20,31 @@ pub(super) async fn settled() -> Stage {
 
 /// The journal of a stage, in which these were to be let go since the last look.
 pub(super) fn decided(stage: &Stage, let_go: &[(&Vm, Teardown)]) -> Paper {
+    let delete = |(vm, reason): &(&Vm, Teardown)| {
+        let (name, id) = (vm.name.clone(), vm.id.clone());
+        Record::DeleteIntended { name, id, reason: *reason, why: String::new() }
+    };
+    written(stage, &let_go.iter().map(delete).collect::<Vec<_>>())
+}
+
+/// The journal of a stage, in which this was written since the last look.
+pub(super) fn written(stage: &Stage, records: &[Record]) -> Paper {
     let disk = stage.disk.copied(crate::sim::power::Power::default());
     let mut paper = Paper::of(&disk, Timestamp::UNIX_EPOCH);
-    let rows = let_go.iter().map(|(vm, reason)| {
-        let (name, id) = (vm.name.clone(), vm.id.clone());
-        let record = Record::DeleteIntended { name, id, reason: *reason, why: String::new() };
+    let row = |record: &Record| {
         let body = record.encode().unwrap();
-        NewRow { at_ms: 0, kind: record.kind(), fleet: None, subject: Some(vm.name.to_string()), body }
-    });
-    disk.append(&rows.collect::<Vec<_>>()).unwrap();
+        NewRow { at_ms: 0, kind: record.kind(), fleet: None, subject: None, body }
+    };
+    disk.append(&records.iter().map(row).collect::<Vec<_>>()).unwrap();
     paper.read_on(&disk);
     paper
+}
+
+/// The journal of a stage, in which a VM that is there was to be rented since the last look, edited so.
+pub(super) fn again(stage: &Stage, name: &VmName, edit: impl FnOnce(&mut crate::ledger::Intent)) -> Paper {
+    let mut intent = stage.paper().intent(name).unwrap().clone();
+    edit(&mut intent);
+    written(stage, &[Record::DeployIntended(Box::new(intent))])
 }
 
 #[tokio::test]

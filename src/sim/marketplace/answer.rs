@@ -53,6 +53,7 @@ pub(super) const fn course(fault: Fault) -> (Shown, Duration) {
     match fault {
         Fault::EmptyList => (Shown::Nothing, Duration::ZERO),
         Fault::PartialList => (Shown::Half, Duration::ZERO),
+        Fault::OtherWords => (Shown::InOtherWords, Duration::ZERO),
         Fault::Slow(delay) => (Shown::All, delay),
         Fault::Hang(_) => (Shown::All, HANGING),
         Fault::None
@@ -82,6 +83,7 @@ pub(super) fn spoil(fault: Fault, serve: impl FnOnce() -> Response) -> Answer {
         Fault::None
         | Fault::EmptyList
         | Fault::PartialList
+        | Fault::OtherWords
         | Fault::StaleList(_)
         | Fault::LateVm(_)
         | Fault::Refused

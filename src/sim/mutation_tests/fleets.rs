@@ -29,6 +29,32 @@ pub async fn fallbacks_are_replaced() -> Play {
     play
 }
 
+/// The policy wants a country in which nothing stands.
+pub async fn only_elsewhere() -> Play {
+    let mut play = Play::of(&(TRAIN.to_owned() + "[hosts]\ncountries = [\"Iceland\"]\n")).await;
+    play.ticks(2).await;
+    play
+}
+
+/// The policy wants one GPU on a machine, and there are fewer machines than GPUs.
+pub async fn few_on_one_machine() -> Play {
+    let policy = TRAIN.to_owned() + "[hosts]\nmax_gpus_per_hostnode = 1\n";
+    let mut play = Play::on(world_of("500", &[free(0, 8), free(1, 8)]), SETTINGS, &policy).await;
+    play.ticks(3).await;
+    play
+}
+
+/// Nothing is to be had by bid, and little of the rest is wanted.
+pub async fn few_on_demand() -> Play {
+    let mut without_spot = free(0, 6);
+    without_spot.floor_ppm = 2_000_000;
+    let fallback = "[on_demand]\nuse = \"fallback\"\nafter = \"1m\"\nmax_gpus = 2\n";
+    let policy = edited(&[("target_gpus = 8", "target_gpus = 4")]) + fallback;
+    let mut play = Play::on(world_of("500", &[without_spot]), SETTINGS, &policy).await;
+    play.pass(300).await;
+    play
+}
+
 /// A fleet that only watches.
 pub async fn a_fleet_watches() -> Play {
     let mut play = Play::of(&edited(&[("target_gpus = 8", "mode = \"observe\"\ntarget_gpus = 8")])).await;
@@ -72,6 +98,18 @@ pub async fn a_slip_of_the_finger() -> Play {
     play.ticks(6).await;
     play.write(&edited(&[("target_gpus = 8", "target_gpus = 0")])).await;
     play.ticks(3).await;
+    play
+}
+
+/// The policy file is gone, and then so is a VM.
+pub async fn the_policy_file_is_gone() -> Play {
+    let mut play = Play::of(TRAIN).await;
+    play.ticks(6).await;
+    play.folder().remove("train");
+    play.pull(Lever::Reload).await;
+    play.tick().await;
+    play.lose_one();
+    play.pass(600).await;
     play
 }
 

@@ -21,6 +21,16 @@ pub async fn lists_show_half() -> Play {
     play
 }
 
+/// Everything has run for an hour, and then nobody knows the words any more in which its marketplace says how VMs stand.
+pub async fn a_marketplace_speaks_otherwise() -> Play {
+    let mut play = settled(TRAIN).await;
+    play.pass(3_600).await;
+    play.break_lastingly(Call::Instances, Fault::OtherWords);
+    play.break_lastingly(Call::Instance, Fault::OtherWords);
+    play.pass(1_080).await;
+    play
+}
+
 /// Lists are empty for twenty minutes, and nobody answers when a VM is asked for by its id.
 pub async fn lists_are_empty() -> Play {
     let mut play = settled(&one()).await;

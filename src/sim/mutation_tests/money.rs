@@ -129,3 +129,24 @@ pub async fn a_small_budget_for_the_month() -> Play {
     play.pass(9_000).await;
     play
 }
+
+/// Somebody writes a limit over all fleets of 0.40 instead of 40.
+pub async fn a_slip_of_the_finger_in_the_limits() -> Play {
+    let mut play = Play::of(TRAIN).await;
+    play.ticks(6).await;
+    play.edit_settings(&settings("max_hourly_rate = 40.00", "max_hourly_rate = 0.40")).expect("good settings");
+    play.pull(Lever::Reload).await;
+    play.ticks(3).await;
+    play
+}
+
+/// An edit of the fleet's ceiling is held, and then a VM is gone.
+pub async fn a_lower_ceiling_is_held() -> Play {
+    let mut play = Play::of(TRAIN).await;
+    play.ticks(6).await;
+    play.write(&edited(&[("max_hourly_rate = 6.00", "max_hourly_rate = 0.60")])).await;
+    play.tick().await;
+    play.lose_one();
+    play.pass(600).await;
+    play
+}

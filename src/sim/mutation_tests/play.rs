@@ -186,6 +186,13 @@ impl Play {
         self.market().world.deposit(Usd::ZERO.minus(amount));
     }
 
+    /// A VM is taken away.
+    pub fn lose_one(&self) {
+        if let Some(first) = self.alive().into_iter().next() {
+            self.market().world.take_away(&first.id);
+        }
+    }
+
     /// VMs that are there, in the order in which they were made.
     pub fn alive(&self) -> Vec<Vm> {
         self.market().world.truth().alive().cloned().collect()

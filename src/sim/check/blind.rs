@@ -183,7 +183,9 @@ impl Hindrances<'_, '_> {
             if let Some(told) = self.told(decided, marketplace) {
                 found.unless(false, Promise::Blind, || format!("{name} ({id}) was let go ({reason}), and {told}"));
             }
-            let is_complete = !paper.is_of_the_living(decided) || is_complete_by_its_word(status, marketplace);
+            let is_complete = !paper.is_of_the_living(decided)
+                || is_complete_by_its_word(status, marketplace)
+                || paper.is_sent_again(marketplace);
             found.unless(is_complete, Promise::Blind, || {
                 format!("{name} ({id}) was let go ({reason}) while its list was not complete")
             });

@@ -267,7 +267,7 @@ mod tests {
             actions: format!("[{{\"instance\":\"{of}\"}}]"),
             rounds: Vec::new(),
         };
-        assert!(!explained(&[start.clone()], &[]));
+        assert!(!explained(std::slice::from_ref(&start), &[]));
         assert!(explained(&[start.clone(), told(vm.name.as_str())], &[]));
         assert!(!explained(&[start.clone(), told("another")], &[]));
         assert!(explained(&[start], &[DISK_FULL]), "it could not tell");

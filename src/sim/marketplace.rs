@@ -498,20 +498,6 @@ mod tests {
     }
 
     #[test]
-    fn a_marketplace_whose_words_changed_shows_all_that_is_there_and_nobody_knows_how_it_stands() {
-        let mut stand = Stand::new();
-        let id = stand.deploy("a").unwrap();
-        stand.market.faults.script(Call::Instances, Fault::OtherWords);
-        stand.market.faults.script(Call::Instance, Fault::OtherWords);
-        let (list, one) = (stand.dialect.instances(), stand.dialect.instance(&id).unwrap());
-        let listed = stand.ask(&list).unwrap().items.iter().map(|vm| vm.status.clone()).collect::<Vec<_>>();
-        assert!(matches!(listed.as_slice(), [InstanceStatus::Unknown(_)]), "{listed:?}");
-        let Lookup::Here(found) = stand.ask(&one).unwrap() else { panic!("it is there") };
-        assert!(matches!(found.status, InstanceStatus::Unknown(_)), "{:?}", found.status);
-        assert!(!matches!(stand.ask(&list).unwrap().items[0].status, InstanceStatus::Unknown(_)), "it went by");
-    }
-
-    #[test]
     fn a_list_that_has_not_changed_is_not_told_again() {
         let mut stand = Stand::new();
         let mut request = stand.dialect.hostnodes().request;

@@ -37,8 +37,6 @@ pub(super) struct Blind {
     given_up: BTreeSet<VmName>,
     /// VMs whose ids were known.
     held: BTreeSet<(VmName, InstanceId)>,
-    /// VMs that were let go, ever.
-    left: BTreeSet<InstanceId>,
 }
 
 fn made_at(vm: &Vm) -> Timestamp {
@@ -94,14 +92,13 @@ impl Blind {
         for (one, new) in seen.sighted.iter().zip(on_time) {
             let held = held(seen, one);
             if let Some(since) = self.looked_at.insert(one.world.clone(), one.truth.at) {
-                let hindrances = Hindrances { seen, sighted: one, held: &held, known: &known, left: &self.left, since };
+                let hindrances = Hindrances { seen, sighted: one, held: &held, known: &known, since };
                 hindrances.look(found);
             }
             asked(found, seen.status, one, new);
             self.held.extend(held.iter().map(|(_, vm)| (vm.name.clone(), vm.id.clone())));
             self.given_up(found, seen, one, &held);
         }
-        self.left.extend(seen.paper.let_go().filter_map(|(_, _, id, _)| id.cloned()));
         let fleets = seen.status.situation.iter().flat_map(|situation| situation.fleets.values());
         self.given_up = fleets.flat_map(|state| given_up(&state.fleet).into_iter().cloned()).collect();
     }
@@ -153,8 +150,6 @@ struct Hindrances<'a, 's> {
     held: &'a [(&'a MarketplaceName, &'a Vm)],
     /// VMs whose ids were known at the last look.
     known: &'a BTreeSet<(VmName, InstanceId)>,
-    /// Likewise, VMs that had been let go by then.
-    left: &'a BTreeSet<InstanceId>,
     since: Timestamp,
 }
 
@@ -190,25 +185,11 @@ impl Hindrances<'_, '_> {
             }
             let is_complete = !paper.is_of_the_living(decided)
                 || is_complete_by_its_word(status, marketplace)
-                || self.was_complete(marketplace);
+                || paper.is_sent_again(marketplace);
             found.unless(is_complete, Promise::Blind, || {
                 format!("{name} ({id}) was let go ({reason}) while its list was not complete")
             });
         }
-    }
-
-    /// Whether the newest list may have been complete before it was acted upon: what it lacks had been let go before, and went
-    /// once more in this very tick, for another API of the account shows it still.
-    fn was_complete(&self, marketplace: &MarketplaceName) -> bool {
-        let Self { seen: Seen { paper, .. }, sighted, left, .. } = *self;
-        let api = sighted.marketplaces.get(marketplace);
-        let mut lists = sighted.lists.iter().rev().filter(|listing| Some(&listing.api) == api);
-        let Some(Told::These(ids)) = lists.find_map(|listing| (listing.told != Told::Nothing).then_some(&listing.told))
-        else {
-            return false;
-        };
-        let mut again = paper.let_go().filter(|(_, name, ..)| paper.marketplace(name) == Some(marketplace));
-        again.any(|(_, _, id, _)| id.is_some_and(|id| left.contains(id) && !ids.contains(id)))
     }
 
     /// Whether the process that decided had read a list of the machines there that was young enough.
@@ -223,7 +204,7 @@ impl Hindrances<'_, '_> {
     /// What hindered from a decision about a marketplace: what the fullest of the lists lacked that were asked for in its
     /// tick. Where nobody asked in that tick, the newest of its process counts.
     fn told(&self, decided: &Decided, marketplace: &MarketplaceName) -> Option<String> {
-        let Self { seen: Seen { paper, .. }, sighted, held, known, since, left: _ } = *self;
+        let Self { seen: Seen { paper, .. }, sighted, held, known, since } = *self;
         let api = sighted.marketplaces.get(marketplace)?;
         let (began, ended) = paper.lifetime(decided.sequence);
         let is_its = |listing: &&Listing| listing.api == *api && listing.at > began && listing.at <= ended;

@@ -89,6 +89,8 @@ pub struct Paper {
     deletes: BTreeMap<(VmName, InstanceId), Deletes>,
     /// Deletes that were meant since the last look, be it again.
     sent: BTreeSet<(VmName, InstanceId)>,
+    /// Of these, whose delete had been sent before, and not refused.
+    sent_again: BTreeSet<VmName>,
     /// How many writes to a VM of that name were meant.
     writes: BTreeMap<VmName, u32>,
     /// Whose raised bid was not answered, and whose is not answered yet.
@@ -146,6 +148,7 @@ impl Paper {
         self.news.clear();
         self.told.clear();
         self.sent.clear();
+        self.sent_again.clear();
         self.statutes.looked();
     }
 
@@ -188,6 +191,7 @@ impl Paper {
                 self.sent.insert((name.clone(), id.clone()));
                 let deletes = self.deletes.entry((name.clone(), id.clone())).or_default();
                 if std::mem::replace(&mut deletes.is_under_way, true) {
+                    self.sent_again.insert(name);
                     return;
                 }
                 Deed::LetGo { name, id: Some(id), reason }
@@ -292,6 +296,12 @@ impl Paper {
     /// Whether a delete was meant since the last look, be it again.
     pub fn is_sent(&self, name: &VmName, id: &InstanceId) -> bool {
         self.sent.contains(&(name.clone(), id.clone()))
+    }
+
+    /// Whether a delete was sent again on a marketplace since the last look. Once it is acknowledged anew, a list that was
+    /// complete without its VM is so no more: none since then lacked it.
+    pub fn is_sent_again(&self, marketplace: &MarketplaceName) -> bool {
+        self.sent_again.iter().any(|name| self.marketplace(name) == Some(marketplace))
     }
 
     /// Whether a raised bid of that name may still arrive, or have arrived after another.

@@ -56,6 +56,11 @@ pub(super) struct Statutes {
 }
 
 impl Statutes {
+    /// Whether a file is that of another fleet than it names now: such a text waits until that fleet has no VMs.
+    pub(super) fn is_anothers(&self, file: &str, fleet: &FleetName) -> bool {
+        self.policies.iter().any(|(name, text)| text.file == file && name != fleet)
+    }
+
     pub(super) fn fold(&mut self, sequence: u64, record: &Record) {
         match record {
             Record::PolicyInForce { fleet, file, digest: _, text, attachments, context } => {

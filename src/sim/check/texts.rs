@@ -177,7 +177,9 @@ impl Texts {
         if !is_renewed || !seen.status.troubles.is_empty() {
             return;
         }
-        for policy in disk.files.values().flatten() {
+        let is_own = |(file, policy): &(&String, &Policy)| !seen.paper.statutes().is_anothers(file, &policy.fleet);
+        let loads = disk.files.iter().filter_map(|(file, policy)| Some((file, policy.as_ref()?)));
+        for (_, policy) in loads.filter(is_own) {
             let is_in_force = seen.paper.statutes().policy(&policy.fleet).is_some_and(|text| text.policy == *policy);
             let status = seen.status.fleets.get(&policy.fleet);
             let is_held = status.is_some_and(|fleet| fleet.policy.held.is_some());

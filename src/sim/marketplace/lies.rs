@@ -160,6 +160,19 @@ fn a_stale_list_shows_what_there_was() {
 }
 
 #[test]
+fn a_marketplace_whose_words_changed_shows_all_that_is_there_and_nobody_knows_how_it_stands() {
+    let mut stand = Stand::new();
+    let id = stand.deploy("a").unwrap();
+    stand.market.faults.script(Call::Instances, Fault::OtherWords);
+    stand.market.faults.script(Call::Instance, Fault::OtherWords);
+    let listed: Vec<InstanceStatus> = stand.list().into_iter().map(|vm| vm.status).collect();
+    assert!(matches!(listed.as_slice(), [InstanceStatus::Unknown(_)]), "{listed:?}");
+    let Lookup::Here(found) = stand.lookup(&id) else { panic!("it is there") };
+    assert!(matches!(found.status, InstanceStatus::Unknown(_)), "{:?}", found.status);
+    assert!(stand.list().iter().all(|vm| !matches!(vm.status, InstanceStatus::Unknown(_))), "it went by");
+}
+
+#[test]
 fn a_storm_is_over_one_api_and_goes_by() {
     let mut stand = Stand::new();
     let ask = stand.dialect.whoami();

@@ -176,7 +176,9 @@ impl Engine {
             parts;
         let now = clock.now();
         let clients = connect(&settings);
-        let sources = book.ledger().policies().values().map(|text| {
+        // A fleet that was forgotten is new when its file returns, and its text comes into force by a record.
+        let there = book.ledger().policies().values().filter(|text| text.gone_since.is_none());
+        let sources = there.map(|text| {
             let source = Source {
                 file: text.file.clone(),
                 text: text.text.clone(),

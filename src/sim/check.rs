@@ -291,7 +291,8 @@ impl Watch {
             .collect();
         let made: Vec<&Vm> = new.concat().into_iter().filter(|vm| living.contains(&vm.name)).collect();
         self.fleets(&mut found, status, situation, sighted, &made);
-        let ours = alive(sighted).filter(|vm| vm.origin == Origin::Api && fleet_of(status, vm).is_some());
+        let is_ours = |vm: &&Vm| vm.origin == Origin::Api && !self.out_of_sight.contains(&vm.id);
+        let ours = alive(sighted).filter(is_ours).filter(|vm| fleet_of(status, vm).is_some());
         let all: HourlyRate = ours.map(rate).sum();
         if let Some(limit) = situation.limits.max_hourly_rate {
             found.unless(all <= limit.max(self.rate), Promise::AllRates, || {
@@ -356,7 +357,8 @@ impl Watch {
     }
 
     /// VMs that are proven gone by CONTRACT's own rule, though they are there: lists in a row lacked them, and their
-    /// marketplace said that there is none, or cannot be asked. Until then they are ours like all others.
+    /// marketplace said that there is none, or cannot be asked; or it said so to our delete. Until then they are ours like all
+    /// others.
     fn excuse(&mut self, sighted: &[Sighted], paper: &Paper) {
         let denied = std::mem::take(&mut self.denied);
         for one in sighted {
@@ -369,17 +371,20 @@ impl Watch {
                 if is_denied {
                     self.denied.insert(vm.id.clone());
                 }
-                let may_be_gone = if by_id { is_denied || denied.contains(&vm.id) } else { true };
+                let was_denied = is_denied || denied.contains(&vm.id);
+                let may_be_gone = was_denied || !by_id;
                 if !may_be_gone || self.out_of_sight.contains(&vm.id) {
                     continue;
                 }
                 let api = paper.marketplace(&vm.name).and_then(|marketplace| one.marketplaces.get(marketplace));
                 let (lists, lasted) = lacked(one, api.copied(), vm);
+                // Who is to be deleted and does not exist is gone, says the answer (FACTS), and so does the next list.
+                let is_deleted = was_denied && lists >= 1 && paper.is_let_go(&vm.name, &vm.id);
                 let is_proven = match by_id {
                     true => lists >= LISTS_BEFORE_LOOKUP,
                     false => lists >= LISTS_WITHOUT_LOOKUP && lasted >= paper.settle_grace,
                 };
-                if is_proven {
+                if is_deleted || is_proven {
                     self.out_of_sight.insert(vm.id.clone());
                 }
             }

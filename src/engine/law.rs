@@ -49,11 +49,19 @@ pub struct Statute {
     pub faults: Vec<String>,
     /// Its file is gone.
     pub gone: bool,
+    /// Whether the journal knows what is in force. Until the first tick after a new file was read it does not.
+    pub is_recorded: bool,
 }
 
 impl Statute {
-    fn new(in_force: Text) -> Self {
-        Self { in_force, proposed: None, held: None, faults: Vec::new(), gone: false }
+    /// What is in force and recorded.
+    pub(super) fn new(in_force: Text) -> Self {
+        Self { in_force, proposed: None, held: None, faults: Vec::new(), gone: false, is_recorded: true }
+    }
+
+    /// A new fleet's: the first good text of it is its law as soon as that is recorded.
+    fn unrecorded(text: Text) -> Self {
+        Self { proposed: Some(text.clone()), is_recorded: false, ..Self::new(text) }
     }
 
     /// What binds new VMs: while an edit is held, the lower of old and new.
@@ -180,11 +188,7 @@ impl Law {
             let text = Text { digest: policy::digest(&source), source, policy, context: context.clone() };
             match self.statutes.get_mut(&fleet) {
                 Some(statute) => statute.offer(text),
-                None => {
-                    let mut statute = Statute::new(text.clone());
-                    statute.proposed = Some(text);
-                    self.statutes.insert(fleet, statute);
-                }
+                None => drop(self.statutes.insert(fleet, Statute::unrecorded(text))),
             }
         }
         for (fleet, statute) in &mut self.statutes {
@@ -215,6 +219,7 @@ impl Law {
             } else {
                 statute.in_force = text;
                 statute.held = None;
+                statute.is_recorded = true;
                 enacted.push(name.clone());
             }
         }
@@ -250,18 +255,20 @@ impl Statute {
     fn broken(&mut self, faults: Vec<String>) {
         self.faults = faults;
         self.gone = false;
-        self.proposed = None;
+        self.proposed = (!self.is_recorded).then(|| self.in_force.clone());
     }
 
     fn offer(&mut self, text: Text) {
+        if !self.is_recorded {
+            *self = Self::unrecorded(text);
+            return;
+        }
         self.faults.clear();
         self.gone = false;
         if text.digest == self.in_force.digest {
             // The same text; under another file name it is recorded anew, so that a restart knows the file by it.
             let moved = text.source.file != self.in_force.source.file;
-            // One that was read twice before the first tick is no more recorded than one that was read once.
-            let is_unrecorded = self.proposed.as_ref().is_some_and(|proposed| proposed.digest == text.digest);
-            self.proposed = (moved || is_unrecorded).then_some(text);
+            self.proposed = moved.then_some(text);
             self.held = None;
         } else if self.held.as_ref().is_none_or(|held| held.text.digest != text.digest) {
             self.held = None;
@@ -332,6 +339,22 @@ mod tests {
         assert_eq!(law.enact(&BTreeMap::new(), |_, _| false), [fleet("train")]);
         law.propose(folder(&[("train.toml", policy("train", 8))]), &context(), &|_| true);
         assert_eq!(law.enact(&BTreeMap::new(), |_, _| false), [], "once is enough");
+    }
+
+    /// `simulate --seed 5024 --faults hostile --for 24h`: a file was written back, and broken before the next tick.
+    #[test]
+    fn a_new_text_that_is_broken_or_another_before_it_is_recorded_is_recorded() {
+        for (second, target) in [(policy("train", 4), 4), ("fleet = \"train\"\ntarget_gpus = many\n".to_owned(), 8)] {
+            let mut law = Law::default();
+            law.propose(folder(&[("train.toml", policy("train", 8))]), &context(), &|_| false);
+            law.propose(folder(&[("train.toml", second)]), &context(), &|_| false);
+            assert_eq!(
+                law.enact(&loss(8, 8), |_, _| false),
+                [fleet("train")],
+                "there was nothing that it could tear down"
+            );
+            assert_eq!(in_force(&law, "train"), target);
+        }
     }
 
     #[test]

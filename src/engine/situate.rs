@@ -256,7 +256,7 @@ mod tests {
         let policy = sample::status().situation.unwrap().fleets[&train].policy.clone();
         let held = Held { text: text(&policy, |terms| terms.target_gpus = 3), loss: Loss::default() };
         let in_force = text(&policy, |_| {});
-        let statute = Statute { in_force, proposed: None, held: Some(held), faults: Vec::new(), gone: false };
+        let statute = Statute { held: Some(held), ..Statute::new(in_force) };
         Law { statutes: BTreeMap::from([(train, statute)]), strangers: Vec::new() }
     }
 

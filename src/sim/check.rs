@@ -37,7 +37,7 @@ pub use texts::OnDisk;
 use crate::{
     engine::{Lever, Status},
     ledger::{
-        Member, Period,
+        Member, Period, Standing,
         fleet::{Fleet, Stray},
     },
     model::{AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName, time},
@@ -508,7 +508,9 @@ fn counted(found: &mut Found, state: &FleetState, ours: &[&Vm]) {
         let reserved = fleet.reserved.iter().filter(|reserved| reserved.name == vm.name).map(|reserved| reserved.rate);
         let strays = fleet.strays.iter().filter(|stray| stray.instance.id == vm.id).map(Stray::rate);
         let counted: HourlyRate = member.into_iter().chain(late).chain(reserved).chain(strays).sum();
-        let cost = rate(vm);
+        // What a price came to between the list and an answer that was lost, a later list shows.
+        let unanswered = fleet.members.get(&vm.name).filter(|member| member.standing == Standing::InDoubt);
+        let cost = unanswered.map_or(rate(vm), |member| rate(vm).min(member.agreed.total()));
         found.unless(cost <= counted, Promise::Counted, || {
             format!("{} ({}) costs {cost}/h, and counts only {counted}/h", vm.name, vm.id)
         });

@@ -290,7 +290,7 @@ impl Watch {
             .map(|(_, intent)| &intent.name)
             .collect();
         let made: Vec<&Vm> = new.concat().into_iter().filter(|vm| living.contains(&vm.name)).collect();
-        self.fleets(&mut found, status, situation, sighted, &made);
+        self.fleets(&mut found, (status, situation, paper), sighted, &made);
         let is_ours = |vm: &&Vm| vm.origin == Origin::Api && !self.out_of_sight.contains(&vm.id);
         let ours = alive(sighted).filter(is_ours).filter(|vm| fleet_of(status, vm).is_some());
         let all: HourlyRate = ours.map(rate).sum();
@@ -458,7 +458,13 @@ impl Watch {
         }
     }
 
-    fn fleets(&mut self, found: &mut Found, status: &Status, situation: &Situation, sighted: &[Sighted], new: &[&Vm]) {
+    fn fleets(
+        &mut self,
+        found: &mut Found,
+        (status, situation, paper): (&Status, &Situation, &Paper),
+        sighted: &[Sighted],
+        new: &[&Vm],
+    ) {
         for (name, state) in &situation.fleets {
             let of_fleet = |vm: &&Vm| fleet_of(status, vm) == Some(name.as_str());
             let is_ours = |vm: &&Vm| vm.origin == Origin::Api && !self.out_of_sight.contains(&vm.id);
@@ -471,7 +477,7 @@ impl Watch {
                 format!("{name} costs {cost}/h of {limit}/h")
             });
             let committed = state.fleet.committed();
-            counted(found, state, &ours);
+            counted(found, paper, state, &ours);
 
             let given_up = given_up(&state.fleet);
             let names = ours.iter().map(|vm| &vm.name);
@@ -500,7 +506,7 @@ impl Watch {
 }
 
 /// Each VM is counted for at least what it costs, under its own name: what one is counted for too much hides no other.
-fn counted(found: &mut Found, state: &FleetState, ours: &[&Vm]) {
+fn counted(found: &mut Found, paper: &Paper, state: &FleetState, ours: &[&Vm]) {
     let fleet = &state.fleet;
     for vm in ours {
         let member = fleet.members.get(&vm.name).map(Member::committed);
@@ -509,8 +515,11 @@ fn counted(found: &mut Found, state: &FleetState, ours: &[&Vm]) {
         let strays = fleet.strays.iter().filter(|stray| stray.instance.id == vm.id).map(Stray::rate);
         let counted: HourlyRate = member.into_iter().chain(late).chain(reserved).chain(strays).sum();
         // What a price came to between the list and an answer that was lost, a later list shows.
-        let unanswered = fleet.members.get(&vm.name).filter(|member| member.standing == Standing::InDoubt);
-        let cost = unanswered.map_or(rate(vm), |member| rate(vm).min(member.agreed.total()));
+        let is_seen = |member: &Member| member.standing != Standing::InDoubt;
+        let is_unseen =
+            !fleet.members.get(&vm.name).is_some_and(is_seen) && fleet.late.iter().all(|late| late.name != vm.name);
+        let asked_for = paper.intent(&vm.name).filter(|_| is_unseen).map(|intent| intent.agreed.total());
+        let cost = asked_for.map_or(rate(vm), |agreed| rate(vm).min(agreed));
         found.unless(cost <= counted, Promise::Counted, || {
             format!("{} ({}) costs {cost}/h, and counts only {counted}/h", vm.name, vm.id)
         });

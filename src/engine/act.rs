@@ -426,6 +426,10 @@ async fn delete(
         WriteOutcome::Settled(Ok(()) | Err(Refusal::Gone)) => {
             Record::DeleteSettled { name, id, answer: Answer::Done, detail: String::new() }
         }
+        // Who was turned away this time may have been heard before: what came of that is as open as it was.
+        WriteOutcome::Settled(Err(refusal)) if again && !is_about_it(refusal.kind()) => {
+            Record::DeleteInDoubt { name, id, detail: refusal.to_string() }
+        }
         WriteOutcome::Settled(Err(refusal)) => {
             Record::DeleteSettled { name, id, answer: Answer::Refused, detail: refusal.to_string() }
         }
@@ -435,7 +439,7 @@ async fn delete(
     Ok(done)
 }
 
-/// Whether a refusal of a rebid or a start is about the bid and the VM, and not about who asks or when.
+/// Whether a refusal is about the bid and the VM, and not about who asks or when.
 const fn is_about_it(kind: RefusalKind) -> bool {
     match kind {
         RefusalKind::NoCapacity | RefusalKind::BidTooLow | RefusalKind::Refused => true,

@@ -5,7 +5,7 @@
 //! rounds. The next tick begins with the brake released: the back-off between ticks is the scan interval.
 
 use crate::{
-    model::{HostnodeId, MarketplaceName, RefusalKind, VmName},
+    model::{AccountName, HostnodeId, MarketplaceName, RefusalKind, VmName},
     plan::Action,
 };
 use std::collections::BTreeSet;
@@ -18,8 +18,8 @@ pub struct Brake {
     /// Nothing that costs is written there.
     broke: BTreeSet<MarketplaceName>,
     /// Nothing is rented on these machines: of what one plan wanted there, what came first took the last that was free, and
-    /// each further refusal would count as another failure of the machine.
-    full: BTreeSet<(MarketplaceName, HostnodeId)>,
+    /// each further refusal would count as another failure of the machine. All marketplaces of an account rent the same ones.
+    full: BTreeSet<(AccountName, HostnodeId)>,
     /// Nothing that costs is done with these.
     instances: BTreeSet<VmName>,
     /// These are not deleted or stopped.
@@ -79,9 +79,9 @@ const fn costs(action: &Action) -> bool {
 }
 
 /// The machine on which something new is rented.
-fn rents(action: &Action) -> Option<(MarketplaceName, HostnodeId)> {
+fn rents(action: &Action) -> Option<(AccountName, HostnodeId)> {
     match action {
-        Action::Deploy(deploy) => Some((deploy.marketplace.clone(), deploy.hostnode.clone())),
+        Action::Deploy(deploy) => Some((deploy.account.clone(), deploy.hostnode.clone())),
         Action::Ask { .. }
         | Action::Look { .. }
         | Action::Rebid { .. }
@@ -168,9 +168,11 @@ mod tests {
         check(&deploy(), RefusalKind::BidTooLow, [true, false]);
         let mut brake = Brake::default();
         brake.refused(&deploy(), RefusalKind::NoCapacity);
-        let Action::Deploy(mut elsewhere) = deploy() else { unreachable!() };
-        elsewhere.hostnode = "another".parse().unwrap();
-        assert!(!brake.stops(&Action::Deploy(elsewhere)));
+        let Action::Deploy(mut otherwise) = deploy() else { unreachable!() };
+        otherwise.marketplace = "other-api".parse().unwrap();
+        assert!(brake.stops(&Action::Deploy(otherwise.clone())), "it is the same machine");
+        otherwise.hostnode = "another".parse().unwrap();
+        assert!(!brake.stops(&Action::Deploy(otherwise)));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use texts::OnDisk;
 use crate::{
     engine::{Lever, Status},
     ledger::{
-        Member, Period, Standing,
+        Member, Period,
         fleet::{Fleet, Stray},
     },
     model::{AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName, time},
@@ -514,11 +514,9 @@ fn counted(found: &mut Found, paper: &Paper, state: &FleetState, ours: &[&Vm]) {
         let reserved = fleet.reserved.iter().filter(|reserved| reserved.name == vm.name).map(|reserved| reserved.rate);
         let strays = fleet.strays.iter().filter(|stray| stray.instance.id == vm.id).map(Stray::rate);
         let counted: HourlyRate = member.into_iter().chain(late).chain(reserved).chain(strays).sum();
-        // What a price came to between the list and an answer that was lost, a later list shows.
-        let is_seen = |member: &Member| member.standing != Standing::InDoubt;
-        let is_unseen =
-            !fleet.members.get(&vm.name).is_some_and(is_seen) && fleet.late.iter().all(|late| late.name != vm.name);
-        let asked_for = paper.intent(&vm.name).filter(|_| is_unseen).map(|intent| intent.agreed.total());
+        // What a price came to between the list and an answer that was lost, not every list shows.
+        let unanswered = paper.intent(&vm.name).filter(|_| !paper.is_answered(&vm.name));
+        let asked_for = unanswered.map(|intent| intent.agreed.total());
         let cost = asked_for.map_or(rate(vm), |agreed| rate(vm).min(agreed));
         found.unless(cost <= counted, Promise::Counted, || {
             format!("{} ({}) costs {cost}/h, and counts only {counted}/h", vm.name, vm.id)

@@ -347,6 +347,24 @@ async fn a_delete_without_a_good_answer_is_sent_until_it_is_proven() {
     }
 }
 
+/// `simulate --seed 7092 --faults hostile --for 1d`: the one whose delete had been made was taken for one that runs, and another
+/// was let go in its stead.
+#[tokio::test]
+async fn a_delete_that_is_turned_away_the_second_time_may_have_been_made_the_first_time() {
+    let mut stage = settled().await;
+    stage.break_next(Call::Terminate, Fault::ServerError(No), 1);
+    let one = stage.members("train").remove(0);
+    stage.pull(Lever::Delete { instance: one.id.unwrap().to_string() }).await.unwrap();
+    stage.break_next(Call::Terminate, Fault::Throttled, 1);
+    for _ in 0..2 {
+        stage.tick().await;
+        assert_eq!(stage.gpus_standing("train", Standing::Leaving), one.shape.gpus, "{}", stage.told());
+    }
+    stage.ticks(6).await;
+    assert_eq!(stage.deleted(), 1);
+    stage.agrees();
+}
+
 #[tokio::test]
 async fn a_stop_and_a_start_without_a_good_answer_end_where_they_were_meant_to() {
     let text =

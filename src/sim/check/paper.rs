@@ -83,6 +83,8 @@ pub struct Paper {
     intents: BTreeMap<VmName, Intent>,
     /// Of these a deploy was meant.
     deployed: BTreeSet<VmName>,
+    /// Of these, whose deploy was answered well: what it costs is known.
+    answered: BTreeSet<VmName>,
     given_up: BTreeMap<VmName, u64>,
     /// What was last seen of it was a status that nobody knows, or nothing.
     lost: BTreeSet<VmName>,
@@ -228,6 +230,10 @@ impl Paper {
                 self.count(&name);
                 Deed::Start(name)
             }
+            Record::Deployed { name, .. } => {
+                self.answered.insert(name);
+                return;
+            }
             Record::Decision { actions, .. } => {
                 self.told.push(actions);
                 return;
@@ -327,6 +333,11 @@ impl Paper {
     /// Whether a deploy of that name was ever meant.
     pub fn is_intended(&self, name: &VmName) -> bool {
         self.deployed.contains(name)
+    }
+
+    /// Whether a deploy of that name was answered well.
+    pub fn is_answered(&self, name: &VmName) -> bool {
+        self.answered.contains(name)
     }
 
     /// Whether a VM was ever meant to go.

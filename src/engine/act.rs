@@ -144,6 +144,10 @@ pub async fn write(
             let is_hurried = hands.failing.contains(&marketplace) && may_be_repeated(&action);
             let turn = if is_hurried { turn.within(FAILING_WRITE_TIME_MAX) } else { turn };
             let sent_at = hands.clock.monotonic();
+            // Another lane may have been refused meanwhile.
+            if brake(hands).stops(&action) {
+                continue;
+            }
             if let Action::Deploy(deploy) = &action
                 && !Guard::QuoteAtSend.holds(is_still_quoted(hands, deploy, inventory))
             {

@@ -193,8 +193,8 @@ pub struct Watch {
     names: BTreeMap<VmName, InstanceId>,
     /// Of all, who was there at the last look.
     there: BTreeSet<(String, InstanceId)>,
-    /// And whose machine was away.
-    away: BTreeSet<InstanceId>,
+    /// VMs whose machine was away, and when it was last seen to be.
+    away: BTreeMap<InstanceId, Timestamp>,
     days: BTreeMap<(AccountName, Period), Day>,
     rates: BTreeMap<String, HourlyRate>,
     rate: HourlyRate,
@@ -326,10 +326,11 @@ impl Watch {
             }
         }
         self.budgets(&mut found, situation, sighted);
-        let away: BTreeSet<InstanceId> = sighted.iter().flat_map(|one| one.truth.away.iter().cloned()).collect();
-        let excused = |id: &InstanceId| self.out_of_sight.contains(id) || self.away.contains(id) || away.contains(id);
+        let now = sighted.iter().map(|one| one.truth.at).max();
+        let away = sighted.iter().flat_map(|one| &one.truth.away).filter_map(|id| Some((id.clone(), now?)));
+        self.away.extend(away);
+        let excused = |one: &Sighted, vm: &Vm| self.out_of_sight.contains(&vm.id) || self.is_still_away(one, vm, paper);
         found.0.extend(absence::lost(sighted, &self.there, excused, paper));
-        self.away = away;
         let seen = Seen { status, sighted, out_of_sight: &self.out_of_sight, paper };
         let on_time = |one: &Sighted, vm: &Vm| {
             !one.came_late.contains(&vm.id) && !self.belated.contains(&(one.world.clone(), vm.id.clone()))
@@ -349,7 +350,7 @@ impl Watch {
         self.kept.look(&mut found, &seen);
         let passes = Passes { applied: &std::mem::take(&mut self.applied), robbed: &robbed };
         self.texts.look(&mut found, &seen, &made, sight, passes);
-        self.looked_at = sighted.iter().map(|one| one.truth.at).max();
+        self.looked_at = now;
         let key = |one: &Sighted, vm: &Vm| (one.world.clone(), vm.id.clone());
         self.there = sighted.iter().flat_map(|one| one.truth.alive().map(move |vm| key(one, vm))).collect();
         self.seen.extend(sighted.iter().flat_map(|one| one.truth.vms.iter().map(move |vm| key(one, vm))));
@@ -389,6 +390,19 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Whether nobody could know that a machine is back: it was away at the last look, or no list has shown its VM since.
+    fn is_still_away(&self, one: &Sighted, vm: &Vm, paper: &Paper) -> bool {
+        let api = paper.marketplace(&vm.name).and_then(|marketplace| one.marketplaces.get(marketplace));
+        let Some(away) = self.away.get(&vm.id) else { return false };
+        let shows = |listing: &Listing| match &listing.told {
+            Told::These(ids) => ids.contains(&vm.id),
+            Told::Perhaps | Told::Nothing => false,
+        };
+        let mut own = one.lists.iter().filter(|listing| api.is_none_or(|api| listing.api == *api));
+        self.looked_at.is_none_or(|looked_at| *away >= looked_at)
+            || !own.any(|listing| listing.at > *away && shows(listing))
     }
 
     /// What is known of a world's balance may be so old: what burnt meanwhile nobody could know.

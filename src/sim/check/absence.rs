@@ -13,12 +13,12 @@ use std::{collections::BTreeSet, time::Duration};
 /// Who ran for so long was seen running.
 const SEEN_RUNNING: Duration = Duration::from_secs(3_600);
 
-/// Looks at the VMs that were to be let go since the last look, whatever came of it. Excused is whose machine is away, or of whom its marketplace says
-/// that it is gone.
+/// Looks at the VMs that were to be let go since the last look, whatever came of it. Excused is whose machine is away as far as
+/// anybody could know, or of whom its marketplace says that it is gone.
 pub fn lost(
     sighted: &[Sighted],
     seen_alive: &BTreeSet<(String, InstanceId)>,
-    is_excused: impl Fn(&InstanceId) -> bool,
+    is_excused: impl Fn(&Sighted, &Vm) -> bool,
     paper: &Paper,
 ) -> Vec<Breach> {
     let mut found = Found::default();
@@ -33,7 +33,7 @@ pub fn lost(
             one.truth.vms.iter().filter(|vm| vm.origin == Origin::Api && was_alive(vm)).filter(is_believed_lost);
         for vm in meant.filter(|vm| vm.ended.is_none_or(|(_, how)| how == Ended::Deleted)) {
             let ran = Duration::from_secs(vm.gpu_seconds() / u64::from(vm.shape.gpus.max(1)));
-            let ran_well = vm.state == VmState::Running && ran >= SEEN_RUNNING && !is_excused(&vm.id);
+            let ran_well = vm.state == VmState::Running && ran >= SEEN_RUNNING && !is_excused(one, vm);
             found.unless(!ran_well, Promise::Absence, || {
                 format!("{} ({}) ran, and went because it was believed lost", vm.name, vm.id)
             });
@@ -58,7 +58,7 @@ mod tests {
         let vm = one.truth.vms.iter_mut().find(|vm| vm.state == VmState::Running).unwrap();
         (vm.ended, vm.running_ms) = (ended, 7_200_000);
         let paper = decided(&stage, &[(vm, reason)]);
-        lost(&sighted, &seen, |_| false, &paper).len()
+        lost(&sighted, &seen, |_, _| false, &paper).len()
     }
 
     #[tokio::test]

@@ -392,17 +392,17 @@ impl Watch {
         }
     }
 
-    /// Whether nobody could know that a machine is back: it was away at the last look, or no list has shown its VM since.
+    /// Whether nobody could know that a machine is back: up to the last look no list of its marketplace has shown its VM since.
+    /// One that did so after that may have shown that the machine was away once more.
     fn is_still_away(&self, one: &Sighted, vm: &Vm, paper: &Paper) -> bool {
+        let (Some(away), Some(looked_at)) = (self.away.get(&vm.id), self.looked_at) else { return false };
         let api = paper.marketplace(&vm.name).and_then(|marketplace| one.marketplaces.get(marketplace));
-        let Some(away) = self.away.get(&vm.id) else { return false };
         let shows = |listing: &Listing| match &listing.told {
             Told::These(ids) => ids.contains(&vm.id),
             Told::Perhaps | Told::Nothing => false,
         };
-        let mut own = one.lists.iter().filter(|listing| api.is_none_or(|api| listing.api == *api));
-        self.looked_at.is_none_or(|looked_at| *away >= looked_at)
-            || !own.any(|listing| listing.at > *away && shows(listing))
+        let own = one.lists.iter().filter(|listing| api.is_none_or(|api| listing.api == *api));
+        !own.filter(|listing| listing.at > *away && listing.at <= looked_at).any(|listing| shows(listing))
     }
 
     /// What is known of a world's balance may be so old: what burnt meanwhile nobody could know.

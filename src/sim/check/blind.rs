@@ -211,8 +211,8 @@ impl Hindrances<'_, '_> {
         let all: Vec<&Listing> = sighted.lists.iter().map(AsRef::as_ref).filter(is_its).collect();
         let of_tick: Vec<&Listing> = all.iter().copied().filter(|listing| listing.at > since).collect();
         let lists = if of_tick.is_empty() { all.last().copied().into_iter().collect() } else { of_tick };
-        // What a process knew that has died since is told by what was known before and is known now.
-        let is_known = |vm: &&Vm| paper.is_of_the_living(decided) || known.contains(&(vm.name.clone(), vm.id.clone()));
+        // Whose id came to be known only now, be it by the list of another API, no list of before had to show.
+        let is_known = |vm: &&Vm| known.contains(&(vm.name.clone(), vm.id.clone()));
         let here: Vec<&Vm> = of(held, marketplace).into_iter().filter(is_known).collect();
         match lists.iter().filter_map(|listing| lacking(listing, &here)).min_by_key(Vec::len) {
             None => Some("no list could be read".to_owned()),

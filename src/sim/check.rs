@@ -40,7 +40,7 @@ use crate::{
         Member, Period,
         fleet::{Fleet, Stray},
     },
-    model::{AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, Timestamp, Usd, VmName, time},
+    model::{AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, PriceType, Timestamp, Usd, VmName, time},
     plan::{FleetState, Situation},
     settings::{Api, BalanceRule, Vendor},
     sim::{
@@ -528,8 +528,10 @@ fn counted(found: &mut Found, paper: &Paper, state: &FleetState, ours: &[&Vm]) {
         let reserved = fleet.reserved.iter().filter(|reserved| reserved.name == vm.name).map(|reserved| reserved.rate);
         let strays = fleet.strays.iter().filter(|stray| stray.instance.id == vm.id).map(Stray::rate);
         let counted: HourlyRate = member.into_iter().chain(late).chain(reserved).chain(strays).sum();
-        // What a price came to between the list and an answer that was lost, not every list shows.
-        let unanswered = paper.intent(&vm.name).filter(|_| !paper.is_answered(&vm.name));
+        // What the listed price came to before an answer that was lost, not every list shows. A bid is what it was.
+        let unanswered = paper
+            .intent(&vm.name)
+            .filter(|intent| intent.price_type == PriceType::OnDemand && !paper.is_answered(&vm.name));
         let asked_for = unanswered.map(|intent| intent.agreed.total());
         let cost = asked_for.map_or(rate(vm), |agreed| rate(vm).min(agreed));
         found.unless(cost <= counted, Promise::Counted, || {

@@ -272,7 +272,9 @@ async fn a_fleet_whose_file_is_gone_can_be_evacuated_and_is_then_forgotten() {
     stage.restart().await;
     assert_eq!(stage.ticks(2).await.fleets.len(), 0);
 
-    stage.write("train", &small()).await;
+    // It comes back while the daemon is down.
+    stage.write_unnoticed("train", &small());
+    stage.restart().await;
     assert_eq!(stage.ticks(2).await.fleets.len(), 1);
     let of_policies = stage.newest_rows(1_000).into_iter().rfind(|row| row.contains("\"kind\":\"policy_")).unwrap();
     assert!(of_policies.contains("policy_in_force"), "its file is back, and the journal knows: {of_policies}");

@@ -528,16 +528,18 @@ fn counted(found: &mut Found, paper: &Paper, state: &FleetState, ours: &[&Vm]) {
         let reserved = fleet.reserved.iter().filter(|reserved| reserved.name == vm.name).map(|reserved| reserved.rate);
         let strays = fleet.strays.iter().filter(|stray| stray.instance.id == vm.id).map(Stray::rate);
         let counted: HourlyRate = member.into_iter().chain(late).chain(reserved).chain(strays).sum();
-        // What the listed price came to before an answer that was lost, not every list shows. A bid is what it was.
-        let unanswered = paper
-            .intent(&vm.name)
-            .filter(|intent| intent.price_type == PriceType::OnDemand && !paper.is_answered(&vm.name));
-        let asked_for = unanswered.map(|intent| intent.agreed.total());
-        let cost = asked_for.map_or(rate(vm), |agreed| rate(vm).min(agreed));
+        let cost = listed_before(paper, &vm.name).map_or(rate(vm), |listed| rate(vm).min(listed));
         found.unless(cost <= counted, Promise::Counted, || {
             format!("{} ({}) costs {cost}/h, and counts only {counted}/h", vm.name, vm.id)
         });
     }
+}
+
+/// What a VM was to cost on demand whose deploy was not answered. What the listed price had come to by then, not every list
+/// shows; a bid is what it was.
+fn listed_before(paper: &Paper, name: &VmName) -> Option<HourlyRate> {
+    let intent = paper.intent(name).filter(|_| !paper.is_answered(name));
+    intent.filter(|intent| intent.price_type == PriceType::OnDemand).map(|intent| intent.agreed.total())
 }
 
 /// How many lists in a row, up to the newest, lacked a VM, and for how long. A call that failed proves nothing; nobody knows
@@ -652,8 +654,9 @@ pub fn disagreement(status: &Status, sighted: &[Sighted], paper: &Paper) -> Opti
                 // A rebid that was not answered and arrives after a higher one lowers the bid again; the higher stays counted.
                 let is_lowered = paper.is_bid_in_doubt(&vm.name)
                     && member.is_some_and(|member| member.bid.is_some_and(|bid| bid > vm.agreed.compute));
-                let is_more = vm.surcharge_ppm > 0 || is_lowered;
-                let counted = known.get(&key).filter(|_| is_more).map(|(_, committed)| *committed);
+                let listed = listed_before(paper, &vm.name).filter(|listed| *listed > rate(vm));
+                let may_count = |counted: &HourlyRate| vm.surcharge_ppm > 0 || is_lowered || listed == Some(*counted);
+                let counted = known.get(&key).map(|(_, committed)| *committed).filter(may_count);
                 (key, (vm.shape.gpus, counted.unwrap_or_else(|| rate(vm))))
             })
             .collect();

@@ -11,7 +11,7 @@
 //! supposed that it holds no more than what is in force asks for.
 
 use crate::{
-    model::{AccountName, Balance, FleetName, InstanceId, VmName, inventory::Dated, reason::Teardown},
+    model::{AccountName, Balance, FleetName, InstanceId, Timestamp, VmName, inventory::Dated, reason::Teardown},
     plan::{Action, FleetState, Order, Situation, permitted, plan},
     policy::{
         Policy,
@@ -117,6 +117,10 @@ fn without_waiting(situation: &mut Situation) {
         for member in state.fleet.members.values_mut() {
             // One in doubt is let go once it is found.
             member.id = member.id.take().or_else(|| member.name.as_str().parse::<InstanceId>().ok());
+            // What was refused, or did nothing, is tried again.
+            let tried = member.attempts.delete.iter_mut().map(|attempt| &mut attempt.at);
+            let refused = member.attempts.stop_refused.iter_mut().map(|(at, _)| at);
+            tried.chain(refused).for_each(|at| *at = Timestamp::UNIX_EPOCH);
         }
     }
 }
@@ -229,10 +233,13 @@ mod tests {
     use super::*;
     use crate::{
         engine::sample::{member, name, status},
-        ledger::{Member, Standing, fleet::Fleet},
+        ledger::{
+            Member, Standing,
+            fleet::{DeleteAnswer, DeleteAttempt, Fleet},
+        },
         model::{HourlyRate, Usd},
         plan::tests::situations,
-        policy::terms::{Quantity, Terms},
+        policy::terms::{Quantity, ScaleDown, Terms},
         settings::AccountLimits,
     };
     use proptest::prelude::*;
@@ -382,6 +389,39 @@ mod tests {
         for order in [Order::Hold(8), Order::Pause(8), Order::Evacuate] {
             situation.fleets.get_mut(&train()).unwrap().order = order;
             assert_eq!(loss(&situation, &zero), (6, 6), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn what_just_could_not_be_let_go_is_let_go_in_the_end_however_short_of_money_an_account_may_be() {
+        let (mut situation, policy) = situation(&SIX);
+        let account = situation.accounts.values_mut().next().unwrap();
+        account.balance = None;
+        let now = situation.now;
+        let [deleted, stopped] = ["delete", "stop"].map(|by| {
+            let mut refused = situation.clone();
+            let members = refused.fleets.get_mut(&train()).unwrap().fleet.members.values_mut();
+            for member in members.take(2) {
+                match by {
+                    "delete" => {
+                        let answer = DeleteAnswer::Refused(1);
+                        member.attempts.delete = Some(DeleteAttempt { at: now, reason: Teardown::Target, answer });
+                    }
+                    _ => member.attempts.stop_refused = Some((now, 1)),
+                }
+            }
+            refused
+        });
+        let zero = |scale_down: ScaleDown| {
+            edited(&policy, |terms| {
+                (terms.target_gpus, terms.instance.scale_down) = (0, scale_down);
+                terms.min_runway = Duration::from_secs(3_600 * 24);
+            })
+        };
+        for scale_down in [ScaleDown::Delete, ScaleDown::Stop] {
+            for situation in [&situation, &deleted, &stopped] {
+                assert_eq!(loss(situation, &zero(scale_down)), (6, 6), "{scale_down:?}");
+            }
         }
     }
 

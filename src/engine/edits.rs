@@ -162,22 +162,36 @@ fn supposed_balances(in_force: &Situation) -> BTreeMap<AccountName, Dated<Balanc
 
 /// What lies between two situations that differ by an edit, for each fleet: at its worst.
 fn losses(in_force: &Situation, edited: &Situation, levers: &Levers) -> BTreeMap<FleetName, Loss> {
-    let mut losses: BTreeMap<FleetName, Loss> = BTreeMap::new();
     let supposed = supposed_balances(in_force);
-    let [in_force, edited] = [in_force, edited].map(|situation| {
+    let as_read = losses_as_read(in_force, edited, levers);
+    if supposed.is_empty() {
+        return as_read;
+    }
+    let supposing = |situation: &Situation| {
         let mut supposing = situation.clone();
         for (account, state) in &mut supposing.accounts {
             state.balance = state.balance.take().or_else(|| supposed.get(account).cloned());
         }
         supposing
-    });
+    };
+    let mut losses = losses_as_read(&supposing(in_force), &supposing(edited), levers);
+    // For money go others than for a target: what goes now, while nobody can read it, is looked at too.
+    for (fleet, loss) in as_read {
+        losses.entry(fleet).and_modify(|worst| *worst = worst.worse(loss)).or_insert(loss);
+    }
+    losses
+}
+
+/// Likewise, by the balances that were read.
+fn losses_as_read(in_force: &Situation, edited: &Situation, levers: &Levers) -> BTreeMap<FleetName, Loss> {
+    let mut losses: BTreeMap<FleetName, Loss> = BTreeMap::new();
     for ahead in Ahead::ALL {
         let before = match ahead {
             // What goes in time anyway may go at once.
-            Ahead::AtOnce => &ahead.gone(&in_force, levers) | &Ahead::InTime.gone(&in_force, levers),
-            Ahead::InTime | Ahead::UnderTargets | Ahead::UnderTexts => ahead.gone(&in_force, levers),
+            Ahead::AtOnce => &ahead.gone(in_force, levers) | &Ahead::InTime.gone(in_force, levers),
+            Ahead::InTime | Ahead::UnderTargets | Ahead::UnderTexts => ahead.gone(in_force, levers),
         };
-        let after = ahead.gone(&edited, levers);
+        let after = ahead.gone(edited, levers);
         for (name, state) in &in_force.fleets {
             let members = state.fleet.members.values();
             let lost = members.filter(|member| after.contains(&member.name) && !before.contains(&member.name));
@@ -216,16 +230,13 @@ pub fn loss_by_policy(situation: &Situation, new: &Policy, levers: &Levers) -> L
 
 /// What new limits over all fleets, and new budgets of accounts, would let go of each fleet that those in force would not.
 pub fn loss_by_limits(situation: &Situation, new: &Limits, levers: &Levers) -> BTreeMap<FleetName, Loss> {
-    let mut in_force = situation.clone();
-    in_force.limits_held = None;
-    let mut edited = in_force.clone();
     // Where only the edit acts, all that goes is its doing; one that is only to be watched is judged as if it acted.
     let mode = match new.mode {
         Mode::Act => Mode::Act,
-        Mode::Observe => in_force.limits.mode,
+        Mode::Observe => situation.limits.mode,
     };
-    edited.limits = Limits { mode, ..new.clone() };
-    losses(&in_force, &edited, levers)
+    let edited = Situation { limits: Limits { mode, ..new.clone() }, limits_held: None, ..situation.clone() };
+    losses(situation, &edited, levers)
 }
 
 #[cfg(test)]
@@ -500,6 +511,25 @@ mod tests {
         assert_eq!(loss(&situation, &runway(24)), (0, 0));
     }
 
+    #[test]
+    fn while_the_balance_was_never_read_what_goes_for_the_target_counts_though_for_money_something_smaller_would_go() {
+        let (mut situation, policy) = situation(&[(1, 1, "0.30"), (2, 2, "0.10"), (3, 2, "0.10")]);
+        let account = situation.accounts.values_mut().next().unwrap();
+        (account.balance, account.foreign) = (None, HourlyRate::ZERO);
+        situation.fleets.retain(|fleet, _| *fleet == train());
+        let now = situation.now;
+        let members = situation.fleets.get_mut(&train()).unwrap().fleet.members.values_mut();
+        members.skip(2).for_each(|member| (member.standing, member.since) = (Standing::Lost, now));
+        enforce(&mut situation, &edited(&policy, |terms| terms.target_gpus = 5));
+        let lower = edited(&policy, |terms| {
+            terms.target_gpus = 1;
+            terms.max_hourly_rate = "0.50".parse().unwrap();
+            terms.min_runway = Duration::from_secs(3_600 * 2);
+        });
+        assert_eq!(loss(&situation, &lower), (2, 4));
+        assert!(is_held(&situation, &lower, &Levers::new()), "of 5, half");
+    }
+
     fn by_limits(situation: &Situation, edit: impl FnOnce(&mut Limits)) -> BTreeMap<FleetName, (u32, u32)> {
         let mut limits = situation.limits.clone();
         edit(&mut limits);
@@ -608,8 +638,10 @@ mod tests {
             });
             let mut by_policy = in_force.clone();
             enforce(&mut by_policy, &new);
+            by_policy.fleets.get_mut(&new.fleet).unwrap().held = None;
             let mut by_limits = in_force.clone();
             by_limits.limits.max_hourly_rate = Some(HourlyRate::from_micros(all * 100_000));
+            by_limits.limits_held = None;
             let held = loss_by_policy(&in_force, &new, &Levers::new()).is_too_much();
             let losses = loss_by_limits(&in_force, &by_limits.limits, &Levers::new());
             let waits = losses.values().any(Loss::is_too_much);

@@ -528,18 +528,20 @@ fn counted(found: &mut Found, paper: &Paper, state: &FleetState, ours: &[&Vm]) {
         let reserved = fleet.reserved.iter().filter(|reserved| reserved.name == vm.name).map(|reserved| reserved.rate);
         let strays = fleet.strays.iter().filter(|stray| stray.instance.id == vm.id).map(Stray::rate);
         let counted: HourlyRate = member.into_iter().chain(late).chain(reserved).chain(strays).sum();
-        let cost = listed_before(paper, &vm.name).map_or(rate(vm), |listed| rate(vm).min(listed));
+        // What the listed price came to before an answer that was lost, not every list shows.
+        let listed = listed_at(paper, &vm.name).filter(|_| !paper.is_answered(&vm.name));
+        let cost = listed.map_or(rate(vm), |listed| rate(vm).min(listed));
         found.unless(cost <= counted, Promise::Counted, || {
             format!("{} ({}) costs {cost}/h, and counts only {counted}/h", vm.name, vm.id)
         });
     }
 }
 
-/// What a VM was to cost on demand whose deploy was not answered. What the listed price had come to by then, not every list
-/// shows; a bid is what it was.
-fn listed_before(paper: &Paper, name: &VmName) -> Option<HourlyRate> {
-    let intent = paper.intent(name).filter(|_| !paper.is_answered(name));
-    intent.filter(|intent| intent.price_type == PriceType::OnDemand).map(|intent| intent.agreed.total())
+/// What a VM on demand was listed at when it was rented. A bid is what it was; a listed price may have moved before the
+/// deploy took effect.
+fn listed_at(paper: &Paper, name: &VmName) -> Option<HourlyRate> {
+    let intent = paper.intent(name).filter(|intent| intent.price_type == PriceType::OnDemand);
+    intent.map(|intent| intent.agreed.total())
 }
 
 /// How many lists in a row, up to the newest, lacked a VM, and for how long. A call that failed proves nothing; nobody knows
@@ -654,7 +656,8 @@ pub fn disagreement(status: &Status, sighted: &[Sighted], paper: &Paper) -> Opti
                 // A rebid that was not answered and arrives after a higher one lowers the bid again; the higher stays counted.
                 let is_lowered = paper.is_bid_in_doubt(&vm.name)
                     && member.is_some_and(|member| member.bid.is_some_and(|bid| bid > vm.agreed.compute));
-                let listed = listed_before(paper, &vm.name).filter(|listed| *listed > rate(vm));
+                // Where the price fell before a deploy took effect, the greater counts.
+                let listed = listed_at(paper, &vm.name).filter(|listed| *listed > rate(vm));
                 let may_count = |counted: &HourlyRate| vm.surcharge_ppm > 0 || is_lowered || listed == Some(*counted);
                 let counted = known.get(&key).map(|(_, committed)| *committed).filter(may_count);
                 (key, (vm.shape.gpus, counted.unwrap_or_else(|| rate(vm))))

@@ -59,27 +59,22 @@ async fn memory_and_world_differ_where_a_vm_has_a_double() {
     assert!(disagreement(&status, &sighted, &Paper::default()).is_some_and(|told| told.contains("a-double")));
 }
 
-/// `simulate --seed 20036 --faults hostile --for 8h`: the price fell before the deploy took effect, and its answer was lost.
+/// `simulate --seed 20036 --faults hostile --for 8h`: the listed price fell before the deploy took effect.
 #[tokio::test]
-async fn what_was_rented_on_demand_without_an_answer_may_count_at_what_was_listed_and_at_nothing_else() {
+async fn what_was_rented_on_demand_may_count_at_what_was_listed_and_at_nothing_else_above_its_cost() {
     let stage = settled().await;
     let (status, mut sighted) = (stage.status(), stage.sighted());
     let vms = sighted.iter_mut().flat_map(|one| &mut one.truth.vms);
     let vm = vms.into_iter().find(|vm| vm.ended.is_none() && vm.price_type == PriceType::OnDemand).unwrap();
-    let intent = stage.paper().intent(&vm.name).unwrap().clone();
-    assert_eq!(intent.agreed, vm.agreed);
-    vm.agreed.compute = HourlyRate::from_micros(vm.agreed.compute.micros() - 1_000);
-    let unanswered = async |listed: HourlyRate| {
-        let elsewhere = Plot::new(1, Severity::None, HOUR).stage().await.unwrap();
-        let mut intent = intent.clone();
-        intent.agreed.compute = listed;
-        written(&elsewhere, &[Record::DeployIntended(Box::new(intent))])
-    };
-    let listed = intent.agreed.compute;
-    assert!(disagreement(&status, &sighted, stage.paper()).is_some(), "its answer told what it costs");
-    assert_eq!(disagreement(&status, &sighted, &unanswered(listed).await), None);
-    let more = HourlyRate::from_micros(listed.micros() + 1_000);
-    assert!(disagreement(&status, &sighted, &unanswered(more).await).is_some(), "it was listed at more");
+    let name = vm.name.clone();
+    let listed = stage.paper().intent(&name).unwrap().agreed;
+    assert_eq!(listed, vm.agreed);
+    vm.agreed.compute = HourlyRate::from_micros(listed.compute.micros() - 1_000);
+    assert_eq!(disagreement(&status, &sighted, stage.paper()), None);
+    let at = |micros: u64| again(&stage, &name, |intent| intent.agreed.compute = HourlyRate::from_micros(micros));
+    let differs = |micros: u64| disagreement(&status, &sighted, &at(micros)).is_some();
+    assert!(differs(listed.compute.micros() + 1_000), "it was listed at more");
+    assert!(differs(listed.compute.micros() - 1_000), "it was listed at what it costs");
 }
 
 #[test]

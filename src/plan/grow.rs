@@ -11,7 +11,7 @@ use super::{
     headroom::{Need, Short},
     price::{Priced, price},
     score::standing_score,
-    shrink::base_gpus,
+    shrink::{base_gpus, surplus},
     solve::{Room, choose},
 };
 use crate::{
@@ -433,11 +433,14 @@ impl<'a> Growth<'_, 'a> {
         };
         let replaced: BTreeSet<_> = members.values().filter_map(|member| member.replaces.clone()).collect();
         let mut spare = self.on_demand_gpus().saturating_sub(base_gpus(self.state, target));
+        // What may go for the target is not replaced: its replacement would be the next to go, and be rented again.
+        let surplus = surplus(self.draft, self.state, target);
         for member in self.state.fleet.members.values() {
             let movable = member.price_type == PriceType::OnDemand
                 && member.standing == Standing::Running
                 && !member.protected
                 && member.counted_gpus() <= spare
+                && member.counted_gpus() > surplus
                 && !replaced.contains(&member.name)
                 && !self.draft.is_touched(&member.name);
             if !movable || !Guard::SurgeBound.holds(moving < moves_max) {

@@ -204,7 +204,7 @@ pub(super) fn target(draft: &mut Draft<'_>) {
 }
 
 /// GPUs over the target; a replacement beside what it replaces is not.
-fn surplus(draft: &Draft<'_>, state: &FleetState, target: u32) -> u32 {
+pub(super) fn surplus(draft: &Draft<'_>, state: &FleetState, target: u32) -> u32 {
     let staying = |member: &&Member| !draft.is_going(member);
     let counted: u32 = state.fleet.members.values().filter(staying).map(Member::counted_gpus).sum();
     let overlap: u32 = state

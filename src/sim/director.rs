@@ -16,6 +16,7 @@ use crate::{
     engine::{Lever, LeverError},
     io::{clock::Clock, net::Response, store::memory::Mishap},
     model::{FleetName, HourlyRate, MarketplaceName, Usd, VmName},
+    plan::FleetState,
 };
 use jiff::SignedDuration;
 use std::{
@@ -337,5 +338,19 @@ impl<'p> Director<'p> {
             told.push(self.play(stage, step).await);
         }
         Ok(told)
+    }
+
+    /// The word for what a tick found to tear down much: whatever is held is meant.
+    pub async fn apply_held(&mut self, stage: &mut Stage) -> Vec<String> {
+        let status = stage.status();
+        let Some(situation) = &status.situation else { return Vec::new() };
+        let is_held = |state: &FleetState| state.held.is_some() || situation.limits_held.is_some();
+        let held = situation.fleets.iter().filter(|(_, state)| is_held(state));
+        let held: Vec<FleetName> = held.map(|(fleet, _)| fleet.clone()).collect();
+        let mut told = Vec::new();
+        for fleet in held {
+            told.push(self.pull(stage, Lever::Apply(fleet)).await);
+        }
+        told
     }
 }

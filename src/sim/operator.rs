@@ -180,7 +180,6 @@ impl Operator {
         for Kept { fleet, .. } in &self.kept {
             pull(Lever::ClearTarget { fleet: fleet.clone() });
             pull(Lever::Resume(Scope::Fleet(fleet.clone())));
-            pull(Lever::Apply(fleet.clone()));
         }
         for name in self.protected.drain(..) {
             pull(Lever::Protect { instance: name.to_string(), lasting: Some(Duration::ZERO) });

@@ -21,7 +21,7 @@ use crate::{
     model::{FleetName, Timestamp, reason::Blocked},
     plan::Situation,
 };
-use std::{ops::ControlFlow, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 /// How often whoever watches is told, in ticks.
 const TOLD_EVERY: u64 = 50;
@@ -154,25 +154,37 @@ impl Run<'_> {
         }
         self.is_dark = false;
         let (began, ticks) = (self.passed(), self.lived.ticks);
-        let mut lacking = None;
+        // What was wrong whenever one looked.
+        let mut lasting: Option<BTreeMap<(Promise, Option<FleetName>), String>> = None;
         loop {
-            let is_over = |(least, ticks_min): (Duration, u64), run: &Self| {
-                run.passed().saturating_sub(began) >= least && run.lived.ticks - ticks >= ticks_min
-            };
-            if is_over(CALM_MAX, self) {
-                return Ok(self.broken(lacking.into_iter().collect()));
-            }
             if let Some(broken) = self.step().await {
                 return Ok(broken);
             }
-            let disagreement = self.stage.disagreement().map(|detail| Breach { promise: Promise::Agreement, detail });
-            let unserved = || Some(Breach { promise: Promise::Liveness, detail: unserved(&self.stage.status())? });
-            lacking = disagreement.or_else(unserved);
-            if is_over(CALM_MIN, self) && lacking.is_none() {
-                let mut breaches = self.stage.replays().await;
-                breaches.extend(self.stage.second_thoughts());
-                return Ok(if breaches.is_empty() { Outcome::Kept } else { self.broken(breaches) });
+            for line in self.director.apply_held(&mut self.stage).await {
+                self.tell(&line);
             }
+            let is_over = |(least, ticks_min): (Duration, u64)| {
+                self.passed().saturating_sub(began) >= least && self.lived.ticks - ticks >= ticks_min
+            };
+            if !is_over(CALM_MIN) {
+                continue;
+            }
+            let disagreement = self.stage.disagreement().map(|told| ((Promise::Agreement, None), told));
+            let unserved = unserved(&self.stage.status()).into_iter();
+            let unserved = unserved.map(|(fleet, told)| ((Promise::Liveness, fleet), told));
+            let wrong: BTreeMap<_, _> = disagreement.into_iter().chain(unserved).collect();
+            // A market that goes on outbidding may never leave everything at rest at once.
+            let is_at_rest = wrong.is_empty();
+            let lasting = lasting.get_or_insert_with(|| wrong.clone());
+            lasting.retain(|what, _| wrong.contains_key(what));
+            if !is_at_rest && !is_over(CALM_MAX) {
+                continue;
+            }
+            let lasting = std::mem::take(lasting).into_iter();
+            let mut breaches: Vec<Breach> = lasting.map(|((promise, _), detail)| Breach { promise, detail }).collect();
+            breaches.extend(self.stage.replays().await);
+            breaches.extend(self.stage.second_thoughts());
+            return Ok(if breaches.is_empty() { Outcome::Kept } else { self.broken(breaches) });
         }
     }
 
@@ -196,12 +208,12 @@ fn told(status: &Status) -> Vec<String> {
     troubles.chain(fleets).collect()
 }
 
-/// The fleet that has not all it wants though nothing stands in its way but us.
-fn unserved(status: &Status) -> Option<String> {
+/// The fleets that have not all they want though nothing stands in its way but us.
+fn unserved(status: &Status) -> BTreeMap<Option<FleetName>, String> {
     let (Some(situation), Some(plan)) = (&status.situation, &status.plan) else {
-        return Some("nothing was planned yet".to_owned());
+        return BTreeMap::from([(None, "nothing was planned yet".to_owned())]);
     };
-    plan.report.iter().find_map(|(name, report)| {
+    let lacking = plan.report.iter().filter_map(|(name, report)| {
         let strays = strays(situation, name);
         let short = report.target_gpus.saturating_sub(report.running_gpus.saturating_add(strays));
         let excused: u32 =
@@ -212,9 +224,10 @@ fn unserved(status: &Status) -> Option<String> {
                 .iter()
                 .map(|unmet| format!("{} {} ({})", unmet.gpus, unmet.reason, unmet.detail))
                 .collect();
-            format!("{name} lacks {short} of {} GPUs: {}", report.target_gpus, why.join(", "))
+            (Some(name.clone()), format!("{name} lacks {short} of {} GPUs: {}", report.target_gpus, why.join(", ")))
         })
-    })
+    });
+    lacking.collect()
 }
 
 fn strays(situation: &Situation, name: &FleetName) -> u32 {
@@ -255,15 +268,18 @@ mod tests {
     async fn a_fleet_that_has_nothing_for_no_reason_but_us_is_not_served() {
         let plot = Plot::new(1, Severity::None, Duration::from_secs(600));
         let mut stage = plot.stage().await.unwrap();
-        assert!(unserved(&stage.status()).is_some(), "nothing was looked at yet");
+        assert_eq!(unserved(&stage.status()).into_keys().collect::<Vec<_>>(), [None], "nothing was looked at yet");
         for _ in 0..16 {
             stage.tick().await;
         }
         let mut status = (*stage.status()).clone();
-        assert_eq!(unserved(&status), None);
-        let report = status.plan.as_mut().unwrap().report.get_mut(&"train".parse::<FleetName>().unwrap()).unwrap();
+        assert_eq!(unserved(&status), BTreeMap::new());
+        let train: FleetName = "train".parse().unwrap();
+        let report = status.plan.as_mut().unwrap().report.get_mut(&train).unwrap();
         (report.running_gpus, report.blocked) = (0, Vec::new());
-        assert!(unserved(&status).is_some_and(|told| told.starts_with("train lacks 6 of 6 GPUs")));
+        let unserved = unserved(&status);
+        assert_eq!(unserved.keys().collect::<Vec<_>>(), [&Some(train.clone())]);
+        assert!(unserved[&Some(train)].starts_with("train lacks 6 of 6 GPUs"));
     }
 
     #[tokio::test]

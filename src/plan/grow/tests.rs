@@ -472,6 +472,18 @@ fn a_fallback_is_given_back_replacement_first() {
     assert_eq!((town.rented("f").as_str(), most), ("ax2", 4));
 }
 
+/// What is in doubt cannot go, and what runs must stay: the fleet is over its target by as much as a replacement has.
+#[test]
+fn a_fallback_that_may_go_for_the_target_is_not_replaced() {
+    let mut town = town("d in_doubt a 2 rate=0.10   o running b 1 od rate=2.00");
+    town.hosts("a 1.00 99% x4").policy(|terms| terms.on_demand.usage = OnDemandUse::Fallback);
+    for target in [2, 3] {
+        town.target(target);
+        town.settle();
+        assert_eq!(town.rented("f"), if target == 2 { "ax2, bx1 od" } else { "ax1, ax2" }, "{target}");
+    }
+}
+
 #[test]
 fn a_fallback_stays_without_surge_or_room_for_the_overlap_or_when_told() {
     let stays = |edit: fn(&mut Terms)| {

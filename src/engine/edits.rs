@@ -625,6 +625,8 @@ mod tests {
             most in 1u64..60,
             runway_h in 1u64..400,
             all in 1u64..100,
+            day in proptest::option::of(0i64..60),
+            is_shed in any::<bool>(),
         ) {
             let names: Vec<FleetName> = in_force.fleets.keys().cloned().collect();
             for state in in_force.fleets.values_mut() {
@@ -635,6 +637,7 @@ mod tests {
                 terms.target_gpus = target;
                 terms.max_hourly_rate = HourlyRate::from_micros(most * 100_000);
                 terms.min_runway = Duration::from_secs(3_600 * runway_h);
+                terms.when_low = if is_shed { WhenLow::Hold } else { WhenLow::Never };
             });
             let mut by_policy = in_force.clone();
             enforce(&mut by_policy, &new);
@@ -642,6 +645,11 @@ mod tests {
             let mut by_limits = in_force.clone();
             by_limits.limits.max_hourly_rate = Some(HourlyRate::from_micros(all * 100_000));
             by_limits.limits_held = None;
+            if let Some(day) = day {
+                let most = Usd::from_micros(day * 1_000_000);
+                let spend = AccountLimits { max_spend_per_day: Some(most), ..AccountLimits::UNSAID };
+                by_limits.limits.accounts = in_force.accounts.keys().map(|account| (account.clone(), spend)).collect();
+            }
             let held = loss_by_policy(&in_force, &new, &Levers::new()).is_too_much();
             let losses = loss_by_limits(&in_force, &by_limits.limits, &Levers::new());
             let waits = losses.values().any(Loss::is_too_much);

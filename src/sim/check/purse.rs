@@ -1,11 +1,12 @@
 //! Whether what went for money's sake went because money was short, by what VMs truly cost and accounts truly hold.
 //!
 //! A balance that is misread as nothing would empty a fleet, and every other check would let it: money may take anybody. What
-//! may be held against a fleet beyond what is there is what is in doubt, at the daemon's own word.
+//! may be held against a fleet beyond what is there is what is in doubt or not proven gone, at the daemon's own word: that it
+//! does not remember forever what is gone, the calm at a run's end shows.
 
 use super::{Found, Promise, Seen, fleet_of, rate};
 use crate::{
-    ledger::{Member, Standing},
+    ledger::Member,
     model::{AccountName, HourlyRate, InstanceId, Timestamp, Usd, VmName, reason::Teardown, time},
     plan::{FleetState, Situation},
     sim::{Ended, Origin, Vm},
@@ -113,8 +114,8 @@ fn of_fleet(seen: &Seen<'_>, state: &FleetState, vm: &Vm) -> bool {
     fleet_of(seen.status, vm) == Some(state.policy.fleet.as_str())
 }
 
-/// The most that could be counted at the last look or since: all that was there, at what was agreed or is billed, and what is
-/// in doubt.
+/// The most that could be counted at the last look or since: all that was there, at what was agreed or is billed, and what else
+/// is remembered.
 fn at_most(seen: &Seen<'_>, sight: Sight, concerns: impl Fn(&Vm) -> bool, states: &[&FleetState]) -> HourlyRate {
     let was_there = |vm: &&Vm| {
         vm.ended.is_none_or(|(at, how)| at > sight.since.as_millisecond() && how != Ended::Left)
@@ -129,17 +130,7 @@ fn at_most(seen: &Seen<'_>, sight: Sight, concerns: impl Fn(&Vm) -> bool, states
     };
     let there: Vec<&Vm> = super::all_vms(seen.sighted).filter(was_there).filter(|vm| concerns(vm)).collect();
     let cost: HourlyRate = there.iter().map(|vm| rate(vm).max(vm.asked().total()).max(doubtful(&vm.name))).sum();
-    let is_unseen = |member: &&Member| {
-        let is_doubtful = match member.standing {
-            Standing::InDoubt | Standing::Lost | Standing::Leaving => true,
-            Standing::Pending
-            | Standing::Running
-            | Standing::Outbid
-            | Standing::StoppedKept
-            | Standing::StoppedReleased => false,
-        };
-        is_doubtful && !there.iter().any(|vm| vm.name == member.name)
-    };
+    let is_unseen = |member: &&Member| !there.iter().any(|vm| vm.name == member.name);
     cost.plus(members().filter(is_unseen).map(Member::committed).sum())
 }
 

@@ -523,13 +523,15 @@ impl Watch {
 fn counted(found: &mut Found, paper: &Paper, state: &FleetState, ours: &[&Vm]) {
     let fleet = &state.fleet;
     for vm in ours {
-        let member = fleet.members.get(&vm.name).map(Member::committed);
+        let member = fleet.members.get(&vm.name);
+        // What a listed price had come to when it was rented, neither every answer nor every list tells.
+        let is_told = paper.is_priced(&vm.name) || member.is_some_and(|member| member.quoted.is_some());
+        let member = member.map(Member::committed);
         let late = fleet.late.iter().filter(|late| late.name == vm.name).map(|late| late.rate);
         let reserved = fleet.reserved.iter().filter(|reserved| reserved.name == vm.name).map(|reserved| reserved.rate);
         let strays = fleet.strays.iter().filter(|stray| stray.instance.id == vm.id).map(Stray::rate);
         let counted: HourlyRate = member.into_iter().chain(late).chain(reserved).chain(strays).sum();
-        // What the listed price came to before an answer that was lost, not every list shows.
-        let listed = listed_at(paper, &vm.name).filter(|_| !paper.is_answered(&vm.name));
+        let listed = listed_at(paper, &vm.name).filter(|_| !is_told);
         let cost = listed.map_or(rate(vm), |listed| rate(vm).min(listed));
         found.unless(cost <= counted, Promise::Counted, || {
             format!("{} ({}) costs {cost}/h, and counts only {counted}/h", vm.name, vm.id)

@@ -83,8 +83,8 @@ pub struct Paper {
     intents: BTreeMap<VmName, Intent>,
     /// Of these a deploy was meant.
     deployed: BTreeSet<VmName>,
-    /// Of these, whose deploy was answered well: what it costs is known.
-    answered: BTreeSet<VmName>,
+    /// Of these, whose deploy was answered with what it costs.
+    priced: BTreeSet<VmName>,
     given_up: BTreeMap<VmName, u64>,
     /// What was last seen of it was a status that nobody knows, or nothing.
     lost: BTreeSet<VmName>,
@@ -230,8 +230,8 @@ impl Paper {
                 self.count(&name);
                 Deed::Start(name)
             }
-            Record::Deployed { name, .. } => {
-                self.answered.insert(name);
+            Record::Deployed { name, quoted, .. } => {
+                self.priced.extend(quoted.map(|_| name));
                 return;
             }
             Record::Decision { actions, .. } => {
@@ -335,9 +335,9 @@ impl Paper {
         self.deployed.contains(name)
     }
 
-    /// Whether a deploy of that name was answered well.
-    pub fn is_answered(&self, name: &VmName) -> bool {
-        self.answered.contains(name)
+    /// Whether a deploy of that name was answered with what it costs.
+    pub fn is_priced(&self, name: &VmName) -> bool {
+        self.priced.contains(name)
     }
 
     /// Whether a VM was ever meant to go.

@@ -77,6 +77,35 @@ async fn what_was_rented_on_demand_may_count_at_what_was_listed_and_at_nothing_e
     assert!(differs(listed.compute.micros() - 1_000), "it was listed at what it costs");
 }
 
+/// `simulate --seed 60197 --faults hostile --for 12h`: the listed price rose before the deploy took effect, and its marketplace
+/// answers a deploy without a price.
+#[tokio::test]
+async fn a_vm_may_cost_more_than_was_listed_until_it_is_told_and_no_longer() {
+    let stage = settled().await;
+    let sighted = stage.sighted();
+    let on_demand = |vm: &&Vm| vm.price_type == PriceType::OnDemand;
+    let mut vm = alive(&sighted).find(on_demand).unwrap().clone();
+    let intent = stage.paper().intent(&vm.name).unwrap().clone();
+    vm.agreed.compute = HourlyRate::from_micros(intent.agreed.compute.micros() + 1_000);
+    let situation = stage.status().situation.clone().unwrap().into_value();
+    let state = &situation.fleets[&intent.fleet];
+    let found = async |in_answer: bool, in_list: bool| {
+        let elsewhere = Plot::new(1, Severity::None, HOUR).stage().await.unwrap();
+        let quoted = in_answer.then_some(intent.agreed);
+        let (id, ports) = (vm.id.clone(), BTreeMap::new());
+        let deployed = Record::Deployed { name: vm.name.clone(), id, quoted, address: None, ports };
+        let paper = written(&elsewhere, &[Record::DeployIntended(Box::new(intent.clone())), deployed]);
+        let mut state = state.clone();
+        state.fleet.members.get_mut(&vm.name).unwrap().quoted = in_list.then_some(intent.agreed);
+        let mut found = Found::default();
+        counted(&mut found, &paper, &state, &[&vm]);
+        found.0.len()
+    };
+    assert_eq!(found(false, false).await, 0);
+    assert_eq!(found(true, false).await, 1);
+    assert_eq!(found(false, true).await, 1);
+}
+
 #[test]
 fn a_day_on_which_the_wall_clock_was_wrong_is_not_judged() {
     let account: AccountName = "vectordash".parse().unwrap();

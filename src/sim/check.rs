@@ -37,7 +37,7 @@ pub use texts::OnDisk;
 use crate::{
     engine::{Lever, Status},
     ledger::{
-        Member, Period,
+        Member, Period, Standing,
         fleet::{Fleet, Stray},
     },
     model::{AccountName, FleetName, HourlyRate, InstanceId, MarketplaceName, PriceType, Timestamp, Usd, VmName, time},
@@ -491,7 +491,7 @@ impl Watch {
                 format!("{name} costs {cost}/h of {limit}/h")
             });
             let committed = state.fleet.committed();
-            counted(found, paper, state, &ours);
+            counted(found, (paper, sighted), state, &ours);
 
             let given_up = given_up(&state.fleet);
             let names = ours.iter().map(|vm| &vm.name);
@@ -520,12 +520,13 @@ impl Watch {
 }
 
 /// Each VM is counted for at least what it costs, under its own name: what one is counted for too much hides no other.
-fn counted(found: &mut Found, paper: &Paper, state: &FleetState, ours: &[&Vm]) {
+fn counted(found: &mut Found, (paper, sighted): (&Paper, &[Sighted]), state: &FleetState, ours: &[&Vm]) {
     let fleet = &state.fleet;
     for vm in ours {
         let member = fleet.members.get(&vm.name);
         // What a listed price had come to when it was rented, neither every answer nor every list tells.
         let is_told = paper.is_priced(&vm.name) || member.is_some_and(|member| member.quoted.is_some());
+        let is_stopped = member.is_some_and(|member| member.standing == Standing::StoppedReleased);
         let member = member.map(Member::committed);
         let late = fleet.late.iter().filter(|late| late.name == vm.name).map(|late| late.rate);
         let reserved = fleet.reserved.iter().filter(|reserved| reserved.name == vm.name).map(|reserved| reserved.rate);
@@ -533,10 +534,20 @@ fn counted(found: &mut Found, paper: &Paper, state: &FleetState, ours: &[&Vm]) {
         let counted: HourlyRate = member.into_iter().chain(late).chain(reserved).chain(strays).sum();
         let listed = listed_at(paper, &vm.name).filter(|_| !is_told);
         let cost = listed.map_or(rate(vm), |listed| rate(vm).min(listed));
+        // One that was started again, an old list still shows stopped.
+        let cost = if is_stopped && was_told_old(sighted, vm) { cost.min(vm.agreed.storage) } else { cost };
         found.unless(cost <= counted, Promise::Counted, || {
             format!("{} ({}) costs {cost}/h, and counts only {counted}/h", vm.name, vm.id)
         });
     }
+}
+
+/// Whether the newest list that shows or lacks a VM may have been of an earlier moment.
+fn was_told_old(sighted: &[Sighted], vm: &Vm) -> bool {
+    let its =
+        sighted.iter().find(|one| one.truth.vms.iter().any(|other| (&other.id, &other.name) == (&vm.id, &vm.name)));
+    let readable = its.and_then(|one| one.lists.iter().rev().find(|listing| listing.told != Told::Nothing));
+    readable.is_some_and(|newest| newest.told == Told::Perhaps)
 }
 
 /// What a VM on demand was listed at when it was rented. A bid is what it was; a listed price may have moved before the

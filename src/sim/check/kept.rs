@@ -63,6 +63,9 @@ impl Kept {
             .filter(|(decided, ..)| paper.is_under_todays_law(decided))
             .map(|(_, name, id, reason)| (name, id, reason))
             .collect();
+        // A target of the operator's may have ended while nobody was there.
+        let of_the_dead: BTreeSet<&VmName> =
+            paper.let_go().filter(|(decided, ..)| !paper.is_of_the_living(decided)).map(|(_, name, ..)| name).collect();
         for (name, state) in &situation.fleets {
             let Order::Hold(target) = state.order else { continue };
             let of_fleet = |vm: &&Vm| vm.origin == Origin::Api && fleet_of(status, vm) == Some(name.as_str());
@@ -96,7 +99,7 @@ impl Kept {
             found.unless(lost.len() <= 1 || lost_gpus <= at_once, Promise::Serving, || {
                 format!("{lost_gpus} GPUs of {name} were given up at once, and {at_once} may be unavailable")
             });
-            let is_for_target = |vm: &&Vm| reason(vm) == Some(Teardown::Target);
+            let is_for_target = |vm: &&Vm| reason(vm) == Some(Teardown::Target) && !of_the_dead.contains(&vm.name);
             // What its marketplace says nothing of, or what nobody understands, is not known to run.
             let is_seen = |vm: &&Vm| vm.state == VmState::Running && !paper.is_lost(&vm.name);
             let gone = vms().filter(is_seen).filter(is_for_target);

@@ -98,7 +98,7 @@ async fn a_vm_may_cost_more_than_was_listed_until_it_is_told_and_no_longer() {
         let mut state = state.clone();
         state.fleet.members.get_mut(&vm.name).unwrap().quoted = in_list.then_some(intent.agreed);
         let mut found = Found::default();
-        counted(&mut found, &paper, &state, &[&vm]);
+        counted(&mut found, (&paper, &sighted), &state, &[&vm]);
         found.0.len()
     };
     assert_eq!(found(false, false).await, 0);

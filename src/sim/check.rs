@@ -535,7 +535,8 @@ fn counted(found: &mut Found, (paper, sighted): (&Paper, &[Sighted]), state: &Fl
         let listed = listed_at(paper, &vm.name).filter(|_| !is_told);
         let cost = listed.map_or(rate(vm), |listed| rate(vm).min(listed));
         // One that was started again, an old list still shows stopped.
-        let cost = if is_stopped && was_told_old(sighted, vm) { cost.min(vm.agreed.storage) } else { cost };
+        let is_stopped = is_stopped && paper.is_started(&vm.name) && was_told_old(sighted, vm);
+        let cost = if is_stopped { cost.min(vm.agreed.storage) } else { cost };
         found.unless(cost <= counted, Promise::Counted, || {
             format!("{} ({}) costs {cost}/h, and counts only {counted}/h", vm.name, vm.id)
         });

@@ -85,6 +85,8 @@ pub struct Paper {
     deployed: BTreeSet<VmName>,
     /// Of these, whose deploy was answered with what it costs.
     priced: BTreeSet<VmName>,
+    /// That were ever to be started again.
+    started: BTreeSet<VmName>,
     given_up: BTreeMap<VmName, u64>,
     /// What was last seen of it was a status that nobody knows, or nothing.
     lost: BTreeSet<VmName>,
@@ -228,6 +230,7 @@ impl Paper {
             }
             Record::StartIntended { name, why: _ } => {
                 self.count(&name);
+                self.started.insert(name.clone());
                 Deed::Start(name)
             }
             Record::Deployed { name, quoted, .. } => {
@@ -333,6 +336,11 @@ impl Paper {
     /// Whether a deploy of that name was ever meant.
     pub fn is_intended(&self, name: &VmName) -> bool {
         self.deployed.contains(name)
+    }
+
+    /// Whether it was ever to be started again.
+    pub fn is_started(&self, name: &VmName) -> bool {
+        self.started.contains(name)
     }
 
     /// Whether a deploy of that name was answered with what it costs.

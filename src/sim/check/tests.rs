@@ -106,6 +106,32 @@ async fn a_vm_may_cost_more_than_was_listed_until_it_is_told_and_no_longer() {
     assert_eq!(found(false, true).await, 1);
 }
 
+/// `simulate --seed 70284 --faults hostile --for 12h`: a list of before it was started again.
+#[tokio::test]
+async fn what_runs_may_count_as_stopped_by_an_old_list_after_a_start_and_not_else() {
+    let stage = settled().await;
+    let status = stage.status();
+    let situation = status.situation.clone().unwrap().into_value();
+    let found = |told: Told, starts: bool| {
+        let mut sighted = stage.sighted();
+        let vm = alive(&sighted).find(|vm| fleet_of(&status, vm) == Some("train")).unwrap().clone();
+        let its = sighted.iter_mut().find(|one| one.truth.vms.iter().any(|other| other.id == vm.id)).unwrap();
+        let newest = its.lists.last().unwrap();
+        let listing = Listing { api: newest.api, at: newest.at, told };
+        its.lists.push(Arc::new(listing));
+        let start = Record::StartIntended { name: vm.name.clone(), why: String::new() };
+        let paper = written(&stage, if starts { std::slice::from_ref(&start) } else { &[] });
+        let mut state = situation.fleets[&"train".parse::<FleetName>().unwrap()].clone();
+        state.fleet.members.get_mut(&vm.name).unwrap().standing = Standing::StoppedReleased;
+        let mut found = Found::default();
+        counted(&mut found, (&paper, &sighted), &state, &[&vm]);
+        found.0.len()
+    };
+    assert_eq!(found(Told::Perhaps, true), 0);
+    assert_eq!(found(Told::Perhaps, false), 1);
+    assert_eq!(found(Told::These(BTreeSet::new()), true), 1);
+}
+
 #[test]
 fn a_day_on_which_the_wall_clock_was_wrong_is_not_judged() {
     let account: AccountName = "vectordash".parse().unwrap();
